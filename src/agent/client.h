@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's side of the agent protocol (src/agent/protocol.h), over the VMM's vsock unix socket.
+ * What comes from the guest is hostile input: lengths are bounded, nothing is trusted. */
+#ifndef TINE_AGENT_CLIENT_H
+#define TINE_AGENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Connects to the agent of a running guest: `vsock_path` is the VMM's host-side socket. Retries
+ * until the guest listens or `timeout_ms` is over (ERROR_TIMEOUT). Returns a stream descriptor. */
+int agent_connect(const char *vsock_path, unsigned timeout_ms, struct error *err);
+
+struct agent_info {
+    char version[32];
+    char kernel[96]; /* uname -r */
+    char hostname[65];
+    char boot_id[40]; /* /proc/sys/kernel/random/boot_id */
+    uint64_t uptime_ms;
+};
+/* Says hello and reads who answers. */
+int agent_hello(const char *vsock_path, unsigned timeout_ms, struct agent_info *info,
+                struct error *err);
+
+/* After a restore or fork: sets the guest's wall clock to the host's, mixes `entropy` into its
+ * random numbers and, if `hostname` is not NULL, renames it. Waits for the acknowledgement. */
+int agent_restored(const char *vsock_path, unsigned timeout_ms, const char *hostname,
+                   const void *entropy, size_t entropy_length, struct error *err);
+
+/* Asks the guest to sync its disks and power off (or just sync: agent_sync). */
+int agent_poweroff(const char *vsock_path, unsigned timeout_ms, struct error *err);
+int agent_sync(const char *vsock_path, unsigned timeout_ms, struct error *err);
+
+struct agent_exec {
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up in the guest's PATH */
+    const char *const *env;  /* NULL-terminated "NAME=value"; NULL: none added */
+    const char *cwd;         /* NULL: / */
+    bool tty;
+    uint16_t rows, cols; /* with tty; 0: 24 x 80 */
+    uint32_t timeout_ms; /* 0: none; then the process group is killed */
+};
+
+/* Starts a command on a fresh connection. From then on the caller exchanges frames (protocol.h) on
+ * the returned descriptor: STDIN, STDIN_EOF, SIGNAL and RESIZE out, STDOUT, STDERR and EXIT in. A
+ * command that can't be started is reported in EXIT. Closing the descriptor kills its process
+ * group. */
+int agent_exec_start(const char *vsock_path, unsigned timeout_ms, const struct agent_exec *exec,
+                     struct error *err);
+
+/* Runs a command to its end; collects up to `limit` bytes of each stream (owner: caller, NUL behind
+ * the last byte; either may be NULL to discard). */
+struct agent_result {
+    int exit_code; /* 0..255; 128 + signal if killed; 127 if it could not be started */
+    bool timed_out;
+    char *out, *err_out;
+    size_t out_length, err_length;
+};
+int agent_exec_run(const char *vsock_path, unsigned timeout_ms, const struct agent_exec *exec,
+                   size_t limit, struct agent_result *result, struct error *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent protocol: frames on a stream, host to guest (vsock port AGENT_PORT, the agent listens).
+ *
+ * A frame is {u32 length of the payload, u8 type, u8[3] zero} little-endian, then the payload. The
+ * first frame of a connection is a request; the agent answers it and, but for exec, the connection
+ * ends. Payloads of requests and answers are lists of fields {u16 tag, u16 zero, u32 length,
+ * bytes}; unknown tags are skipped, so either side may be newer.
+ *
+ * At boot, once the agent listens, it connects to the host (CID 2) on AGENT_READY_PORT, sends one
+ * HELLO answer frame and closes: "ready". */
+#ifndef TINE_AGENT_PROTOCOL_H
+#define TINE_AGENT_PROTOCOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define AGENT_PORT         1024u
+#define AGENT_READY_PORT   1025u
+#define AGENT_FRAME_LIMIT  (64u << 10) /* bytes of payload; a larger frame ends the connection */
+#define AGENT_FRAME_HEADER 8u
+
+enum agent_frame_type {
+    /* requests */
+    AGENT_HELLO = 1,
+    AGENT_EXEC = 2,
+    AGENT_RESTORED = 3,
+    AGENT_POWEROFF = 4,
+    AGENT_SYNC = 5,
+    /* answers */
+    AGENT_OK = 64,     /* fields depend on the request */
+    AGENT_FAILED = 65, /* AGENT_TAG_MESSAGE, AGENT_TAG_ERRNO */
+    /* during exec: host to guest */
+    AGENT_STDIN = 16,
+    AGENT_STDIN_EOF = 17,
+    AGENT_SIGNAL = 18, /* u32 signal number, to the process group */
+    AGENT_RESIZE = 19, /* u16 rows, u16 columns */
+    /* during exec: guest to host */
+    AGENT_STDOUT = 32,
+    AGENT_STDERR = 33,
+    AGENT_EXIT =
+        34, /* AGENT_TAG_EXIT_CODE, AGENT_TAG_SIGNAL, AGENT_TAG_TIMED_OUT, _MESSAGE; last */
+};
+
+enum agent_tag {
+    AGENT_TAG_ARG = 1, /* once per argument, in order */
+    AGENT_TAG_ENV = 2, /* "NAME=value", once each */
+    AGENT_TAG_CWD = 3,
+    AGENT_TAG_TTY = 4,           /* u16 rows, u16 columns; present: a terminal */
+    AGENT_TAG_TIMEOUT_MS = 5,    /* u32 */
+    AGENT_TAG_WALL_CLOCK_NS = 6, /* u64 since 1970 */
+    AGENT_TAG_ENTROPY = 7,
+    AGENT_TAG_HOSTNAME = 8,
+    AGENT_TAG_VERSION = 9,
+    AGENT_TAG_KERNEL = 10,
+    AGENT_TAG_BOOT_ID = 11,
+    AGENT_TAG_UPTIME_MS = 12, /* u64 */
+    AGENT_TAG_EXIT_CODE = 13, /* i32: 0..255, 128 + signal if killed, 127 if not started */
+    AGENT_TAG_SIGNAL = 14,    /* i32: the signal that ended it */
+    AGENT_TAG_TIMED_OUT = 15, /* empty */
+    AGENT_TAG_MESSAGE = 16,
+    AGENT_TAG_ERRNO = 17, /* i32 */
+};
+
+struct agent_frame {
+    uint8_t type;
+    uint32_t length;
+    uint8_t *payload; /* inside the buffer given to agent_frame_read() */
+};
+
+/* Writes one frame, whole. -EMSGSIZE over the limit. */
+int agent_frame_write(int fd, uint8_t type, const void *payload, size_t length, struct error *err);
+/* Reads one frame into `buffer` (AGENT_FRAME_LIMIT bytes): 1 read, 0 the peer closed between
+ * frames, negative errno otherwise (-EPROTO: it breaks the format). */
+int agent_frame_read(int fd, uint8_t *buffer, struct agent_frame *frame, struct error *err);
+
+/* Building a list of fields into a fixed buffer; `overflow` is set when it does not fit. */
+struct agent_fields {
+    uint8_t *data;
+    size_t length, capacity;
+    int overflow;
+};
+void agent_field_put(struct agent_fields *fields, uint16_t tag, const void *value, size_t length);
+void agent_field_put_text(struct agent_fields *fields, uint16_t tag, const char *text);
+
+/* Walks a list: returns 1 and the next field, 0 at the end, -EPROTO if the list is malformed.
+ * `*offset` starts at 0. */
+int agent_field_next(const void *data, size_t length, size_t *offset, uint16_t *tag,
+                     const uint8_t **value, uint32_t *value_length);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/unix_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+/* Fills `address` for `path`; a long path goes through /proc/self/fd of its directory, whose
+ * descriptor is returned in `dirfd` and must stay open until bind or connect is done. */
+static int unix_address(const char *path, struct sockaddr_un *address, int *dirfd,
+                        struct error *err)
+{
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    *dirfd = -1;
+    if (strlen(path) < sizeof(address->sun_path)) {
+        memcpy(address->sun_path, path, strlen(path) + 1);
+        return 0;
+    }
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return error_errno(err, ENAMETOOLONG, path, "unix socket %s", path);
+    _cleanup_(free) char *directory = strndup(path, (size_t)(slash - path));
+    if (!directory)
+        return error_errno(err, ENOMEM, path, "unix socket %s", path);
+    _cleanup_(close) int fd = dir_open(AT_FDCWD, directory, err);
+    if (fd < 0)
+        return fd;
+    int n = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", fd,
+                     slash + 1);
+    if (n < 0 || (size_t)n >= sizeof(address->sun_path))
+        return error_errno(err, ENAMETOOLONG, path, "unix socket %s", path);
+    *dirfd = TAKE_FD(fd);
+    return 0;
+}
+
+int unix_listen(const char *path, int flags, struct error *err)
+{
+    struct sockaddr_un address;
+    _cleanup_(close) int dirfd = -1;
+    int r = unix_address(path, &address, &dirfd, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return error_errno(err, errno, path, "socket for %s", path);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return error_errno(err, errno, path, "bind %s", path);
+    if (listen(fd, SOMAXCONN) < 0)
+        return error_errno(err, errno, path, "listen on %s", path);
+    return TAKE_FD(fd);
+}
+
+int unix_connect(const char *path, int flags, struct error *err)
+{
+    struct sockaddr_un address;
+    _cleanup_(close) int dirfd = -1;
+    int r = unix_address(path, &address, &dirfd, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return error_errno(err, errno, path, "socket for %s", path);
+    while (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        if (errno != EINTR)
+            return error_errno(err, errno, path, "connect to %s", path);
+    }
+    return TAKE_FD(fd);
+}

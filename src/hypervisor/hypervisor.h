@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver interface: how tined starts, pauses, saves, restores and ends a VM, whatever VMM runs
+ * it. Paths given to a VMM are those of its own mount namespace, where the guest directory is
+ * always HYPERVISOR_GUEST_DIR, so a saved state means the right files in every fork. */
+#ifndef TINE_HYPERVISOR_HYPERVISOR_H
+#define TINE_HYPERVISOR_HYPERVISOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Where a VMM sees its guest directory: constant for every instance on every host. */
+#define HYPERVISOR_GUEST_DIR "/run/tine/guest"
+
+/* Names inside a guest directory (relative to it on the host, below HYPERVISOR_GUEST_DIR inside).
+ */
+#define GUEST_API_SOCKET   "run/api.sock"
+#define GUEST_VSOCK_SOCKET "run/vsock.sock" /* guest port P reaches the host as run/vsock.sock_P \
+                                             */
+#define GUEST_VMM_LOG     "log/vmm.log"
+#define GUEST_CONSOLE_LOG "log/console.log"
+#define GUEST_KERNEL      "boot/kernel"
+#define GUEST_INITRD      "boot/initrd"
+#define GUEST_DISKS       "disks"    /* disks/0.img, disks/1.img ... */
+#define GUEST_SNAPSHOT    "snapshot" /* directory: state, memory; present only in Standby */
+#define GUEST_BASE        "base"     /* directory: memory; what the running VM was restored from */
+#define SNAPSHOT_STATE    "state"
+#define SNAPSHOT_MEMORY   "memory"
+
+#define GUEST_MAX_DISKS 8
+
+struct vm_disk {
+    bool read_only;
+    bool root;
+};
+
+/* What a VM is made of, as far as a VMM must be told; paths follow from the names above. */
+struct vm_spec {
+    const char *id;
+    const char *guest_dir; /* on the host, absolute */
+    unsigned vcpus;
+    uint64_t memory_bytes; /* a multiple of 1 MiB */
+    bool has_initrd;
+    const char *cmdline; /* NULL: the driver's default */
+    struct vm_disk disks[GUEST_MAX_DISKS];
+    unsigned disk_count;
+};
+
+/* A running VMM process. */
+struct vm_process {
+    pid_t pid;
+    int pidfd;
+    uint64_t start_ticks; /* field 22 of /proc/<pid>/stat: tells a reused pid apart */
+};
+
+struct hypervisor {
+    const char *name; /* "builtin", "firecracker", ... */
+
+    /* Starts a VMM process and boots the VM. On failure no process is left; the message carries the
+     * last line of the VMM's log where that is the cause. */
+    int (*boot)(const struct hypervisor *self, const struct vm_spec *spec,
+                struct vm_process *process, struct error *err);
+    /* Starts a VMM process and loads GUEST_SNAPSHOT or `snapshot_dir` (a name in the guest
+     * directory) into it; the VM runs when it returns. */
+    int (*restore)(const struct hypervisor *self, const struct vm_spec *spec,
+                   const char *snapshot_dir, struct vm_process *process, struct error *err);
+    int (*pause)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    int (*resume)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* Full snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that
+     * directory exists and is empty. Files are complete and synced when it returns. */
+    int (*snapshot)(const struct hypervisor *self, const struct vm_spec *spec,
+                    const char *snapshot_dir, struct error *err);
+    /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
+    int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* "Running", "Paused", "Not started" into `state`; an error if the VMM does not answer. */
+    int (*query)(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
+                 struct error *err);
+
+    const char *binary; /* path of the VMM program */
+};
+
+/* The builtin driver for the tine-vmm at `binary` (borrowed). */
+struct hypervisor hypervisor_builtin(const char *binary);
+
+/* Ends a VMM process at once (SIGKILL) and waits until it is gone, at most `timeout_ms`. Closes the
+ * pidfd. Gone already is success. */
+int vm_process_kill(struct vm_process *process, unsigned timeout_ms, struct error *err);
+/* Waits for the process to end by itself: 1 ended, 0 timed out. */
+int vm_process_wait(const struct vm_process *process, unsigned timeout_ms, struct error *err);
+/* True if that very process (pid and start time) still runs; opens its pidfd if it was -1. */
+bool vm_process_alive(struct vm_process *process);
+
+#endif

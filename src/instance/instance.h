@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The instances of one host: every operation of their life, one file per operation. All functions
+ * are safe from any thread. Operations on one instance never interleave: each takes the instance's
+ * lock, fork its source's for reading, everything that may write for writing (R5). Operations on
+ * different instances run at the same time.
+ *
+ * A failed operation leaves the instance in its previous state, still usable, and nothing behind.
+ */
+#ifndef TINE_INSTANCE_INSTANCE_H
+#define TINE_INSTANCE_INSTANCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/client.h"
+#include "base/error.h"
+#include "hypervisor/hypervisor.h"
+#include "store/store.h"
+
+struct host;
+
+struct host_options {
+    const char *data_dir;      /* guests/ and tine.db live here */
+    const char *vmm_binary;    /* tine-vmm */
+    const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
+    unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
+};
+
+/* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
+ * puts every instance into a state that is true. One host per data directory (-EBUSY: another
+ * tined). */
+struct host *host_open(const struct host_options *options, struct error *err);
+/* Leaves VMs running. */
+void host_close(struct host *host);
+
+struct instance_disk_request {
+    const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */
+    bool read_only;
+    bool root;
+};
+
+struct instance_create_request {
+    const char *name;      /* NULL: generated */
+    const char *image;     /* NULL or "tine/guest:latest": the guest kit */
+    const char *kernel;    /* path; NULL: the image's */
+    const char *initrd;    /* path; NULL: the image's, or none when a kernel is given */
+    const char *cmdline;   /* NULL: default */
+    unsigned vcpus;        /* 0: 2 */
+    uint64_t memory_bytes; /* 0: 1 GiB */
+    struct instance_disk_request disks[GUEST_MAX_DISKS];
+    unsigned disk_count;
+    bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
+};
+
+/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running). */
+int instance_create(struct host *host, const struct instance_create_request *request,
+                    struct instance_record *record, struct error *err);
+
+/* `reference`: id, name or unique id prefix, everywhere below. `record` receives the result; it may
+ * be NULL. */
+int instance_get(struct host *host, const char *reference, struct instance_record *record,
+                 struct error *err);
+int instance_list(struct host *host, struct instance_record **records, size_t *count,
+                  struct error *err);
+int instance_start(struct host *host, const char *reference, struct instance_record *record,
+                   struct error *err);
+/* Asks the guest to power off, waits `grace_ms` (default 5000 when 0), then ends the VMM. */
+int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
+                  struct instance_record *record, struct error *err);
+int instance_standby(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err);
+int instance_restore(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err);
+int instance_delete(struct host *host, const char *reference, struct error *err);
+
+struct instance_fork_request {
+    const char *name; /* required */
+    bool from_running;
+    bool has_target;
+    enum instance_state target; /* Running, Standby or Stopped; default: the source's state */
+};
+int instance_fork(struct host *host, const char *source,
+                  const struct instance_fork_request *request, struct instance_record *record,
+                  struct error *err);
+
+/* What an instance costs and shares, now. */
+struct instance_stats {
+    uint64_t private_bytes;     /* Private_Dirty of the VMM process, guest pages included */
+    uint64_t vmm_private_bytes; /* the same without the guest's memory mapping */
+    uint64_t rss_bytes, vms_bytes;
+    double cpu_seconds;
+    uint64_t memory_link_count; /* of its memory file (standby's or retained base); 0: none */
+    uint64_t memory_file_bytes, memory_file_allocated;
+};
+int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
+                   struct error *err);
+
+/* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. */
+int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
+                  struct error *err);
+/* Opens the console (`vmm` false) or VMM log for reading. */
+int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err);
+
+/* One state transition table for all operations (docs/architecture.md). True if `from` -> `to` is
+ * one legal hop. */
+bool instance_transition_legal(enum instance_state from, enum instance_state to);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Metadata in SQLite: one row per instance. The only program that opens it is tined. Safe from any
+ * thread; every call is one transaction. */
+#ifndef TINE_STORE_STORE_H
+#define TINE_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "hypervisor/hypervisor.h"
+
+#define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
+#define INSTANCE_NAME_MAX  63
+
+/* As in the REST contract; the names are those of instance_state_name(). */
+enum instance_state {
+    INSTANCE_CREATED,
+    INSTANCE_INITIALIZING,
+    INSTANCE_RUNNING,
+    INSTANCE_PAUSED,
+    INSTANCE_SHUTDOWN,
+    INSTANCE_STOPPED,
+    INSTANCE_STANDBY,
+    INSTANCE_UNKNOWN,
+};
+
+const char *instance_state_name(enum instance_state state); /* "Running", ... */
+/* 0 and the state, or -EINVAL. */
+int instance_state_parse(const char *name, enum instance_state *state);
+
+struct instance_record {
+    char id[INSTANCE_ID_LENGTH + 1];
+    char name[INSTANCE_NAME_MAX + 1];
+    char image[256];     /* "tine/guest:latest", or the kernel's path as given */
+    char hypervisor[32]; /* "builtin" */
+    enum instance_state state;
+    char state_error[512]; /* with INSTANCE_UNKNOWN, else empty */
+    unsigned vcpus;
+    uint64_t memory_bytes;
+    bool has_initrd;
+    char cmdline[2048]; /* empty: the default */
+    struct vm_disk disks[GUEST_MAX_DISKS];
+    unsigned disk_count;
+    char parent_id[INSTANCE_ID_LENGTH + 1]; /* forked from; empty if not */
+    pid_t vmm_pid;                          /* 0: no VMM */
+    uint64_t vmm_start_ticks;
+    uint64_t created_at_ns, started_at_ns, stopped_at_ns; /* realtime; 0: never */
+    /* How the fork got its memory: for inspect and for the demo's table. */
+    char memory_method[16]; /* "link", "reflink", "copy"; empty if not a fork */
+    uint64_t memory_bytes_copied;
+    uint64_t disk_bytes_copied;
+};
+
+struct store;
+
+/* Opens or creates the database file and migrates it to the current schema; WAL, synchronous=FULL.
+ * A newer schema than this program knows is an error naming both versions. */
+struct store *store_open(const char *path, struct error *err);
+void store_close(struct store *store);
+
+/* ERROR_NAME if the name is taken. */
+int store_insert(struct store *store, const struct instance_record *record, struct error *err);
+/* Replaces the row of record->id; ERROR_NOT_FOUND if there is none. */
+int store_update(struct store *store, const struct instance_record *record, struct error *err);
+int store_delete(struct store *store, const char *id, struct error *err);
+int store_get(struct store *store, const char *id, struct instance_record *record,
+              struct error *err);
+/* All rows in order of creation; owner: caller (free()). */
+int store_list(struct store *store, struct instance_record **records, size_t *count,
+               struct error *err);
+/* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND, ERROR_AMBIGUOUS. `id` holds
+ * INSTANCE_ID_LENGTH + 1 bytes. */
+int store_resolve(struct store *store, const char *reference, char *id, struct error *err);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VM as KVM sees it: descriptors, memory slots, irqchip, clock, event descriptors. The order of
+ * calls matters: memory slots come before the irqchip (right after it each one waits for a grace
+ * period). */
+#ifndef TINE_VMM_KVM_KVM_H
+#define TINE_VMM_KVM_KVM_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "vmm/memory.h"
+#include "vmm/state.h"
+
+struct kvm {
+    int fd; /* /dev/kvm */
+    int vm_fd;
+    int run_size;   /* bytes of a vCPU's shared kvm_run mapping */
+    int xsave_size; /* bytes for KVM_GET_XSAVE2, at least 4096 */
+    bool tsc_deadline;
+    struct kvm_cpuid2 *cpuid;      /* what the host supports; asked once */
+    struct kvm_msr_list *msr_list; /* what to save; asked once */
+};
+
+/* Opens /dev/kvm, creates the VM and one memory slot per region, then irqchip and PIT. A missing or
+ * forbidden /dev/kvm is named as such. */
+int kvm_create(struct kvm *kvm, const struct guest_memory *memory, struct error *err);
+void kvm_destroy(struct kvm *kvm);
+
+/* A write to `eventfd` raises interrupt line `gsi` (edge). */
+int kvm_irqfd(const struct kvm *kvm, int eventfd, uint32_t gsi, struct error *err);
+/* A guest write of `datamatch` (32 bits) to `gpa` signals `eventfd` instead of leaving the guest.
+ */
+int kvm_ioeventfd(const struct kvm *kvm, int eventfd, uint64_t gpa, uint32_t datamatch,
+                  struct error *err);
+
+/* irqchip, PIT and clock into sections and back. */
+int kvm_save(const struct kvm *kvm, struct state_writer *writer, struct error *err);
+int kvm_load(const struct kvm *kvm, const struct state_reader *reader, bool clock_realtime,
+             struct error *err);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VMM as its API sees it: one VM per process, from "Not started" to "Running" and "Paused".
+ * All functions are called on the event-loop thread. */
+#ifndef TINE_VMM_VMM_H
+#define TINE_VMM_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "vmm/config.h"
+#include "vmm/loop.h"
+
+enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED };
+
+struct vmm;
+
+struct snapshot_create_request {
+    const char *snapshot_path;
+    const char *mem_file_path;
+};
+
+struct snapshot_load_request {
+    const char *snapshot_path;
+    const char *mem_file_path;
+    bool track_dirty_pages;
+    bool resume_vm;
+    bool clock_realtime;        /* advance kvmclock by the wall time that has passed */
+    const char *vsock_uds_path; /* vsock_override; NULL: the path in the state */
+};
+
+/* `id` and `loop` must outlive it. The VMM adds a device loop of its own to `loop`. */
+struct vmm *vmm_create(const char *id, struct loop *loop, struct error *err);
+void vmm_destroy(struct vmm *vmm);
+
+const char *vmm_id(const struct vmm *vmm);
+enum vmm_state vmm_state(const struct vmm *vmm);
+/* "Not started", "Running", "Paused": the strings of GET /. */
+const char *vmm_state_name(enum vmm_state state);
+/* The configuration; the API edits it before the start, and reads it later. */
+struct vm_config *vmm_config(struct vmm *vmm);
+
+/* Boots what is configured (InstanceStart). On failure nothing runs, the state stays Not started
+ * and another attempt is legal. */
+int vmm_start(struct vmm *vmm, struct error *err);
+/* Both are idempotent. While paused no vCPU runs and no device acts. */
+int vmm_pause(struct vmm *vmm, struct error *err);
+int vmm_resume(struct vmm *vmm, struct error *err);
+
+/* Full snapshot of a paused VM. Both files are written under temporary names, synced and renamed
+ * into place, memory first, so neither path ever holds half a file, and an existing file of that
+ * name, whoever else links it, is left as it is but for losing this name (R2, R3). On failure the
+ * VM is still paused and usable, and nothing is left behind. */
+int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
+                        struct error *err);
+/* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,
+ * or Running with resume_vm. On failure the caller ends the process (status 1), as Firecracker
+ * does. */
+int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *request,
+                      struct error *err);
+
+/* SendCtrlAltDel through the i8042. */
+int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err);
+/* Post-boot balloon target in MiB; ERROR_STATE without a balloon or before its driver is up. */
+int vmm_balloon_set(struct vmm *vmm, uint32_t amount_mib, struct error *err);
+/* Post-boot: reopens a drive from another path and tells the guest its new size. */
+int vmm_drive_update(struct vmm *vmm, const char *drive_id, const char *path, struct error *err);
+
+#endif
