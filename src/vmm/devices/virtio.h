@@ -6,7 +6,9 @@
 #ifndef TINE_VMM_DEVICES_VIRTIO_H
 #define TINE_VMM_DEVICES_VIRTIO_H
 
+#include <linux/virtio_mmio.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -17,7 +19,7 @@
 #include "vmm/memory.h"
 #include "vmm/state.h"
 
-#define VIRTIO_MAX_QUEUES  4u
+#define VIRTIO_MAX_QUEUES  5u
 #define VIRTIO_MMIO_BASE   0xC0001000ull /* device n lies at base + n * 0x1000 */
 #define VIRTIO_MMIO_SIZE   0x1000ull
 #define VIRTIO_FIRST_GSI   5u /* device n raises GSI 5 + n */
@@ -46,7 +48,7 @@ struct virtio_ops {
     /* Called on a paused VM before save: put the device into a state that can be saved (vsock: the
      * transport-reset event). May be NULL. */
     void (*prepare_save)(struct virtio_device *device);
-    /* The device's own section, STATE_VIRTIO_<name> with index `slot`. */
+    /* The device's own section, STATE_VIRTIO_<name> with index `slot`. NULL: there is none. */
     void (*save)(const struct virtio_device *device, uint32_t slot, struct state_writer *writer);
     int (*load)(struct virtio_device *device, uint32_t slot, const struct state_reader *reader,
                 struct error *err);
@@ -63,17 +65,45 @@ struct virtio_device {
     uint8_t status;            /* virtio 1.2, section 2.1 */
     uint32_t interrupt_status; /* bit 0: a queue, bit 1: configuration */
     uint32_t config_generation;
-    int irq_fd; /* eventfd that raises the device's interrupt line */
+    int irq_fd; /* eventfd that raises the device's interrupt line; -1: no transport yet */
+    int notify_fds[VIRTIO_MAX_QUEUES]; /* eventfds behind QueueNotify; -1: none */
+    unsigned complaints;               /* see virtio_complain() */
 };
 
 void virtio_device_init(struct virtio_device *device, const struct virtio_ops *ops,
                         struct guest_memory *memory, struct loop *loop);
 /* DRIVER_OK is set and DEVICE_NEEDS_RESET is not. */
 bool virtio_device_active(const struct virtio_device *device);
-/* Raises the interrupt for a queue if the driver wants it for what was pushed since last time. */
+/* Raises the interrupt for a queue if the driver wants it for what was pushed since last time. A
+ * queue that turned out broken makes the device ask for a reset (DEVICE_NEEDS_RESET, 2.1.2). */
 void virtio_signal_queue(struct virtio_device *device, unsigned index);
 /* Raises the configuration-change interrupt and bumps the generation. */
 void virtio_signal_config(struct virtio_device *device);
+/* Notifies queue `index` as the driver would: its `notify` runs again after the event loop has
+ * looked at everything else. */
+void virtio_notify_again(struct virtio_device *device, unsigned index);
+
+/* Logs a warning about what the guest (or a host file under it) did, with the device's name before
+ * it; after VIRTIO_MAX_COMPLAINTS it is silent, so that no guest fills the host's log. */
+#define VIRTIO_MAX_COMPLAINTS 16u
+void virtio_complain(struct virtio_device *device, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Serves one request; returns how many bytes it wrote into the writable buffers, or a negative
+ * errno if the request breaks a rule of the device: the queue is then broken. */
+typedef int64_t virtio_serve(struct virtio_device *device, const struct virtqueue_chain *chain);
+/* The common `notify`: serves up to `limit` requests of a queue, returns each as used and raises
+ * the interrupt; what is left is served by another notification, so that no device starves the
+ * loop. */
+void virtio_serve_queue(struct virtio_device *device, unsigned index, unsigned limit,
+                        virtio_serve *serve);
+
+/* Copies what a configuration space access and the `length` bytes of `config` have in common; the
+ * rest of `data` stays as it is. For reads: out of `config`; virtio_config_write(): into it. */
+void virtio_config_read(const void *config, size_t length, uint64_t offset, uint8_t *data,
+                        size_t size);
+void virtio_config_write(void *config, size_t length, uint64_t offset, const uint8_t *data,
+                         size_t size);
 
 /* ---- transport: virtio over MMIO, version 2 (virtio 1.2, section 4.2) ---- */
 
@@ -89,11 +119,10 @@ struct virtio_device *virtio_mmio_device(struct virtio_mmio *transport);
 uint32_t virtio_mmio_slot(const struct virtio_mmio *transport);
 uint64_t virtio_mmio_gpa(const struct virtio_mmio *transport);
 uint32_t virtio_mmio_gsi(const struct virtio_mmio *transport);
-/* For KVM: the eventfd to wire to the GSI, and queue `index`'s to wire to QueueNotify (offset
- * 0x50). */
+/* For KVM: the eventfd to wire to the GSI, and queue `index`'s to wire to a write of that index to
+ * VIRTIO_MMIO_QUEUE_NOTIFY. */
 int virtio_mmio_irq_fd(const struct virtio_mmio *transport);
 int virtio_mmio_notify_fd(const struct virtio_mmio *transport, unsigned index);
-#define VIRTIO_MMIO_QUEUE_NOTIFY 0x50u
 
 /* Before a resume: every queue of an active device is looked at again. */
 void virtio_mmio_kick(struct virtio_mmio *transport);
@@ -107,11 +136,13 @@ int virtio_mmio_load(struct virtio_mmio *transport, const struct state_reader *r
 /* ---- the devices ---- */
 
 /* Opens the file (or block device) of `drive`, read-only or read-write with O_CLOEXEC. The capacity
- * is its size in 512-byte sectors, rounded down. */
+ * is its size in 512-byte sectors, rounded down. A writable file with other names is -EMLINK: what
+ * the guest writes must not reach another owner (R2). `drive` is not needed afterwards. */
 struct virtio_device *virtio_block_create(const struct drive_config *drive,
                                           struct guest_memory *memory, struct loop *loop,
                                           struct error *err);
-/* Reopens from another path, updates the capacity, tells an active driver. */
+/* Reopens from another path, updates the capacity, tells an active driver. On failure the old file
+ * stays in use. */
 int virtio_block_reopen(struct virtio_device *device, const char *path, struct error *err);
 
 struct virtio_device *virtio_rng_create(struct guest_memory *memory, struct loop *loop,
