@@ -5,6 +5,7 @@
 #define TINE_BASE_CLEANUP_H
 
 #include <dirent.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -5,6 +5,7 @@
 #ifndef TINE_VMM_LOOP_H
 #define TINE_VMM_LOOP_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -21,6 +22,11 @@ struct loop_source {
 struct loop *loop_create(struct error *err);
 void loop_destroy(struct loop *loop);
 
+/* Handlers of `loop` run with `lock` (borrowed) held, and every other call for this loop is made
+ * with it held too; then sources may be added, modified and removed from any thread. Without a lock
+ * a loop belongs to one thread. Only for a loop that is attached to another one. */
+void loop_set_lock(struct loop *loop, pthread_mutex_t *lock);
+
 /* Level-triggered. A handler may add, modify or remove any source, itself included. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events, struct error *err);
 int loop_modify(struct loop *loop, struct loop_source *source, uint32_t events, struct error *err);
@@ -29,13 +35,14 @@ int loop_modify(struct loop *loop, struct loop_source *source, uint32_t events, 
 void loop_remove(struct loop *loop, struct loop_source *source);
 
 /* Puts `inner` into `outer` (attach) or takes it out (detach): while out, its sources stay quiet
- * and lose nothing. Both are idempotent. */
+ * and lose nothing. Both are idempotent, and called on the thread that runs `outer`, without
+ * inner's lock. */
 int loop_attach(struct loop *outer, struct loop *inner, struct error *err);
 void loop_detach(struct loop *outer, struct loop *inner);
 
 /* Runs until loop_stop(); returns the status given there. */
 int loop_run(struct loop *loop);
-/* Ends loop_run() after the current handler. Callable from any thread. */
+/* Ends loop_run() after the current handler. Callable from any thread; the first status counts. */
 void loop_stop(struct loop *loop, int status);
 
 #endif

@@ -14,19 +14,27 @@
 #include "vmm/state.h"
 
 struct kvm {
-    int fd; /* /dev/kvm */
+    int fd; /* /dev/kvm; -1: not created */
     int vm_fd;
     int run_size;   /* bytes of a vCPU's shared kvm_run mapping */
-    int xsave_size; /* bytes for KVM_GET_XSAVE2, at least 4096 */
+    int xsave_size; /* bytes of a vCPU's XSAVE area, at least 4096 */
+    bool xsave2;    /* KVM_GET_XSAVE2 is there */
     bool tsc_deadline;
-    struct kvm_cpuid2 *cpuid;      /* what the host supports; asked once */
-    struct kvm_msr_list *msr_list; /* what to save; asked once */
+    bool tsc_scaling;              /* KVM_SET_TSC_KHZ can change the frequency */
+    bool clock_realtime;           /* KVM_SET_CLOCK can add the time that has passed */
+    struct kvm_cpuid2 *cpuid;      /* what the host supports; asked once, kvm_supported_cpuid() */
+    struct kvm_msr_list *msr_list; /* what to save; asked once, kvm_saved_msrs() */
 };
 
 /* Opens /dev/kvm, creates the VM and one memory slot per region, then irqchip and PIT. A missing or
- * forbidden /dev/kvm is named as such. */
+ * forbidden /dev/kvm is named as such. After a failure there is nothing to destroy. */
 int kvm_create(struct kvm *kvm, const struct guest_memory *memory, struct error *err);
+/* Harmless on a struct whose `fd` is -1. */
 void kvm_destroy(struct kvm *kvm);
+
+/* One ioctl; a failure is named "<what>: <errno>". Returns what the ioctl returned, or -errno. */
+int kvm_call(int fd, unsigned long request, const void *argument, const char *what,
+             struct error *err);
 
 /* A write to `eventfd` raises interrupt line `gsi` (edge). */
 int kvm_irqfd(const struct kvm *kvm, int eventfd, uint32_t gsi, struct error *err);
@@ -35,7 +43,9 @@ int kvm_irqfd(const struct kvm *kvm, int eventfd, uint32_t gsi, struct error *er
 int kvm_ioeventfd(const struct kvm *kvm, int eventfd, uint64_t gpa, uint32_t datamatch,
                   struct error *err);
 
-/* irqchip, PIT and clock into sections and back. */
+/* irqchip, PIT and clock into sections and back. Load comes after the vCPUs': the interrupt
+ * controllers deliver into their LAPICs. With `clock_realtime` the guest's clock goes on from the
+ * present instead of from the moment of the save. */
 int kvm_save(const struct kvm *kvm, struct state_writer *writer, struct error *err);
 int kvm_load(const struct kvm *kvm, const struct state_reader *reader, bool clock_realtime,
              struct error *err);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A full snapshot of a paused VM: memory file and state file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "vmm/machine_state.h"
+#include "vmm/snapshot_file.h"
+#include "vmm/vmm_private.h"
+
+static inline void cleanup_state_writer(struct state_writer *writer)
+{
+    state_writer_free(writer);
+}
+
+static int config_save(const struct vmm *vmm, struct state_writer *writer, struct error *err)
+{
+    _cleanup_(free) char *json = vm_config_to_json(&vmm->config);
+    if (!json)
+        return error_errno(err, ENOMEM, NULL, "save the configuration");
+    state_put(writer, STATE_CONFIG, 0, CONFIG_STATE_VERSION, json, strlen(json));
+    return 0;
+}
+
+static int state_write(struct vmm *vmm, struct snapshot_file *file, struct error *err)
+{
+    _cleanup_(state_writer) struct state_writer writer;
+    state_writer_init(&writer);
+    int r = config_save(vmm, &writer, err);
+    if (r == 0)
+        r = machine_save(vmm->machine, &writer, err);
+    if (r == 0)
+        r = state_writer_finish(&writer, err);
+    if (r == 0)
+        r = file_write_exact(file->fd, writer.data, writer.length, file->path, err);
+    return r < 0 ? r : snapshot_file_sync(file, err);
+}
+
+static int memory_write(struct vmm *vmm, struct snapshot_file *file, uint64_t *data_bytes,
+                        struct error *err)
+{
+    int r = guest_memory_save(&vmm->machine->memory, file->fd, file->path, data_bytes, err);
+    return r < 0 ? r : snapshot_file_sync(file, err);
+}
+
+static int failpoint_check(const char *name, const char *path, struct error *err)
+{
+    int r = failpoint(name);
+    return r < 0 ? error_errno(err, -r, path, "publish %s", path) : 0;
+}
+
+static int publish(struct snapshot_file *state, struct snapshot_file *memory, struct error *err)
+{
+    int r = failpoint_check("vmm-snapshot-memory", memory->path, err);
+    if (r == 0)
+        r = snapshot_file_set_aside(state, err);
+    if (r == 0)
+        r = snapshot_file_set_aside(memory, err);
+    if (r == 0)
+        r = snapshot_file_place(memory, err);
+    if (r == 0)
+        r = snapshot_file_sync_directory(memory, err);
+    if (r == 0)
+        r = failpoint_check("vmm-snapshot-state", state->path, err);
+    if (r == 0)
+        r = snapshot_file_place(state, err);
+    if (r == 0)
+        r = snapshot_file_sync_directory(state, err);
+    return r;
+}
+
+int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
+                        struct error *err)
+{
+    if (vmm->state != VMM_PAUSED)
+        return error_set(err, ERROR_STATE, EBUSY,
+                         "a snapshot needs a paused microVM, this one is %s",
+                         vmm_state_name(vmm->state));
+    if (strcmp(request->snapshot_path, request->mem_file_path) == 0)
+        return error_set(err, ERROR_INVALID, EINVAL, "snapshot_path and mem_file_path are both %s",
+                         request->snapshot_path);
+    uint64_t start = time_monotonic_ns();
+    uint64_t data_bytes = 0;
+    _cleanup_(snapshot_file) struct snapshot_file state = SNAPSHOT_FILE_NONE;
+    _cleanup_(snapshot_file) struct snapshot_file memory = SNAPSHOT_FILE_NONE;
+    int r = snapshot_file_create(&state, request->snapshot_path, err);
+    if (r == 0)
+        r = snapshot_file_create(&memory, request->mem_file_path, err);
+    /* The state first: saving devices may still write into guest memory. */
+    if (r == 0)
+        r = state_write(vmm, &state, err);
+    if (r == 0)
+        r = memory_write(vmm, &memory, &data_bytes, err);
+    if (r == 0)
+        r = publish(&state, &memory, err);
+    if (r < 0)
+        return error_wrap(err, "create snapshot");
+    snapshot_file_commit(&memory);
+    snapshot_file_commit(&state);
+    log_info("snapshot: %llu of %llu MiB written in %llu ms",
+             (unsigned long long)(data_bytes >> 20),
+             (unsigned long long)(vmm->machine->memory.size >> 20),
+             (unsigned long long)((time_monotonic_ns() - start) / 1000000));
+    return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM out of a snapshot. The memory file is mapped privately and never written. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "vmm/machine_state.h"
+#include "vmm/vmm_private.h"
+
+static inline void cleanup_vm_config(struct vm_config *config)
+{
+    vm_config_free(config);
+}
+
+static void swap_strings(char **a, char **b)
+{
+    char *old = *a;
+    *a = *b;
+    *b = old;
+}
+
+/* Where to log and print is a matter of this process, not of the one that was saved. */
+static void keep_outputs(struct vm_config *loaded, struct vm_config *current)
+{
+    struct logger_config logger = loaded->logger;
+    loaded->logger = current->logger;
+    current->logger = logger;
+    swap_strings(&loaded->serial_out_path, &current->serial_out_path);
+}
+
+static int apply_request(struct vm_config *config, const struct snapshot_load_request *request,
+                         struct error *err)
+{
+    config->machine.track_dirty_pages = request->track_dirty_pages;
+    if (!request->vsock_uds_path)
+        return 0;
+    if (!config->vsock.present)
+        return error_set(err, ERROR_INVALID, ENODEV,
+                         "vsock_override: the saved VM has no vsock device");
+    char *path = strdup(request->vsock_uds_path);
+    if (!path)
+        return error_errno(err, ENOMEM, NULL, "vsock_override");
+    free(config->vsock.uds_path);
+    config->vsock.uds_path = path;
+    return 0;
+}
+
+static int memory_open(struct guest_memory *memory, uint64_t size, const char *path,
+                       struct error *err)
+{
+    /* Non-blocking, so that a FIFO given by mistake is an error and no hang. */
+    _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_errno(err, errno, path, "open memory file %s", path);
+    return guest_memory_map(memory, size, fd, path, err);
+}
+
+static int machine_restore(struct vmm *vmm, const struct state_reader *reader,
+                           const struct snapshot_load_request *request, struct error *err)
+{
+    struct guest_memory memory;
+    int r =
+        memory_open(&memory, vmm->config.machine.mem_size_mib << 20, request->mem_file_path, err);
+    if (r < 0)
+        return r;
+    const struct machine_place place = vmm_place(vmm);
+    vmm->machine = machine_create(&place, &vmm->config, &memory, err);
+    if (!vmm->machine)
+        return err && err->errnum ? -err->errnum : -EIO;
+    return machine_load(vmm->machine, reader, request->clock_realtime, err);
+}
+
+static int state_load(struct vmm *vmm, const struct state_reader *reader,
+                      const struct snapshot_load_request *request, struct error *err)
+{
+    _cleanup_(vm_config) struct vm_config config;
+    struct machine_state state;
+    vm_config_init(&config);
+    int r = machine_state_read(reader, &state, &config, err);
+    if (r == 0)
+        r = apply_request(&config, request, err);
+    if (r < 0)
+        return r;
+    keep_outputs(&config, &vmm->config);
+    struct vm_config old = vmm->config;
+    vmm->config = config;
+    config = old; /* freed here */
+    r = machine_restore(vmm, reader, request, err);
+    if (r < 0) {
+        machine_destroy(vmm->machine);
+        vmm->machine = NULL;
+        return r;
+    }
+    vmm->state = VMM_PAUSED;
+    return 0;
+}
+
+int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *request,
+                      struct error *err)
+{
+    if (vmm->state != VMM_NOT_STARTED)
+        return error_set(err, ERROR_STATE, EALREADY, "the microVM is already started");
+    const char *path = request->snapshot_path;
+    _cleanup_(free) char *data = NULL;
+    size_t length = 0;
+    struct state_reader reader;
+    int r = file_read_all(AT_FDCWD, path, STATE_FILE_LIMIT, &data, &length, err);
+    if (r == 0)
+        r = state_reader_open(&reader, data, length, err);
+    if (r == 0)
+        r = state_load(vmm, &reader, request, err);
+    if (r < 0)
+        return error_wrap(err, "load snapshot %s", path);
+    free(TAKE_PTR(data));
+    malloc_trim(0); /* what only the load needed is paid for once per VM otherwise */
+    log_info("loaded snapshot: %u vCPUs, %llu MiB", vmm->config.machine.vcpu_count,
+             (unsigned long long)vmm->config.machine.mem_size_mib);
+    return request->resume_vm ? vmm_resume(vmm, err) : 0;
+}
