@@ -14,6 +14,10 @@
 #define ACPI_RESET_VALUE 0xfeu
 #define ACPI_S5_TYPE     5u /* SLP_TYP of soft-off, in bits 2..4 of the sleep control register */
 
+/* The VM generation id has the last page of the reserved low memory for itself; the tables stay
+ * below it, in [BOOT_SYSTEM_START, ACPI_VMGENID_GPA). */
+#define ACPI_VMGENID_GPA 0xdf000ull
+
 struct acpi_mmio_device {
     uint64_t gpa; /* 4 KiB */
     uint32_t gsi;
@@ -23,10 +27,12 @@ struct acpi_layout {
     unsigned vcpu_count;
     const struct acpi_mmio_device *virtio; /* LNRO0005 */
     unsigned virtio_count;
-    uint64_t vmgenid_gpa; /* 16 bytes, 8-byte aligned, in reserved low memory */
+    uint64_t vmgenid_gpa; /* ACPI_VMGENID_GPA; 16 bytes */
     uint32_t vmgenid_gsi; /* raised through the generic event device */
 };
 
+/* Writes the tables and, at BOOT_RSDP, the root pointer. ERROR_INVALID for a layout that can't be
+ * described. */
 int acpi_build(const struct guest_memory *memory, const struct acpi_layout *layout,
                struct error *err);
 

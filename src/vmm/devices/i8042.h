@@ -18,7 +18,8 @@ struct i8042 *i8042_create(int irq_fd, void (*reset)(void *context), void *conte
                            struct error *err);
 void i8042_destroy(struct i8042 *i8042);
 struct bus_device *i8042_bus_device(struct i8042 *i8042);
-/* Queues the scan codes of Ctrl-Alt-Del and raises the interrupt. -EBUSY if the buffer is full. */
+/* Queues the scan codes of Ctrl-Alt-Del and raises the interrupt. -EBUSY if the buffer is full,
+ * -EAGAIN while the guest has the keyboard switched off; both are ERROR_STATE. */
 int i8042_ctrl_alt_del(struct i8042 *i8042, struct error *err);
 void i8042_save(const struct i8042 *i8042, struct state_writer *writer);
 int i8042_load(struct i8042 *i8042, const struct state_reader *reader, struct error *err);
