@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_vmm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct vmm {
+    const char *id;
+    enum vmm_state state;
+    struct vm_config config;
+    struct fake_calls calls;
+    const char *failure;
+};
+
+struct vmm *vmm_create(const char *id, struct loop *loop, struct error *err)
+{
+    struct vmm *vmm = calloc(1, sizeof(*vmm));
+    if (!vmm)
+        abort();
+    vmm->id = id;
+    vm_config_init(&vmm->config);
+    return vmm;
+}
+
+void vmm_destroy(struct vmm *vmm)
+{
+    vm_config_free(&vmm->config);
+    free(vmm);
+}
+
+struct fake_calls *fake_vmm_calls(struct vmm *vmm)
+{
+    return &vmm->calls;
+}
+
+void fake_vmm_fail(struct vmm *vmm, const char *message)
+{
+    vmm->failure = message;
+}
+
+static int outcome(struct vmm *vmm, struct error *err)
+{
+    if (!vmm->failure)
+        return 0;
+    int r = error_set(err, ERROR_SYSTEM, EIO, "%s", vmm->failure);
+    vmm->failure = NULL;
+    return r;
+}
+
+const char *vmm_id(const struct vmm *vmm)
+{
+    return vmm->id;
+}
+
+enum vmm_state vmm_state(const struct vmm *vmm)
+{
+    return vmm->state;
+}
+
+const char *vmm_state_name(enum vmm_state state)
+{
+    static const char *const names[] = {"Not started", "Running", "Paused"};
+    return names[state];
+}
+
+struct vm_config *vmm_config(struct vmm *vmm)
+{
+    return &vmm->config;
+}
+
+static int change(struct vmm *vmm, unsigned *count, enum vmm_state state, struct error *err)
+{
+    int r = outcome(vmm, err);
+    if (r < 0)
+        return r;
+    ++*count;
+    vmm->state = state;
+    return 0;
+}
+
+int vmm_start(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.start, VMM_RUNNING, err);
+}
+
+int vmm_pause(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.pause, VMM_PAUSED, err);
+}
+
+int vmm_resume(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.resume, VMM_RUNNING, err);
+}
+
+static void remember(char *place, size_t size, const char *text)
+{
+    snprintf(place, size, "%s", text ? text : "");
+}
+
+int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
+                        struct error *err)
+{
+    struct fake_calls *calls = &vmm->calls;
+    remember(calls->snapshot_path, sizeof(calls->snapshot_path), request->snapshot_path);
+    remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
+    return change(vmm, &calls->create, vmm->state, err);
+}
+
+int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *request,
+                      struct error *err)
+{
+    struct fake_calls *calls = &vmm->calls;
+    remember(calls->snapshot_path, sizeof(calls->snapshot_path), request->snapshot_path);
+    remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
+    remember(calls->vsock_uds_path, sizeof(calls->vsock_uds_path), request->vsock_uds_path);
+    calls->has_vsock_uds_path = request->vsock_uds_path != NULL;
+    calls->track_dirty_pages = request->track_dirty_pages;
+    calls->resume_vm = request->resume_vm;
+    calls->clock_realtime = request->clock_realtime;
+    return change(vmm, &calls->load, request->resume_vm ? VMM_RUNNING : VMM_PAUSED, err);
+}
+
+int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.ctrl_alt_del, vmm->state, err);
+}
+
+int vmm_balloon_set(struct vmm *vmm, uint32_t amount_mib, struct error *err)
+{
+    int r = outcome(vmm, err);
+    if (r == 0)
+        vmm->calls.balloon_mib = amount_mib;
+    return r;
+}
+
+int vmm_drive_update(struct vmm *vmm, const char *drive_id, const char *path, struct error *err)
+{
+    struct fake_calls *calls = &vmm->calls;
+    remember(calls->drive_id, sizeof(calls->drive_id), drive_id);
+    remember(calls->drive_path, sizeof(calls->drive_path), path);
+    return outcome(vmm, err);
+}
