@@ -50,8 +50,10 @@ struct agent_exec {
 int agent_exec_start(const char *vsock_path, unsigned timeout_ms, const struct agent_exec *exec,
                      struct error *err);
 
-/* Runs a command to its end; collects up to `limit` bytes of each stream (owner: caller, NUL behind
- * the last byte; either may be NULL to discard). */
+/* Runs a command to its end, without input; collects up to `limit` bytes of each stream and drops
+ * the rest (owner: caller, NUL behind the last byte). Why a command could not be started is told at
+ * the end of `err_out`. `timeout_ms` is for reaching the agent; a command whose own timeout is over
+ * gets that long again to be reported killed. After a failure nothing is left to free. */
 struct agent_result {
     int exit_code; /* 0..255; 128 + signal if killed; 127 if it could not be started */
     bool timed_out;

@@ -69,11 +69,22 @@ struct agent_frame {
     uint8_t *payload; /* inside the buffer given to agent_frame_read() */
 };
 
-/* Writes one frame, whole. -EMSGSIZE over the limit. */
+/* Writes one frame, whole; never raises SIGPIPE on a socket. -EMSGSIZE over the limit. */
 int agent_frame_write(int fd, uint8_t type, const void *payload, size_t length, struct error *err);
 /* Reads one frame into `buffer` (AGENT_FRAME_LIMIT bytes): 1 read, 0 the peer closed between
- * frames, negative errno otherwise (-EPROTO: it breaks the format). */
+ * frames, negative errno otherwise (-EPROTO: it breaks the format; -ECONNRESET: it closed within a
+ * frame). Neither reads a byte beyond the frame. */
 int agent_frame_read(int fd, uint8_t *buffer, struct agent_frame *frame, struct error *err);
+
+/* The same until `deadline_ns` of CLOCK_MONOTONIC (0: none), then -ETIMEDOUT. */
+int agent_frame_write_until(int fd, uint8_t type, const void *payload, size_t length,
+                            uint64_t deadline_ns, struct error *err);
+int agent_frame_read_until(int fd, uint8_t *buffer, struct agent_frame *frame, uint64_t deadline_ns,
+                           struct error *err);
+
+/* The header alone, for those who poll. Decoding returns -EPROTO if it breaks the format. */
+void agent_header_encode(uint8_t header[AGENT_FRAME_HEADER], uint8_t type, uint32_t length);
+int agent_header_decode(const uint8_t header[AGENT_FRAME_HEADER], uint8_t *type, uint32_t *length);
 
 /* Building a list of fields into a fixed buffer; `overflow` is set when it does not fit. */
 struct agent_fields {
@@ -83,10 +94,18 @@ struct agent_fields {
 };
 void agent_field_put(struct agent_fields *fields, uint16_t tag, const void *value, size_t length);
 void agent_field_put_text(struct agent_fields *fields, uint16_t tag, const char *text);
+void agent_field_put_u32(struct agent_fields *fields, uint16_t tag, uint32_t value);
+void agent_field_put_u64(struct agent_fields *fields, uint16_t tag, uint64_t value);
 
 /* Walks a list: returns 1 and the next field, 0 at the end, -EPROTO if the list is malformed.
  * `*offset` starts at 0. */
 int agent_field_next(const void *data, size_t length, size_t *offset, uint16_t *tag,
                      const uint8_t **value, uint32_t *value_length);
+
+/* A field's value as a number: 0, or -EPROTO if its length is not that of the type. */
+int agent_value_u32(const uint8_t *value, uint32_t length, uint32_t *number);
+int agent_value_u64(const uint8_t *value, uint32_t length, uint64_t *number);
+/* A field's value as text for people: cut to `size`, control characters become '?'. */
+void agent_value_text(const uint8_t *value, uint32_t length, char *text, size_t size);
 
 #endif

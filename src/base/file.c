@@ -43,10 +43,10 @@ int file_pread_exact(int fd, void *buffer, size_t length, uint64_t offset, const
             continue;
         if (n < 0)
             return error_errno(err, errno, what, "read %s at %llu", what,
-                               (unsigned long long)(offset + done));
+                               (unsigned long long)offset + done);
         if (n == 0)
             return error_set(err, ERROR_CORRUPT, EIO, "read %s: it ends at %llu, %zu bytes short",
-                             what, (unsigned long long)(offset + done), length - done);
+                             what, (unsigned long long)offset + done, length - done);
         done += (size_t)n;
     }
     return 0;
@@ -76,7 +76,7 @@ int file_pwrite_exact(int fd, const void *buffer, size_t length, uint64_t offset
             continue;
         if (n < 0)
             return error_errno(err, errno, what, "write %s at %llu", what,
-                               (unsigned long long)(offset + done));
+                               (unsigned long long)offset + done);
         done += (size_t)n;
     }
     return 0;

@@ -17,19 +17,21 @@
 /* Names inside a guest directory (relative to it on the host, below HYPERVISOR_GUEST_DIR inside).
  */
 #define GUEST_API_SOCKET   "run/api.sock"
-#define GUEST_VSOCK_SOCKET "run/vsock.sock" /* guest port P reaches the host as run/vsock.sock_P \
-                                             */
-#define GUEST_VMM_LOG     "log/vmm.log"
-#define GUEST_CONSOLE_LOG "log/console.log"
-#define GUEST_KERNEL      "boot/kernel"
-#define GUEST_INITRD      "boot/initrd"
-#define GUEST_DISKS       "disks"    /* disks/0.img, disks/1.img ... */
-#define GUEST_SNAPSHOT    "snapshot" /* directory: state, memory; present only in Standby */
-#define GUEST_BASE        "base"     /* directory: memory; what the running VM was restored from */
-#define SNAPSHOT_STATE    "state"
-#define SNAPSHOT_MEMORY   "memory"
+#define GUEST_VSOCK_SOCKET "run/vsock.sock" /* guest port P: run/vsock.sock_P on the host */
+#define GUEST_VMM_LOG      "log/vmm.log"
+#define GUEST_CONSOLE_LOG  "log/console.log"
+#define GUEST_KERNEL       "boot/kernel"
+#define GUEST_INITRD       "boot/initrd"
+#define GUEST_DISKS        "disks"    /* disks/0.img, disks/1.img ... */
+#define GUEST_SNAPSHOT     "snapshot" /* directory: state, memory; present only in Standby */
+#define GUEST_BASE         "base"     /* directory: memory; what the running VM was restored from */
+#define SNAPSHOT_STATE     "state"
+#define SNAPSHOT_MEMORY    "memory"
 
 #define GUEST_MAX_DISKS 8
+
+/* The kernel command line when vm_spec.cmdline is NULL. */
+#define HYPERVISOR_CMDLINE "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd"
 
 struct vm_disk {
     bool read_only;
@@ -48,7 +50,9 @@ struct vm_spec {
     unsigned disk_count;
 };
 
-/* A running VMM process. */
+/* A running VMM process. It is a child of the tined that started it, so it stays a zombie until one
+ * of vm_process_kill(), _wait() or _alive() has seen its end; a later tined adopts it by pid and
+ * start_ticks with pidfd -1. */
 struct vm_process {
     pid_t pid;
     int pidfd;
@@ -58,14 +62,19 @@ struct vm_process {
 struct hypervisor {
     const char *name; /* "builtin", "firecracker", ... */
 
-    /* Starts a VMM process and boots the VM. On failure no process is left; the message carries the
-     * last line of the VMM's log where that is the cause. */
+    /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
+     * missing run/ and log/ are made. Stale api and vsock sockets are removed first; other names in
+     * run/ (the host's own vsock listeners) are left alone. On failure no process is left; the
+     * message carries the last lines of the VMM's log where that is the cause. */
     int (*boot)(const struct hypervisor *self, const struct vm_spec *spec,
                 struct vm_process *process, struct error *err);
     /* Starts a VMM process and loads GUEST_SNAPSHOT or `snapshot_dir` (a name in the guest
-     * directory) into it; the VM runs when it returns. */
+     * directory) into it. With `resume` the VM runs when it returns; without, it is "Paused" and
+     * has not executed an instruction: the caller can still give up and keep the snapshot. On
+     * failure no process is left. */
     int (*restore)(const struct hypervisor *self, const struct vm_spec *spec,
-                   const char *snapshot_dir, struct vm_process *process, struct error *err);
+                   const char *snapshot_dir, bool resume, struct vm_process *process,
+                   struct error *err);
     int (*pause)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     int (*resume)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     /* Full snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that
@@ -78,18 +87,24 @@ struct hypervisor {
     int (*query)(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
                  struct error *err);
 
-    const char *binary; /* path of the VMM program */
+    const char *binary;   /* path of the VMM program */
+    unsigned ready_ms;    /* how long a VMM may take until it answers; then it is killed */
+    unsigned request_ms;  /* how long one API request may take */
+    unsigned snapshot_ms; /* the same for snapshot create and load, which move the guest's memory */
 };
 
 /* The builtin driver for the tine-vmm at `binary` (borrowed). */
 struct hypervisor hypervisor_builtin(const char *binary);
 
 /* Ends a VMM process at once (SIGKILL) and waits until it is gone, at most `timeout_ms`. Closes the
- * pidfd. Gone already is success. */
+ * pidfd, but keeps it on ERROR_TIMEOUT. Gone already is success; another process that has the pid
+ * by now is never touched. */
 int vm_process_kill(struct vm_process *process, unsigned timeout_ms, struct error *err);
 /* Waits for the process to end by itself: 1 ended, 0 timed out. */
 int vm_process_wait(const struct vm_process *process, unsigned timeout_ms, struct error *err);
-/* True if that very process (pid and start time) still runs; opens its pidfd if it was -1. */
+/* True if that very process (pid and start time) still runs; opens its pidfd if it was -1. Where
+ * that can't be told (EMFILE) the answer is true and the pidfd stays -1: a VM that may live must
+ * not be started again. */
 bool vm_process_alive(struct vm_process *process);
 
 #endif

@@ -24,13 +24,15 @@ struct host_options {
     const char *vmm_binary;    /* tine-vmm */
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
+    const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
  * puts every instance into a state that is true. One host per data directory (-EBUSY: another
- * tined). */
+ * tined). A VMM that dies later is noticed at once and its instance becomes Stopped, with
+ * exit_message. */
 struct host *host_open(const struct host_options *options, struct error *err);
-/* Leaves VMs running. */
+/* Leaves VMs running. No operation may be under way. */
 void host_close(struct host *host);
 
 struct instance_disk_request {
@@ -52,25 +54,44 @@ struct instance_create_request {
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
 };
 
-/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running). */
+/* The rule for names: lowercase letters, digits and inner hyphens, 1 to INSTANCE_NAME_MAX. */
+bool instance_name_valid(const char *name);
+
+/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running).
+ * ERROR_INVALID names the part of the request that is wrong. A failed create is rolled back whole.
+ */
 int instance_create(struct host *host, const struct instance_create_request *request,
                     struct instance_record *record, struct error *err);
 
 /* `reference`: id, name or unique id prefix, everywhere below. `record` receives the result; it may
- * be NULL. */
+ * be NULL. While an operation is under way the state is the one it is passing through (Paused,
+ * Initializing, Shutdown), which the database does not hold. Reading never waits for an operation.
+ */
 int instance_get(struct host *host, const char *reference, struct instance_record *record,
                  struct error *err);
 int instance_list(struct host *host, struct instance_record **records, size_t *count,
                   struct error *err);
+
+/* The operations below wait for their turn, check the state (ERROR_STATE), and return 0 without
+ * doing anything where the contract says so: start and restore of a Running or Initializing
+ * instance, stop of a Stopped one, standby of one in Standby. */
+/* Cold boot of a Stopped instance. */
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
                    struct error *err);
 /* Asks the guest to power off, waits `grace_ms` (default 5000 when 0), then ends the VMM. */
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
                   struct instance_record *record, struct error *err);
+/* Running to Standby. When it fails before the snapshot is complete (a full disk), the VM goes on
+ * running. */
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
+/* Standby to Running. When it fails before the guest has run, or when the guest can't have changed
+ * a disk, the instance is in Standby as before. A guest with a writable disk that woke but whose
+ * agent does not answer stays, Initializing: its snapshot no longer fits its disks; it becomes
+ * Running when the agent answers. */
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
+/* In any state. Forks and their files are not affected. */
 int instance_delete(struct host *host, const char *reference, struct error *err);
 
 struct instance_fork_request {
@@ -79,6 +100,11 @@ struct instance_fork_request {
     bool has_target;
     enum instance_state target; /* Running, Standby or Stopped; default: the source's state */
 };
+/* A new instance with files of its own (R1): memory, kernel and read-only disks are links, writable
+ * disks private copies. A Running source (from_running) goes to standby, is linked and runs again
+ * before the fork wakes; other forks of it wait meanwhile. A failed fork is removed whole and the
+ * source is as before; only if that source itself could not be woken again the message says so and
+ * it is in Standby. */
 int instance_fork(struct host *host, const char *source,
                   const struct instance_fork_request *request, struct instance_record *record,
                   struct error *err);
@@ -95,10 +121,12 @@ struct instance_stats {
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
                    struct error *err);
 
-/* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. */
+/* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. Operations
+ * may go on while it is open: their end of the VM ends the stream. */
 int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
                   struct error *err);
-/* Opens the console (`vmm` false) or VMM log for reading. */
+/* Opens the console (`vmm` false) or VMM log for reading. ERROR_NOT_FOUND: nothing was logged yet.
+ */
 int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err);
 
 /* One state transition table for all operations (docs/architecture.md). True if `from` -> `to` is

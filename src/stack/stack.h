@@ -4,7 +4,9 @@
  *
  * All functions take a directory descriptor and a name in it, for source and destination alike, so
  * that a renamed or replaced parent directory can't redirect them. No function ever follows a
- * symbolic link in the last component, and only regular files are accepted. */
+ * symbolic link in the last component, and only regular files are accepted. Directory descriptors
+ * are opened for reading (dir_open(), not O_PATH), so that they can be synced. One caller at a time
+ * works on one destination name: its half-made files of an earlier attempt are swept. */
 #ifndef TINE_STACK_STACK_H
 #define TINE_STACK_STACK_H
 
@@ -24,9 +26,10 @@ const char *stack_method_name(enum stack_method method); /* "link", "reflink", "
 
 struct stack_result {
     enum stack_method method;
-    uint64_t bytes_copied; /* data bytes read and written; 0 for link and reflink */
-    uint64_t link_count;   /* of the destination's inode afterwards */
-    int fallback_errno;    /* why link(2) was not used; 0 if it was, or was not wanted */
+    uint64_t bytes_copied; /* data bytes written; 0 for a reflink, and for a link but for the one
+                              that had to make the spread copy */
+    uint64_t link_count;   /* of the destination's inode afterwards; 0: it does not exist */
+    int fallback_errno;    /* why link(2) to the source itself was not possible; else 0 */
 };
 
 /* A file in a directory. `label` is how messages name it ("guests/a/snapshot/memory"). */
@@ -39,14 +42,17 @@ struct stack_file {
 /* Gives `to` its own name for the immutable image `from`: link(2); if that fails with EXDEV,
  * EMLINK, EPERM or EOPNOTSUPP, a reflink; else a sparse copy; with one warning in the log that
  * names both files and the errno. Any other errno stops with an error. EMLINK first makes one fresh
- * copy beside the source, under "<name>.spread-<n>", that this and later calls link to. The
- * destination must not exist (-EEXIST). A copy is published whole: temporary name, fsync, rename.
- * After a failure nothing is left at the destination. */
+ * copy beside the source, under "<name>.spread-<n>", that this and later calls link to (the result
+ * is then STACK_LINK with fallback_errno EMLINK). The destination must not exist (-EEXIST). A copy
+ * is published whole: temporary name, fsync, rename, fsync of the directory. A link needs none of
+ * that and moves no byte: its name is durable once the directory is synced, which
+ * stack_publish_directory() does. After a failure nothing is left at the destination. */
 int stack_share(const struct stack_file *from, const struct stack_file *to,
                 struct stack_result *result, struct error *err);
 
 /* Gives `to` a private copy of a mutable image (a writable disk): reflink, else sparse copy. The
- * destination must not exist; published whole. The source must not be written meanwhile. */
+ * destination must not exist; published whole. The source must not be written meanwhile (-EBUSY
+ * when that is seen). */
 int stack_copy(const struct stack_file *from, const struct stack_file *to,
                struct stack_result *result, struct error *err);
 
@@ -54,7 +60,7 @@ int stack_copy(const struct stack_file *from, const struct stack_file *to,
  * happens and `result->method` is STACK_LINK with bytes_copied 0; when the file does not exist, the
  * same (a no-op); else a private copy (reflink, else sparse copy) replaces this name by rename, and
  * the other owners' inode is not touched. Sweeps this file's temporaries of an earlier, interrupted
- * attempt first. The caller holds the instance's lock for writing (R5). */
+ * attempt and its spread copies first. The caller holds the instance's lock for writing (R5). */
 int stack_unshare(const struct stack_file *file, struct stack_result *result, struct error *err);
 
 /* Opens an image for writing in place: only if its link count is one (R2), else -EMLINK naming the
@@ -74,9 +80,11 @@ struct stack_stat {
 };
 int stack_stat(const struct stack_file *file, struct stack_stat *stat, struct error *err);
 
-/* Makes a finished directory appear under its final name: every regular file in it and the
- * directory itself are synced, then it is renamed (the final name must not exist, or be an empty
- * directory) and the parent is synced. Both names are in `parent`. */
+/* Makes a finished directory appear under its final name: every regular file in it and below it and
+ * the directories themselves are synced, then it is renamed (the final name must not exist, or be
+ * an empty directory: else -ENOTEMPTY, -EEXIST or -ENOTDIR) and the parent is synced. Both names
+ * are in `parent`. After a failure the temporary directory is still there, for the caller to sweep.
+ */
 int stack_publish_directory(int parent, const char *temporary, const char *final,
                             struct error *err);
 

@@ -36,15 +36,17 @@ struct instance_record {
     char image[256];     /* "tine/guest:latest", or the kernel's path as given */
     char hypervisor[32]; /* "builtin" */
     enum instance_state state;
-    char state_error[512]; /* with INSTANCE_UNKNOWN, else empty */
+    char state_error[512];  /* with INSTANCE_UNKNOWN, else empty */
+    char exit_message[512]; /* why the VM ended by itself, or could not go on; cleared by a start */
     unsigned vcpus;
     uint64_t memory_bytes;
     bool has_initrd;
-    char cmdline[2048]; /* empty: the default */
+    bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
+    char cmdline[2048];    /* empty: the default */
     struct vm_disk disks[GUEST_MAX_DISKS];
     unsigned disk_count;
     char parent_id[INSTANCE_ID_LENGTH + 1]; /* forked from; empty if not */
-    pid_t vmm_pid;                          /* 0: no VMM */
+    pid_t vmm_pid; /* 0: no VMM. In the database it may outlive the VMM: vmm_start_ticks tells */
     uint64_t vmm_start_ticks;
     uint64_t created_at_ns, started_at_ns, stopped_at_ns; /* realtime; 0: never */
     /* How the fork got its memory: for inspect and for the demo's table. */
@@ -56,11 +58,14 @@ struct instance_record {
 struct store;
 
 /* Opens or creates the database file and migrates it to the current schema; WAL, synchronous=FULL.
- * A newer schema than this program knows is an error naming both versions. */
+ * A newer schema than this program knows is an error naming both versions (ERROR_UNSUPPORTED); a
+ * file that is no database or fails SQLite's check is ERROR_CORRUPT. Every error of this room names
+ * the database file. */
 struct store *store_open(const char *path, struct error *err);
 void store_close(struct store *store);
 
-/* ERROR_NAME if the name is taken. */
+/* ERROR_NAME (-EEXIST) if the name is taken; ERROR_INVALID if a text is not UTF-8 or not
+ * terminated. */
 int store_insert(struct store *store, const struct instance_record *record, struct error *err);
 /* Replaces the row of record->id; ERROR_NOT_FOUND if there is none. */
 int store_update(struct store *store, const struct instance_record *record, struct error *err);
@@ -70,8 +75,8 @@ int store_get(struct store *store, const char *id, struct instance_record *recor
 /* All rows in order of creation; owner: caller (free()). */
 int store_list(struct store *store, struct instance_record **records, size_t *count,
                struct error *err);
-/* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND, ERROR_AMBIGUOUS. `id` holds
- * INSTANCE_ID_LENGTH + 1 bytes. */
+/* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND (-ENOENT), ERROR_AMBIGUOUS
+ * (-ENOTUNIQ). `id` holds INSTANCE_ID_LENGTH + 1 bytes. */
 int store_resolve(struct store *store, const char *reference, char *id, struct error *err);
 
 #endif

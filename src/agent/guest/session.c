@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/guest/session.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "agent/guest/control.h"
+#include "agent/guest/exec_session.h"
+#include "agent/protocol.h"
+#include "agent/stream.h"
+#include "base/cleanup.h"
+
+#define REQUEST_MS 30000u /* for the request to arrive */
+#define LINGER_MS  30000u
+
+void session_linger(int fd)
+{
+    uint64_t deadline = stream_deadline(LINGER_MS);
+    char dropped[512];
+    size_t done = sizeof(dropped);
+    while (done == sizeof(dropped) &&
+           stream_read(fd, dropped, sizeof(dropped), deadline, &done) == 0) {
+    }
+}
+
+struct request_kind {
+    uint8_t type;
+    /* Serves the request, answers included. */
+    void (*serve)(int fd, const struct agent_frame *request, bool machine);
+};
+
+static const struct request_kind request_kinds[] = {
+    {AGENT_HELLO, control_hello},       {AGENT_EXEC, exec_session_run},
+    {AGENT_SYNC, control_sync},         {AGENT_RESTORED, control_restored},
+    {AGENT_POWEROFF, control_poweroff},
+};
+
+void session_run(int fd, bool machine)
+{
+    uint8_t buffer[AGENT_FRAME_LIMIT];
+    struct agent_frame request;
+    int r = agent_frame_read_until(fd, buffer, &request, stream_deadline(REQUEST_MS), NULL);
+    if (r == -EPROTO)
+        control_fail(fd, EPROTO, "not a frame of the agent protocol");
+    if (r <= 0)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(request_kinds); i++) {
+        if (request_kinds[i].type == request.type) {
+            request_kinds[i].serve(fd, &request, machine);
+            return;
+        }
+    }
+    control_fail(fd, EOPNOTSUPP, "request type %u is unknown to this agent", request.type);
+}
+
+void session_report_ready(int fd)
+{
+    control_send_hello(fd);
+}

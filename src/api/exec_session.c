@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/exec_session.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "api/exec_exit.h"
+#include "api/exec_request.h"
+#include "api/fields.h"
+#include "api/frame_stream.h"
+#include "api/server.h"
+#include "api/websocket.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "instance/instance.h"
+
+#define FIRST_MESSAGE_MS   30000
+#define FAREWELL_MS        10000 /* for the last messages to get through */
+#define DRAIN_MS           2000  /* for the client to close after them */
+#define STDIN_QUEUE_LIMIT  (256u << 10)
+#define OUTPUT_QUEUE_LIMIT (1u << 20)
+#define EXIT_NOT_RUN       127
+#define SIGNAL_MAX         64
+
+enum output_stream { OUTPUT_STDOUT = 1, OUTPUT_STDERR = 2 };
+
+struct exec_session {
+    const struct exec_session_options *options;
+    struct websocket *socket;
+    struct frame_stream agent;
+    struct exec_request request;
+    struct problem problem; /* with the first message */
+    bool requested, paused, client_gone, stdin_closed, exited;
+    char marked[1 + AGENT_FRAME_LIMIT]; /* an output message with its stream in front */
+};
+
+static void send_output(struct exec_session *session, enum output_stream stream, const void *data,
+                        size_t length)
+{
+    if (!session->request.streams) {
+        websocket_send(session->socket, false, data, length);
+        return;
+    }
+    if (length > AGENT_FRAME_LIMIT)
+        length = AGENT_FRAME_LIMIT;
+    session->marked[0] = (char)stream;
+    if (length > 0)
+        memcpy(session->marked + 1, data, length);
+    websocket_send(session->socket, false, session->marked, length + 1);
+}
+
+/* A command that did not run: the client is told in words and by the status of a shell. */
+static void send_failure(struct exec_session *session, const char *message)
+{
+    _cleanup_(free) char *line = NULL;
+    int length = asprintf(&line, "Error: %s\r\n", message);
+    if (length < 0) {
+        line = NULL;
+        return;
+    }
+    send_output(session, OUTPUT_STDERR, line, (size_t)length);
+    struct exec_exit outcome = {.code = EXIT_NOT_RUN};
+    exec_exit_send(session->socket, &outcome, session->request.streams);
+    session->exited = true;
+}
+
+static void resize(struct exec_session *session, const json_t *size)
+{
+    json_int_t rows = json_integer_value(json_object_get(size, "rows"));
+    json_int_t cols = json_integer_value(json_object_get(size, "cols"));
+    if (rows < 1 || cols < 1 || rows > UINT16_MAX || cols > UINT16_MAX)
+        return;
+    uint16_t wire[2] = {htole16((uint16_t)rows), htole16((uint16_t)cols)};
+    frame_stream_queue(&session->agent, AGENT_RESIZE, wire, sizeof(wire));
+}
+
+/* True if the text was a control message rather than input. */
+static bool control_message(struct exec_session *session, const char *text, size_t length)
+{
+    if (!session->request.exec.tty && !session->request.streams)
+        return false;
+    _cleanup_(json) json_t *json = json_loadb(text, length, 0, NULL);
+    const json_t *size = json_object_get(json, "resize");
+    if (session->request.exec.tty && size) {
+        resize(session, size);
+        return true;
+    }
+    if (!session->request.streams)
+        return false;
+    json_int_t number = json_integer_value(json_object_get(json, "signal"));
+    if (json_is_true(json_object_get(json, "eof"))) {
+        frame_stream_queue(&session->agent, AGENT_STDIN_EOF, NULL, 0);
+    } else if (number >= 1 && number <= SIGNAL_MAX) {
+        uint32_t wire = htole32((uint32_t)number);
+        frame_stream_queue(&session->agent, AGENT_SIGNAL, &wire, sizeof(wire));
+    }
+    return true; /* with the extension, text is never input */
+}
+
+static void on_message(void *data, bool text, const char *payload, size_t length)
+{
+    struct exec_session *session = data;
+    if (session->requested) {
+        if (text && control_message(session, payload, length))
+            return;
+        if (length > 0)
+            frame_stream_queue(&session->agent, AGENT_STDIN, payload, length);
+    } else {
+        session->requested = true;
+        if (text)
+            exec_request_parse(&session->request, payload, length, &session->problem);
+        else
+            problem_set(&session->problem, 400, PROBLEM_BAD_REQUEST,
+                        "the first message must be text");
+    }
+    if (frame_stream_queued(&session->agent) > STDIN_QUEUE_LIMIT) {
+        session->paused = true;
+        websocket_pause(session->socket, true);
+    }
+}
+
+/* Waits for one of the descriptors or the end of tined; true if tined stops. A descriptor nothing
+ * is wanted of is left out, or its hang-up would wake us for ever. */
+static bool wait_any(const struct exec_session *session, struct pollfd fds[3], int timeout_ms)
+{
+    fds[2] = (struct pollfd){.fd = session->options->server->stop_fd, .events = POLLIN};
+    if (fds[1].events == 0)
+        fds[1].fd = -1;
+    if (poll(fds, 3, timeout_ms) < 0)
+        fds[0].revents = fds[1].revents = fds[2].revents = 0;
+    return fds[2].revents != 0;
+}
+
+static void serve_client(struct exec_session *session, short revents)
+{
+    struct error err = {0};
+    bool lost = (revents & (POLLHUP | POLLERR)) != 0;
+    if (!lost && (revents & POLLIN) != 0 && websocket_receive(session->socket, &err) < 0)
+        lost = true;
+    if (!lost && websocket_flush(session->socket, &err) < 0)
+        lost = true;
+    if (lost)
+        session->client_gone = true;
+}
+
+/* Returns false if there was no usable request. */
+static bool await_request(struct exec_session *session)
+{
+    uint64_t deadline = time_monotonic_ns() + FIRST_MESSAGE_MS * 1000000ull;
+    /* What came with the handshake is not seen by poll. */
+    serve_client(session, POLLIN);
+    while (!session->requested && !session->client_gone && time_monotonic_ns() < deadline) {
+        struct pollfd fds[3] = {
+            {.fd = session->options->fd, .events = websocket_events(session->socket)},
+        };
+        if (wait_any(session, fds, 1000))
+            return false;
+        if (fds[0].revents)
+            serve_client(session, fds[0].revents);
+    }
+    if (!session->requested)
+        problem_set(&session->problem, 400, PROBLEM_BAD_REQUEST, "no request came");
+    if (session->problem.status == 0)
+        return true;
+    exec_exit_send_refusal(session->socket, session->problem.message);
+    return false;
+}
+
+static void serve_frame(struct exec_session *session, const struct agent_frame *frame)
+{
+    if (frame->type == AGENT_STDOUT || frame->type == AGENT_STDERR) {
+        send_output(session, frame->type == AGENT_STDOUT ? OUTPUT_STDOUT : OUTPUT_STDERR,
+                    frame->payload, frame->length);
+    } else if (frame->type == AGENT_EXIT) {
+        struct exec_exit outcome;
+        if (exec_exit_parse(&outcome, frame) < 0)
+            send_failure(session, "the guest's agent sent a malformed exit status");
+        else if (outcome.message[0])
+            send_failure(session, outcome.message);
+        else
+            exec_exit_send(session->socket, &outcome, session->request.streams);
+        session->exited = true;
+    }
+}
+
+static void serve_agent(struct exec_session *session, short revents)
+{
+    if ((revents & POLLOUT) != 0 && frame_stream_flush(&session->agent) < 0) {
+        /* The command may have ended without reading its input: its exit is still to come. */
+        session->stdin_closed = true;
+        session->agent.out_length = session->agent.out_sent = 0;
+    }
+    if ((revents & (POLLIN | POLLHUP | POLLERR)) == 0)
+        return;
+    int filled = frame_stream_fill(&session->agent);
+    struct agent_frame frame;
+    int r = 0;
+    while (!session->exited && (r = frame_stream_next(&session->agent, &frame)) > 0)
+        serve_frame(session, &frame);
+    if (session->exited)
+        return;
+    if (r < 0)
+        send_failure(session, "the guest's agent broke the protocol");
+    else if (filled < 0)
+        send_failure(session, "the guest's agent closed the connection");
+}
+
+/* Input beyond the limit waits in the connection; once there is room again it is taken up. */
+static void resume_input(struct exec_session *session)
+{
+    if (session->stdin_closed)
+        session->agent.out_length = session->agent.out_sent = 0;
+    if (!session->paused || frame_stream_queued(&session->agent) > STDIN_QUEUE_LIMIT)
+        return;
+    session->paused = false;
+    websocket_pause(session->socket, false);
+    serve_client(session, POLLIN);
+}
+
+static void pump(struct exec_session *session)
+{
+    while (!session->exited && !session->client_gone) {
+        bool agent_in = websocket_queued(session->socket) < OUTPUT_QUEUE_LIMIT;
+        bool agent_out = frame_stream_queued(&session->agent) > 0;
+        struct pollfd fds[3] = {
+            {.fd = session->options->fd, .events = websocket_events(session->socket)},
+            {.fd = session->agent.fd,
+             .events = (short)((agent_in ? POLLIN : 0) | (agent_out ? POLLOUT : 0))},
+        };
+        if (wait_any(session, fds, -1)) {
+            send_failure(session, "tined is stopping");
+            return;
+        }
+        if (fds[1].revents)
+            serve_agent(session, fds[1].revents);
+        if (fds[0].revents)
+            serve_client(session, fds[0].revents);
+        resume_input(session);
+    }
+}
+
+/* Writes all that is queued; false if the client is gone or does not take it in time. */
+static bool flush_all(const struct exec_session *session)
+{
+    uint64_t deadline = time_monotonic_ns() + FAREWELL_MS * 1000000ull;
+    while (websocket_flush(session->socket, NULL) == 0 && time_monotonic_ns() < deadline) {
+        if ((websocket_events(session->socket) & POLLOUT) == 0)
+            return true;
+        struct pollfd fd = {.fd = session->options->fd, .events = POLLOUT};
+        poll(&fd, 1, 1000);
+    }
+    return false;
+}
+
+/* The last messages go out, then the close frame (it would overtake them), then the client is given
+ * a moment to close: closing first, with bytes of its unread, would reset the connection and lose
+ * what is on the way. */
+static void farewell(struct exec_session *session)
+{
+    /* After a violation the close frame with its code is queued already. */
+    if (!session->client_gone && flush_all(session))
+        websocket_close(session->socket, WEBSOCKET_NORMAL);
+    flush_all(session);
+    shutdown(session->options->fd, SHUT_WR);
+    uint64_t deadline = time_monotonic_ns() + DRAIN_MS * 1000000ull;
+    struct pollfd fd = {.fd = session->options->fd, .events = POLLIN};
+    while (time_monotonic_ns() < deadline && poll(&fd, 1, DRAIN_MS) > 0) {
+        if (recv(fd.fd, session->marked, sizeof(session->marked), MSG_DONTWAIT) <= 0)
+            return;
+    }
+}
+
+static void run_command(struct exec_session *session)
+{
+    struct error err = {0};
+    _cleanup_(close) int agent_fd =
+        instance_exec(session->options->server->host, session->options->instance_id,
+                      &session->request.exec, &err);
+    if (agent_fd < 0) {
+        send_failure(session, err.message);
+        return;
+    }
+    session->agent.fd = agent_fd;
+    pump(session);
+}
+
+void exec_session_run(const struct exec_session_options *options)
+{
+    _cleanup_(free) struct exec_session *session = calloc(1, sizeof(*session));
+    if (!session)
+        return;
+    session->options = options;
+    session->agent.fd = -1;
+    struct error err = {0};
+    struct websocket_options socket = {
+        .fd = options->fd,
+        .server = true,
+        .early = options->early,
+        .early_length = options->early_length,
+        .message = on_message,
+        .data = session,
+    };
+    session->socket = websocket_new(&socket, &err);
+    if (!session->socket) {
+        log_error("exec in %s: %s", options->instance_id, err.message);
+        return;
+    }
+    if (await_request(session))
+        run_command(session);
+    farewell(session);
+    websocket_free(session->socket);
+    frame_stream_release(&session->agent);
+    exec_request_release(&session->request);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One exec connection after the upgrade: WebSocket messages on one side, agent frames on the
+ * other. */
+#ifndef TINE_API_EXEC_SESSION_H
+#define TINE_API_EXEC_SESSION_H
+
+#include <stddef.h>
+
+struct server;
+
+struct exec_session_options {
+    const struct server *server;
+    const char *instance_id;
+    int fd; /* the client's connection; borrowed */
+    const void *early;
+    size_t early_length;
+};
+
+/* Runs until the command has ended and the client was told, the client went away (then the command
+ * is killed), or tined stops. */
+void exec_session_run(const struct exec_session_options *options);
+
+#endif

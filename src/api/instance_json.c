@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/instance_json.h"
+
+#include <string.h>
+
+#include "api/json_text.h"
+#include "base/clock.h"
+#include "base/size.h"
+
+static json_t *time_json(uint64_t realtime_ns)
+{
+    if (realtime_ns == 0)
+        return json_null();
+    char text[32];
+    time_format_rfc3339(realtime_ns, text);
+    return json_string(text);
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return *text ? json_text(text, strlen(text)) : json_null();
+}
+
+static json_t *size_json(uint64_t bytes)
+{
+    char text[32];
+    size_format(bytes, text);
+    return json_string(text);
+}
+
+static json_t *disks_json(const struct instance_record *record)
+{
+    json_t *disks = json_array();
+    for (unsigned i = 0; i < record->disk_count && i < GUEST_MAX_DISKS; i++)
+        json_array_append_new(disks,
+                              json_pack("{s:b, s:b}", "read_only", record->disks[i].read_only,
+                                        "root", record->disks[i].root));
+    return disks;
+}
+
+static json_t *memory_json(const struct instance_record *record, const struct instance_stats *stats)
+{
+    json_t *memory = json_pack("{s:o, s:I}", "method", text_or_null(record->memory_method),
+                               "bytes_copied", (json_int_t)record->memory_bytes_copied);
+    if (stats)
+        json_object_set_new(memory, "link_count",
+                            json_integer((json_int_t)stats->memory_link_count));
+    return memory;
+}
+
+static json_t *extension_json(const struct instance_record *record,
+                              const struct instance_stats *stats)
+{
+    /* An instance with a kernel of its own has that kernel's path as its image. */
+    bool own_kernel = record->image[0] == '/';
+    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:o, s:o, s:I}", "parent_id",
+                     text_or_null(record->parent_id), "kernel",
+                     own_kernel ? text_or_null(record->image) : json_null(), "initrd",
+                     record->has_initrd, "cmdline", text_or_null(record->cmdline), "vmm_pid",
+                     record->vmm_pid > 0 ? json_integer(record->vmm_pid) : json_null(),
+                     "memory_bytes", (json_int_t)record->memory_bytes, "disks", disks_json(record),
+                     "memory", memory_json(record, stats), "disk_bytes_copied",
+                     (json_int_t)record->disk_bytes_copied);
+}
+
+json_t *instance_json(const struct instance_record *record, const struct instance_stats *stats)
+{
+    json_t *instance = json_pack(
+        "{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:n, s:o, s:o, s:n, s:o, s:s, s:I, s:b, s:s, s:o, "
+        "s:o}",
+        "id", record->id, "name", record->name, "image", text_or_null(record->image), "platform",
+        "linux/amd64", "state", instance_state_name(record->state), "state_error",
+        text_or_null(record->state_error), "created_at", time_json(record->created_at_ns),
+        "expires_at", "started_at", time_json(record->started_at_ns), "stopped_at",
+        time_json(record->stopped_at_ns), "exit_code", "size", size_json(record->memory_bytes),
+        "hotplug_size", "0 B", "vcpus", (json_int_t)record->vcpus, "has_snapshot",
+        record->state == INSTANCE_STANDBY, "hypervisor", record->hypervisor, "network",
+        json_pack("{s:b, s:n, s:n}", "enabled", 0, "ip", "mac"), "tine",
+        extension_json(record, stats));
+    if (*record->exit_message)
+        json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
+    return instance;
+}

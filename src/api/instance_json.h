@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An instance as the API shows it. */
+#ifndef TINE_API_INSTANCE_JSON_H
+#define TINE_API_INSTANCE_JSON_H
+
+#include <jansson.h>
+
+#include "instance/instance.h"
+
+/* The Instance object, with our own fields in "tine"; `stats` may be NULL: then without the link
+ * count of the memory file. Never NULL but for lack of memory. */
+json_t *instance_json(const struct instance_record *record, const struct instance_stats *stats);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /instances/{id}/{start,stop,standby,restore}: one shape, four operations. */
+#include <stdlib.h>
+
+#include "api/instance_json.h"
+#include "api/routes.h"
+#include "base/cleanup.h"
+#include "base/duration.h"
+
+static enum MHD_Result reply_outcome(struct request *request, int result,
+                                     const struct instance_record *record, const struct error *err)
+{
+    if (result < 0)
+        return reply_error(request, err);
+    return reply_json(request, MHD_HTTP_OK, instance_json(record, NULL));
+}
+
+static bool names_something(const struct fields *fields, const char *name)
+{
+    _cleanup_(free) const char **values = NULL;
+    fields_strings(fields, name, &values);
+    return values && values[0];
+}
+
+enum MHD_Result instance_start_one(struct request *request)
+{
+    struct problem problem = {0};
+    _cleanup_(json) json_t *body = request_body(request, &problem);
+    struct fields fields = {body, "", &problem};
+    bool entrypoint = names_something(&fields, "entrypoint");
+    bool cmd = names_something(&fields, "cmd");
+    if (entrypoint || cmd)
+        problem_set(&problem, 501, "not_supported",
+                    "%s: the program of this image can't be replaced",
+                    entrypoint ? "entrypoint" : "cmd");
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
+    struct instance_record record;
+    struct error err = {0};
+    int r = instance_start(request->server->host, request->reference, &record, &err);
+    return reply_outcome(request, r, &record, &err);
+}
+
+enum MHD_Result instance_stop_one(struct request *request)
+{
+    struct problem problem = {0};
+    int64_t grace_ms = 0;
+    _cleanup_(json) json_t *body = request_body(request, &problem);
+    struct fields fields = {body, "", &problem};
+    struct fields tine = fields_object(&fields, "tine", "tine.");
+    fields_integer(&tine, "grace_ms", 1, 600000, &grace_ms);
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
+    struct instance_record record;
+    struct error err = {0};
+    int r =
+        instance_stop(request->server->host, request->reference, (unsigned)grace_ms, &record, &err);
+    return reply_outcome(request, r, &record, &err);
+}
+
+/* Compression is part of the contract, but not of this server yet: asked for, it is refused. */
+static void compression_check(const struct fields *fields)
+{
+    struct fields compression = fields_object(fields, "compression", "compression.");
+    bool enabled = false;
+    fields_bool(&compression, "enabled", &enabled);
+    if (compression.object && !json_object_get(compression.object, "enabled"))
+        problem_set(fields->problem, 400, "invalid_snapshot_compression",
+                    "compression.enabled: is required");
+    if (enabled)
+        problem_set(fields->problem, 501, "not_supported",
+                    "compression: memory can't be compressed yet");
+}
+
+static void delay_check(const struct fields *fields)
+{
+    const char *delay = NULL;
+    int64_t nanoseconds = 0;
+    struct error err = {0};
+    fields_string(fields, "compression_delay", &delay);
+    if (!delay)
+        return;
+    if (duration_parse(delay, &nanoseconds, &err) < 0)
+        problem_set(fields->problem, 400, "invalid_compression_delay", "compression_delay: %s",
+                    err.message);
+    if (nanoseconds < 0)
+        problem_set(fields->problem, 400, "invalid_compression_delay",
+                    "compression_delay: must not be negative");
+}
+
+/* To repeat standby is a success, but options would have no effect. */
+static void standby_check(const struct request *request, struct problem *problem)
+{
+    struct instance_record record;
+    if (instance_get(request->server->host, request->reference, &record, NULL) == 0 &&
+        record.state == INSTANCE_STANDBY)
+        problem_set(problem, 409, "invalid_state", "%s is Standby already, options come too late",
+                    record.name);
+}
+
+enum MHD_Result instance_standby_one(struct request *request)
+{
+    struct problem problem = {0};
+    _cleanup_(json) json_t *body = request_body(request, &problem);
+    struct fields fields = {body, "", &problem};
+    compression_check(&fields);
+    delay_check(&fields);
+    if (json_object_get(body, "compression") || json_object_get(body, "compression_delay"))
+        standby_check(request, &problem);
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
+    struct instance_record record;
+    struct error err = {0};
+    int r = instance_standby(request->server->host, request->reference, &record, &err);
+    return reply_outcome(request, r, &record, &err);
+}
+
+enum MHD_Result instance_restore_one(struct request *request)
+{
+    struct instance_record record;
+    struct error err = {0};
+    int r = instance_restore(request->server->host, request->reference, &record, &err);
+    return reply_outcome(request, r, &record, &err);
+}

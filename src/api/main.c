@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tined: the daemon. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "api/listen.h"
+#include "api/locate.h"
+#include "api/options.h"
+#include "api/server.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "instance/instance.h"
+
+#define EXIT_USAGE     2
+#define STOP_POLL_MS   20
+#define STREAM_GRACE_S 5
+
+/* Every VM and every client costs descriptors. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("open file limit stays as it is: %s", strerror(errno));
+}
+
+/* SIGTERM and SIGINT come through a descriptor. Called before any thread exists, so that none of
+ * them takes the signals. */
+static int signals_open(struct error *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd < 0 ? error_errno(err, errno, NULL, "signalfd") : fd;
+}
+
+static bool signal_wait(int signal_fd, int timeout_ms)
+{
+    struct pollfd fd = {.fd = signal_fd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    return poll(&fd, 1, timeout_ms) > 0 && read(signal_fd, &info, sizeof(info)) > 0;
+}
+
+/* Operations under way are finished; a second signal ends tined at once, as a crash would: the next
+ * start puts right what was half done. */
+static void stop_gracefully(struct server *server, const struct listen_claim *claim, int signal_fd)
+{
+    log_info("stopping: operations under way are finished first, VMs go on");
+    listen_release(claim);
+    server_refuse(server);
+    uint64_t deadline = time_monotonic_ns() + STREAM_GRACE_S * 1000000000ull;
+    while (atomic_load(&server->active) > 0 ||
+           (atomic_load(&server->streams) > 0 && time_monotonic_ns() < deadline)) {
+        if (signal_wait(signal_fd, STOP_POLL_MS)) {
+            log_warning("second signal: operations are cut off");
+            _exit(EXIT_FAILURE);
+        }
+    }
+    server_stop(server);
+}
+
+static int serve(const struct tined_options *options, struct host *host, int signal_fd,
+                 struct error *err)
+{
+    struct listen_claim claim;
+    int listen_fd = listen_claim(&claim, options->socket, err);
+    if (listen_fd < 0)
+        return listen_fd;
+    struct server server = {
+        .host = host,
+        .data_dir = options->data_dir,
+        .request_timeout_s = options->request_timeout_s,
+    };
+    int r = server_start(&server, listen_fd, err);
+    if (r < 0) {
+        listen_release(&claim);
+        return r;
+    }
+    log_info("tined %s serves %s, data in %s", TINE_VERSION, options->socket, options->data_dir);
+    while (!signal_wait(signal_fd, -1))
+        ;
+    stop_gracefully(&server, &claim, signal_fd);
+    return 0;
+}
+
+static int run(const struct tined_options *options, struct error *err)
+{
+    _cleanup_(free) char *vmm = options->vmm ? strdup(options->vmm) : locate_vmm();
+    _cleanup_(free) char *kit = options->kit ? strdup(options->kit) : locate_kit();
+    if (!kit)
+        log_warning("no guest kit found (--kit): instances need a kernel of their own");
+    raise_descriptor_limit();
+    _cleanup_(close) int signal_fd = signals_open(err);
+    if (signal_fd < 0)
+        return signal_fd;
+    struct host_options host_options = {
+        .data_dir = options->data_dir,
+        .vmm_binary = vmm,
+        .kit_dir = kit,
+        .agent_timeout_ms = options->agent_timeout_ms,
+    };
+    struct host *host = host_open(&host_options, err);
+    if (!host)
+        return -err->errnum;
+    int r = serve(options, host, signal_fd, err);
+    host_close(host);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct tined_options options;
+    struct error err = {0};
+    if (tined_options_parse(&options, argc, argv, &err) < 0) {
+        fprintf(stderr, "tined: %s; see tined --help\n", err.message);
+        return EXIT_USAGE;
+    }
+    if (options.help || options.version) {
+        if (options.help)
+            tined_options_help();
+        else
+            printf("tined %s\n", TINE_VERSION);
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    log_configure("tined", options.log_level, STDERR_FILENO);
+    if (run(&options, &err) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "tined: %s\n", err.message);
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/routes.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define ANY "{id}"
+
+static const struct route {
+    const char *method;
+    const char *path[4]; /* segments; "{id}" takes any */
+    route_handler *handle;
+} routes[] = {
+    {"GET", {"health"}, health_get},
+    {"GET", {"resources"}, resources_get},
+    {"GET", {"instances"}, instances_list},
+    {"POST", {"instances"}, instances_create},
+    {"GET", {"instances", ANY}, instance_get_one},
+    {"DELETE", {"instances", ANY}, instance_delete_one},
+    {"POST", {"instances", ANY, "start"}, instance_start_one},
+    {"POST", {"instances", ANY, "stop"}, instance_stop_one},
+    {"POST", {"instances", ANY, "standby"}, instance_standby_one},
+    {"POST", {"instances", ANY, "restore"}, instance_restore_one},
+    {"POST", {"instances", ANY, "fork"}, instance_fork_one},
+    {"GET", {"instances", ANY, "wait"}, instance_wait_one},
+    {"GET", {"instances", ANY, "stats"}, instance_stats_one},
+    {"GET", {"instances", ANY, "logs"}, instance_logs_stream},
+    {"GET", {"instances", ANY, "exec"}, instance_exec_upgrade},
+};
+
+static bool path_matches(const struct route *route, const struct uri *uri, const char **reference)
+{
+    size_t i = 0;
+    for (; i < ARRAY_SIZE(route->path) && route->path[i]; i++) {
+        if (i >= uri->segment_count)
+            return false;
+        bool any = strcmp(route->path[i], ANY) == 0;
+        /* An empty id would be a prefix of every id. */
+        if (any ? *uri->segments[i] == '\0' : strcmp(route->path[i], uri->segments[i]) != 0)
+            return false;
+        if (any)
+            *reference = uri->segments[i];
+    }
+    return i == uri->segment_count;
+}
+
+enum MHD_Result route_dispatch(struct request *request)
+{
+    struct problem problem = {0};
+    bool path_known = false;
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        const char *reference = NULL;
+        if (!path_matches(&routes[i], &request->uri, &reference))
+            continue;
+        path_known = true;
+        if (strcmp(routes[i].method, request->method) != 0)
+            continue;
+        request->reference = reference;
+        return routes[i].handle(request);
+    }
+    if (path_known)
+        problem_set(&problem, 405, "Method Not Allowed", "%s is not possible on this path",
+                    request->method);
+    else
+        problem_set(&problem, 404, "Not Found", "there is no such route");
+    return reply_problem(request, &problem);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of routes, and their handlers: one file per resource. */
+#ifndef TINE_API_ROUTES_H
+#define TINE_API_ROUTES_H
+
+#include "api/request.h"
+
+/* Finds the route of the request and runs its handler; answers 404 or 405 if there is none. */
+enum MHD_Result route_dispatch(struct request *request);
+
+typedef enum MHD_Result route_handler(struct request *request);
+
+route_handler health_get;
+route_handler instances_list;
+route_handler instances_create;
+route_handler instance_get_one;
+route_handler instance_delete_one;
+route_handler instance_start_one;
+route_handler instance_stop_one;
+route_handler instance_standby_one;
+route_handler instance_restore_one;
+route_handler instance_fork_one;
+route_handler instance_wait_one;
+route_handler instance_stats_one;
+route_handler instance_logs_stream;
+route_handler instance_exec_upgrade;
+route_handler resources_get;
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "cli/command.h"
+
+static void print_options(const struct command_option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char left[64], letter[8] = "    ";
+        if (options[i].letter)
+            snprintf(letter, sizeof(letter), "-%c, ", options[i].letter);
+        snprintf(left, sizeof(left), "%s--%s%s%s", letter, options[i].name,
+                 options[i].value ? " " : "", options[i].value ? options[i].value : "");
+        printf("  %-28s %s\n", left, options[i].help);
+    }
+}
+
+void help_print_all(void)
+{
+    printf("Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
+           "Runs microVMs and forks them. NAME is an instance's name, its id, or the beginning of\n"
+           "its id if no other begins so.\n\nCommands:\n");
+    for (size_t i = 0; commands[i]; i++)
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    printf("\nOptions of every command:\n");
+    print_options(common_options, common_option_count);
+    printf(
+        "\nExit status: 0 done, 1 the operation failed, 2 wrong usage, 3 tined does not answer;\n"
+        "exec ends with the status of its command. tine help COMMAND tells more.\n");
+}
+
+void help_print_command(const struct command *command)
+{
+    printf("Usage: tine %s [OPTION...]%s%s\n\n%s.\n", command->name, *command->operands ? " " : "",
+           command->operands, command->summary);
+    if (command->details)
+        printf("\n%s", command->details);
+    printf("\nOptions:\n");
+    print_options(command->options, command->option_count);
+    print_options(common_options, common_option_count);
+    if (command->examples)
+        printf("\nExamples:\n%s", command->examples);
+}
+
+static int help_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+{
+    if (count == 0) {
+        help_print_all();
+        return CLI_OK;
+    }
+    const struct command *command = command_find(operands[0]);
+    if (!command)
+        return cli_usage(cli, "unknown command \"%s\"", operands[0]);
+    help_print_command(command);
+    return CLI_OK;
+}
+
+const struct command help_command = {
+    .name = "help",
+    .operands = "[COMMAND]",
+    .summary = "Explain tine or one command",
+    .operands_max = 1,
+    .run = help_run,
+};

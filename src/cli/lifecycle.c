@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tine start, stop, standby, restore: one operation on instances by name, all at the same time. */
+#include "base/cleanup.h"
+#include "cli/batch.h"
+#include "cli/command.h"
+
+static int start_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+{
+    return batch_over_names(cli, "starting", "POST", "/start", NULL, operands, count);
+}
+
+static int standby_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+{
+    return batch_over_names(cli, "going to standby", "POST", "/standby", NULL, operands, count);
+}
+
+static int restore_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+{
+    return batch_over_names(cli, "restoring", "POST", "/restore", NULL, operands, count);
+}
+
+struct stop_options {
+    int64_t grace_ns;
+    bool force;
+};
+
+#define GRACE_MAX_MS 600000
+
+static int stop_run(const struct cli *cli, const void *data, char **operands, unsigned count)
+{
+    const struct stop_options *options = data;
+    int64_t grace_ms = options->force ? 1 : options->grace_ns / 1000000;
+    _cleanup_(json) json_t *body = NULL;
+    if (grace_ms > GRACE_MAX_MS)
+        return cli_usage(cli, "--grace: at most 10m");
+    if (grace_ms > 0)
+        body = json_pack("{s:{s:I}}", "tine", "grace_ms", (json_int_t)grace_ms);
+    return batch_over_names(cli, "stopping", "POST", "/stop", body, operands, count);
+}
+
+static const struct command_option stop_options[] = {
+    {"grace", 0, OPTION_DURATION, offsetof(struct stop_options, grace_ns), "TIME",
+     "how long the guest may take to power off (default 5s)"},
+    {"force", 'f', OPTION_FLAG, offsetof(struct stop_options, force), NULL,
+     "end the VM without asking the guest"},
+};
+
+const struct command start_command = {
+    .name = "start",
+    .operands = "NAME...",
+    .summary = "Boot stopped instances",
+    .examples = "  tine start web\n",
+    .operands_min = 1,
+    .operands_max = OPERANDS_ANY,
+    .run = start_run,
+};
+
+const struct command stop_command = {
+    .name = "stop",
+    .operands = "NAME...",
+    .summary = "Power instances off",
+    .details = "The guest is asked to power off and has some time for it; then the VM is ended.\n"
+               "Disks are kept, memory is not.\n",
+    .examples = "  tine stop web db\n"
+                "  tine stop --grace 30s db\n",
+    .options = stop_options,
+    .option_count = ARRAY_SIZE(stop_options),
+    .options_size = sizeof(struct stop_options),
+    .operands_min = 1,
+    .operands_max = OPERANDS_ANY,
+    .run = stop_run,
+};
+
+const struct command standby_command = {
+    .name = "standby",
+    .operands = "NAME...",
+    .summary = "Put running instances to sleep",
+    .details = "Memory, device state and disks go to disk and the VM ends; restore wakes it where\n"
+               "it was. An instance in standby forks fastest.\n",
+    .examples = "  tine standby web\n",
+    .operands_min = 1,
+    .operands_max = OPERANDS_ANY,
+    .run = standby_run,
+};
+
+const struct command restore_command = {
+    .name = "restore",
+    .operands = "NAME...",
+    .summary = "Wake instances from standby",
+    .examples = "  tine restore web\n",
+    .operands_min = 1,
+    .operands_max = OPERANDS_ANY,
+    .run = restore_run,
+};

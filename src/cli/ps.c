@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tine ps: the list of instances. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/command.h"
+#include "cli/http.h"
+#include "cli/instance_view.h"
+#include "cli/table.h"
+
+struct ps_options {
+    bool all;
+};
+
+static bool is_asleep(const json_t *instance)
+{
+    const char *state = view_text(instance, "state");
+    return strcmp(state, "Stopped") == 0 || strcmp(state, "Standby") == 0;
+}
+
+/* The parent's name if it still exists, else the beginning of its id. */
+static void parent_text(const json_t *list, const json_t *instance, char text[64])
+{
+    const char *id = json_string_value(view_inner(instance, "tine", "parent_id"));
+    size_t i;
+    json_t *other;
+    text[0] = '\0';
+    if (!id)
+        return;
+    snprintf(text, 64, "%.12s", id);
+    json_array_foreach((json_t *)list, i, other)
+    {
+        if (strcmp(view_text(other, "id"), id) == 0)
+            snprintf(text, 64, "%.63s", view_text(other, "name"));
+    }
+}
+
+static void add_row(struct table *table, const json_t *list, const json_t *instance)
+{
+    char id[13], vcpus[16], age[32], parent[64];
+    snprintf(id, sizeof(id), "%.12s", view_text(instance, "id"));
+    snprintf(vcpus, sizeof(vcpus), "%d",
+             (int)json_integer_value(json_object_get(instance, "vcpus")));
+    view_age(view_text(instance, "created_at"), age);
+    parent_text(list, instance, parent);
+    table_add(table, (const char *[]){view_text(instance, "name"), id, view_text(instance, "state"),
+                                      vcpus, view_text(instance, "size"), age, parent,
+                                      view_text(instance, "image")});
+}
+
+static void print_list(const json_t *list, bool all)
+{
+    static const struct table_column columns[] = {
+        {"NAME", .shrink = true},
+        {"ID"},
+        {"STATE"},
+        {"VCPUS", .right = true},
+        {"MEMORY", .right = true},
+        {"AGE"},
+        {"PARENT", .shrink = true},
+        {"IMAGE", .shrink = true},
+    };
+    struct table table = {.columns = columns, .column_count = ARRAY_SIZE(columns)};
+    size_t i, hidden = 0;
+    json_t *instance;
+    json_array_foreach((json_t *)list, i, instance)
+    {
+        if (all || !is_asleep(instance))
+            add_row(&table, list, instance);
+        else
+            hidden++;
+    }
+    table_print(&table, terminal_width());
+    table_release(&table);
+    if (hidden > 0 && isatty(STDERR_FILENO)) {
+        fflush(stdout);
+        fprintf(stderr, "%zu more in Standby or Stopped: tine ps -a\n", hidden);
+    }
+}
+
+static int print_filtered_json(const json_t *list, bool all)
+{
+    json_t *shown = json_array();
+    size_t i;
+    json_t *instance;
+    json_array_foreach((json_t *)list, i, instance)
+    {
+        if (all || !is_asleep(instance))
+            json_array_append(shown, instance);
+    }
+    return cli_print_json(shown);
+}
+
+static int ps_run(const struct cli *cli, const void *data, char **operands, unsigned count)
+{
+    const struct ps_options *options = data;
+    struct failure failure = {0};
+    _cleanup_(json) json_t *list = http_get(cli, "listing", "/instances", &failure);
+    if (!list)
+        return cli_fail(cli, NULL, &failure);
+    if (cli->json)
+        return print_filtered_json(list, options->all);
+    print_list(list, options->all);
+    return CLI_OK;
+}
+
+static const struct command_option ps_options[] = {
+    {"all", 'a', OPTION_FLAG, offsetof(struct ps_options, all), NULL,
+     "also those in Standby and Stopped"},
+};
+
+const struct command ps_command = {
+    .name = "ps",
+    .operands = "",
+    .summary = "List instances",
+    .details = "Without -a only those that have a VM now.\n",
+    .examples = "  tine ps -a\n"
+                "  tine ps -a --json | jq -r '.[].name'\n",
+    .options = ps_options,
+    .option_count = ARRAY_SIZE(ps_options),
+    .options_size = sizeof(struct ps_options),
+    .run = ps_run,
+};

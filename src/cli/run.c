@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tine run: make an instance and boot it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/batch.h"
+#include "cli/command.h"
+#include "cli/instance_view.h"
+
+struct run_options {
+    const char *name, *kernel, *initrd, *cmdline;
+    unsigned vcpus;
+    uint64_t memory;
+    struct option_list disks;
+    bool no_agent;
+};
+
+/* A path for tined, which runs elsewhere. Owner: caller; NULL and the failure if it is not there.
+ */
+static char *absolute(const char *path, const char *what, struct failure *failure)
+{
+    char *real = realpath(path, NULL);
+    if (!real)
+        failure_set(failure, CLI_FAILED, "failed", "%s %s: %s", what, path, strerror(errno));
+    return real;
+}
+
+static int add_path(json_t *tine, const char *field, const char *path, struct failure *failure)
+{
+    if (!path)
+        return 0;
+    _cleanup_(free) char *real = absolute(path, field, failure);
+    if (!real)
+        return -1;
+    return json_object_set_new(tine, field, json_string(real));
+}
+
+/* "PATH[:ro][:root]" */
+static json_t *disk_json(const char *text, struct failure *failure)
+{
+    _cleanup_(free) char *copy = strdup(text);
+    bool read_only = false, root = false;
+    for (char *colon; copy && (colon = strrchr(copy, ':'));) {
+        if (strcmp(colon, ":ro") == 0)
+            read_only = true;
+        else if (strcmp(colon, ":root") == 0)
+            root = true;
+        else
+            break;
+        *colon = '\0';
+    }
+    _cleanup_(free) char *real = copy ? absolute(copy, "disk", failure) : NULL;
+    if (!real)
+        return NULL;
+    return json_pack("{s:s, s:b, s:b}", "path", real, "read_only", read_only, "root", root);
+}
+
+static int add_disks(json_t *tine, const struct option_list *disks, struct failure *failure)
+{
+    json_t *list = json_array();
+    json_object_set_new(tine, "disks", list);
+    for (unsigned i = 0; i < disks->count; i++) {
+        json_t *disk = disk_json(disks->items[i], failure);
+        if (!disk)
+            return -1;
+        json_array_append_new(list, disk);
+    }
+    return 0;
+}
+
+/* The request; NULL and the failure if a file is missing. */
+static json_t *request_json(const struct run_options *options, const char *image,
+                            struct failure *failure)
+{
+    _cleanup_(json) json_t *tine = json_object();
+    if (add_path(tine, "kernel", options->kernel, failure) < 0 ||
+        add_path(tine, "initrd", options->initrd, failure) < 0 ||
+        add_disks(tine, &options->disks, failure) < 0)
+        return NULL;
+    if (options->cmdline)
+        json_object_set_new(tine, "cmdline", json_string(options->cmdline));
+    json_t *body = json_pack("{s:I, s:b, s:O}", "vcpus", (json_int_t)options->vcpus,
+                             "skip_guest_agent", options->no_agent, "tine", tine);
+    if (options->name)
+        json_object_set_new(body, "name", json_string(options->name));
+    if (image)
+        json_object_set_new(body, "image", json_string(image));
+    if (options->memory > 0) {
+        char size[32];
+        snprintf(size, sizeof(size), "%llu", (unsigned long long)options->memory);
+        json_object_set_new(body, "size", json_string(size));
+    }
+    return body;
+}
+
+static int run_run(const struct cli *cli, const void *data, char **operands, unsigned count)
+{
+    const struct run_options *options = data;
+    struct failure failure = {0};
+    const char *image = count > 0 ? operands[0] : NULL;
+    struct http_call call = {
+        .method = "POST",
+        .path = strdup("/instances"),
+        .body = request_json(options, image, &failure),
+    };
+    if (failure.exit_status == 0 && http_run(cli, "booting", &call, 1, NULL, NULL) != CLI_OK)
+        failure = call.failure;
+    int status = CLI_OK;
+    if (failure.exit_status != 0) {
+        status = cli_fail(cli, options->name, &failure);
+    } else if (cli->json) {
+        json_object_set_new(call.reply, "elapsed_ms", json_real(call.elapsed_ms));
+        status = cli_print_json(json_incref(call.reply));
+    } else {
+        printf("%s  %.12s  %s %6.0f ms\n", view_text(call.reply, "name"),
+               view_text(call.reply, "id"), view_text(call.reply, "state"), call.elapsed_ms);
+    }
+    http_calls_release(&call, 1);
+    return status;
+}
+
+#define OPTION(member) offsetof(struct run_options, member)
+
+static const struct command_option run_options[] = {
+    {"name", 0, OPTION_TEXT, OPTION(name), "NAME", "its name (default: made up)"},
+    {"vcpus", 0, OPTION_NUMBER, OPTION(vcpus), "N", "virtual CPUs, 1 to 32 (default 2)"},
+    {"memory", 'm', OPTION_SIZE, OPTION(memory), "SIZE", "memory, as 256MB or 2GB (default 1GB)"},
+    {"kernel", 0, OPTION_TEXT, OPTION(kernel), "FILE", "boot this kernel instead of an image's"},
+    {"initrd", 0, OPTION_TEXT, OPTION(initrd), "FILE", "with this initial file system"},
+    {"cmdline", 0, OPTION_TEXT, OPTION(cmdline), "TEXT", "the kernel's command line"},
+    {"disk", 0, OPTION_LIST, OPTION(disks), "FILE[:ro][:root]",
+     "a disk: copied, or shared read-only; may be repeated"},
+    {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
+     "do not wait for the guest's agent; no exec then"},
+};
+
+const struct command run_command = {
+    .name = "run",
+    .operands = "[IMAGE]",
+    .summary = "Make an instance and boot it",
+    .details = "Returns when the guest is ready for exec. IMAGE is tine/guest:latest, the guest\n"
+               "kit, unless given.\n",
+    .examples = "  tine run --name web\n"
+                "  tine run --name big --vcpus 8 --memory 16GB\n"
+                "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n",
+    .options = run_options,
+    .option_count = ARRAY_SIZE(run_options),
+    .options_size = sizeof(struct run_options),
+    .operands_max = 1,
+    .run = run_run,
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside src/hypervisor: the one function by which every VMM is started, and so the one place where
+ * confinement lives. */
+#ifndef TINE_HYPERVISOR_LAUNCH_H
+#define TINE_HYPERVISOR_LAUNCH_H
+
+#include <stdint.h>
+
+#include "hypervisor/hypervisor.h"
+
+struct launch {
+    const char *binary;
+    const char *const *arguments; /* behind argv[0], NULL-terminated */
+    const char *guest_dir;        /* on the host */
+};
+
+/* Starts a VMM as its own session in its own mount namespace, where the guest directory is
+ * HYPERVISOR_GUEST_DIR and the working directory, and nothing else of the host's /run is seen.
+ * Standard input is /dev/null, output and errors are appended to GUEST_VMM_LOG (started anew when
+ * it was over 4 MiB); no other descriptor, no signal setting and no environment is inherited but
+ * PATH and TINE_FAILPOINT. The VMM outlives tined. Returns when the program has replaced the child;
+ * what fails before that is told with its step, and no process is left. `log_start` receives the
+ * size of the log before this launch. */
+int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t *log_start,
+               struct error *err);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hypervisor/process.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#define STAT_LIMIT 4096u
+
+/* What /proc/<pid>/stat tells: the start time (field 22) and whether it is dead but not reaped. */
+struct process_stat {
+    uint64_t start_ticks;
+    char state;
+};
+
+/* Not file_read_all(): a /proc file says its size is 0. */
+static int stat_read(pid_t pid, char text[STAT_LIMIT], struct error *err)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    _cleanup_(fclose) FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(err, errno, path, "open %s", path);
+    size_t length = fread(text, 1, STAT_LIMIT - 1, file);
+    if (ferror(file))
+        return error_errno(err, errno, path, "read %s", path);
+    text[length] = '\0';
+    return 0;
+}
+
+/* The command in field 2 may hold spaces and parentheses: fields count from the last ')'. */
+static int process_stat(pid_t pid, struct process_stat *stat, struct error *err)
+{
+    char text[STAT_LIMIT];
+    int r = stat_read(pid, text, err);
+    if (r < 0)
+        return r;
+    const char *rest = strrchr(text, ')');
+    if (!rest || rest[1] != ' ' || rest[2] == '\0')
+        return error_set(err, ERROR_SYSTEM, EPROTO, "/proc/%d/stat: no state in it", pid);
+    stat->state = rest[2];
+    const char *field = rest + 1;
+    for (int number = 2; number < 21; number++) {
+        field = strchr(field + 1, ' ');
+        if (!field)
+            return error_set(err, ERROR_SYSTEM, EPROTO, "/proc/%d/stat: no start time in it", pid);
+    }
+    stat->start_ticks = strtoull(field + 1, NULL, 10);
+    return 0;
+}
+
+/* 1 it is that very process and it lives, 0 it is gone, negative errno if that can't be told (R6).
+ */
+static int is_same(const struct vm_process *process)
+{
+    struct process_stat stat = {0};
+    int r = process_stat(process->pid, &stat, NULL);
+    if (r == -ENOENT || r == -ESRCH)
+        return 0;
+    if (r < 0)
+        return r;
+    return stat.start_ticks == process->start_ticks && stat.state != 'Z' && stat.state != 'X';
+}
+
+/* A pidfd of that very process: the pid is turned into a descriptor first and looked at then, so
+ * that it can't be reused in between. -ESRCH: it is gone. */
+static int process_open(const struct vm_process *process)
+{
+    if (process->pid <= 0)
+        return -ESRCH;
+    _cleanup_(close) int pidfd = pidfd_open(process->pid, 0);
+    if (pidfd < 0)
+        return -errno;
+    int r = is_same(process);
+    if (r == 0)
+        return -ESRCH;
+    return r < 0 ? r : TAKE_FD(pidfd);
+}
+
+int process_adopt_child(pid_t pid, struct vm_process *process, struct error *err)
+{
+    _cleanup_(close) int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0)
+        return error_errno(err, errno, NULL, "open the VMM process %d", pid);
+    struct process_stat stat = {0};
+    int r = process_stat(pid, &stat, err);
+    if (r < 0)
+        return r;
+    *process =
+        (struct vm_process){.pid = pid, .pidfd = TAKE_FD(pidfd), .start_ticks = stat.start_ticks};
+    return 0;
+}
+
+/* Reaps it where it is our child; ECHILD says that it isn't, or is reaped already. */
+static void process_reap(int pidfd, char text[64])
+{
+    siginfo_t info = {.si_pid = 0};
+    snprintf(text, 64, "ended");
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return;
+    if (info.si_code == CLD_EXITED)
+        snprintf(text, 64, "exited with status %d", info.si_status);
+    else
+        snprintf(text, 64, "was killed by signal %d (%s)", info.si_status,
+                 sigabbrev_np(info.si_status) ? sigabbrev_np(info.si_status) : "?");
+}
+
+/* 1 ended, 0 timed out. A pidfd is readable once all threads have ended (pidfd_open(2)). */
+static int pidfd_wait(int pidfd, unsigned timeout_ms, struct error *err)
+{
+    uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+    for (;;) {
+        uint64_t now = time_monotonic_ns();
+        uint64_t left_ms = now < deadline ? (deadline - now + 999999u) / 1000000u : 0;
+        struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+        int r = poll(&poll_fd, 1, (int)(left_ms < 1000000 ? left_ms : 1000000));
+        if (r > 0)
+            return 1;
+        if (r < 0 && errno != EINTR)
+            return error_errno(err, errno, NULL, "wait for a VMM process");
+        if (r == 0 && left_ms == 0)
+            return 0;
+    }
+}
+
+int process_wait_text(const struct vm_process *process, unsigned timeout_ms, char text[64],
+                      struct error *err)
+{
+    snprintf(text, 64, "ended");
+    _cleanup_(close) int opened = -1;
+    int pidfd = process->pidfd;
+    if (pidfd < 0) {
+        opened = process_open(process);
+        if (opened == -ESRCH)
+            return 1;
+        if (opened < 0)
+            return error_errno(err, -opened, NULL, "open the VMM process %d", process->pid);
+        pidfd = opened;
+    }
+    int r = pidfd_wait(pidfd, timeout_ms, err);
+    if (r > 0)
+        process_reap(pidfd, text);
+    return r;
+}
+
+int vm_process_wait(const struct vm_process *process, unsigned timeout_ms, struct error *err)
+{
+    char text[64];
+    return process_wait_text(process, timeout_ms, text, err);
+}
+
+bool vm_process_alive(struct vm_process *process)
+{
+    if (process->pidfd < 0) {
+        int pidfd = process_open(process);
+        if (pidfd == -ESRCH)
+            return false;
+        if (pidfd < 0)
+            return is_same(process) != 0;
+        process->pidfd = pidfd;
+    }
+    return vm_process_wait(process, 0, NULL) <= 0;
+}
+
+static void process_close(struct vm_process *process)
+{
+    if (process->pidfd >= 0)
+        close(process->pidfd);
+    process->pidfd = -1;
+}
+
+int vm_process_kill(struct vm_process *process, unsigned timeout_ms, struct error *err)
+{
+    if (process->pidfd < 0) {
+        int pidfd = process_open(process);
+        if (pidfd == -ESRCH)
+            return 0;
+        if (pidfd < 0)
+            return error_errno(err, -pidfd, NULL, "open the VMM process %d", process->pid);
+        process->pidfd = pidfd;
+    }
+    if (pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+        return error_errno(err, errno, NULL, "kill the VMM process %d", process->pid);
+    int r = vm_process_wait(process, timeout_ms, err);
+    if (r == 0)
+        return error_set(err, ERROR_TIMEOUT, ETIMEDOUT,
+                         "the VMM process %d is still there %u ms after SIGKILL", process->pid,
+                         timeout_ms);
+    if (r > 0)
+        process_close(process);
+    return r < 0 ? r : 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/console.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TAIL 1024
+
+/* Reads up to TAIL bytes from the end; a console that can't be read has no last line. */
+static size_t read_tail(const struct operation *op, char tail[TAIL])
+{
+    _cleanup_(close) int fd =
+        openat(op->guest_fd, GUEST_CONSOLE_LOG, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    ssize_t n = pread(fd, tail, TAIL, st.st_size > TAIL ? st.st_size - TAIL : 0);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static bool is_blank(char c)
+{
+    return c == '\n' || c == '\r' || c == ' ' || c == '\t' || c == '\0';
+}
+
+struct console_line console_last_line(const struct operation *op)
+{
+    struct console_line line = {.text = ""};
+    char tail[TAIL];
+    size_t end = read_tail(op, tail);
+    while (end > 0 && is_blank(tail[end - 1]))
+        end--;
+    size_t start = end;
+    while (start > 0 && tail[start - 1] != '\n' && end - start < sizeof(line.text) - 1)
+        start--;
+    for (size_t i = start; i < end; i++)
+        line.text[i - start] = tail[i] >= 0x20 && tail[i] < 0x7f ? tail[i] : '?';
+    return line;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TINE_INSTANCE_CONSOLE_H
+#define TINE_INSTANCE_CONSOLE_H
+
+#include "instance/host.h"
+
+/* The last line that is not blank of the guest's console, for messages: printable ASCII only, since
+ * the guest writes it. Empty if there is none. */
+struct console_line {
+    char text[160];
+};
+struct console_line console_last_line(const struct operation *op);
+
+#endif

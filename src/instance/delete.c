@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Delete, in this order: kill the VMM; rename the guest directory away; remove the row; remove the
+ * tree. A tined that dies after the rename finds a row whose directory has a temporary name and
+ * finishes; one that dies after the row finds a temporary name and sweeps it. A delete therefore
+ * never leaves an instance with half a directory. */
+#include <errno.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "instance/directory.h"
+#include "instance/host.h"
+#include "instance/settle.h"
+
+/* On a full disk SQLite may have no room to forget a row: the tree goes first then. */
+static int remove_row(struct operation *op, const char *trash, struct error *err)
+{
+    int r = store_delete(op->host->store, op->record.id, err);
+    if (r != -ENOSPC || !trash)
+        return r == -ENOENT ? 0 : r;
+    r = tree_remove(op->host->guests_fd, trash, err);
+    return r < 0 ? r : store_delete(op->host->store, op->record.id, err);
+}
+
+int remove_locked(struct operation *op, struct error *err)
+{
+    _cleanup_(free) char *trash = NULL;
+    int r = step("delete-killed", err);
+    if (r == 0)
+        r = directory_discard(op, &trash, err);
+    if (r == 0)
+        r = step("delete-renamed", err);
+    if (r == 0)
+        r = remove_row(op, trash, err);
+    if (r < 0)
+        return r;
+    struct error cause = {0};
+    r = step("delete-forgotten", &cause);
+    if (r == 0 && trash)
+        r = tree_remove(op->host->guests_fd, trash, &cause);
+    if (r < 0)
+        log_warning("instance %s is deleted; the rest goes at the next start: %s", op->record.id,
+                    cause.message);
+    return 0;
+}
+
+int instance_delete(struct host *host, const char *reference, struct error *err)
+{
+    char id[INSTANCE_ID_LENGTH + 1];
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = store_resolve(host->store, reference, id, err);
+    if (r == 0)
+        r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
+    if (r == 0)
+        r = kill_locked(&op, err);
+    if (r < 0)
+        return r;
+    r = remove_locked(&op, err);
+    /* Its VMM is gone all the same: the row must say so. */
+    struct error cause = {0};
+    if (r < 0 && operation_open_directory(&op, &cause) == 0)
+        settle_without_vmm(&op, "its VMM was ended by a delete that failed", &cause);
+    return r;
+}

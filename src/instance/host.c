@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/file.h"
+#include "instance/recover.h"
+#include "instance/watch.h"
+
+#define AGENT_TIMEOUT_MS 120000
+#define VMM_BINARY       "tine-vmm"
+
+static int copy_options(struct host *host, const struct host_options *options, struct error *err)
+{
+    const char *binary = options->vmm_binary ? options->vmm_binary : VMM_BINARY;
+    host->agent_timeout_ms =
+        options->agent_timeout_ms > 0 ? options->agent_timeout_ms : AGENT_TIMEOUT_MS;
+    host->vmm_binary = strdup(binary);
+    host->kit_dir = options->kit_dir ? strdup(options->kit_dir) : NULL;
+    if (!host->vmm_binary || (options->kit_dir && !host->kit_dir))
+        return error_errno(err, ENOMEM, options->data_dir, "open %s", options->data_dir);
+    host->hypervisor =
+        options->hypervisor ? *options->hypervisor : hypervisor_builtin(host->vmm_binary);
+    return 0;
+}
+
+/* The absolute path: VMMs are told it, and tined may be anywhere. */
+static int open_directories(struct host *host, const char *data_dir, struct error *err)
+{
+    int r = dir_make_all(data_dir, err);
+    if (r < 0)
+        return r;
+    host->data_dir = realpath(data_dir, NULL);
+    if (!host->data_dir)
+        return error_errno(err, errno, data_dir, "open %s", data_dir);
+    if (asprintf(&host->guests_dir, "%s/guests", host->data_dir) < 0) {
+        host->guests_dir = NULL;
+        return error_errno(err, ENOMEM, data_dir, "open %s", data_dir);
+    }
+    r = dir_make_all(host->guests_dir, err);
+    if (r < 0)
+        return r;
+    host->guests_fd = dir_open(AT_FDCWD, host->guests_dir, err);
+    return host->guests_fd < 0 ? host->guests_fd : 0;
+}
+
+/* The lock goes with the process, however it ends. */
+static int lock_data(struct host *host, struct error *err)
+{
+    _cleanup_(free) char *path = NULL;
+    if (asprintf(&path, "%s/lock", host->data_dir) < 0) {
+        path = NULL;
+        return error_errno(err, ENOMEM, host->data_dir, "lock %s", host->data_dir);
+    }
+    host->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (host->lock_fd < 0)
+        return error_errno(err, errno, path, "open %s", path);
+    if (flock(host->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno != EWOULDBLOCK)
+        return error_errno(err, errno, path, "lock %s", path);
+    return error_set(err, ERROR_STATE, EBUSY, "%s is in use by another tined", host->data_dir);
+}
+
+static int open_store(struct host *host, struct error *err)
+{
+    _cleanup_(free) char *path = NULL;
+    if (asprintf(&path, "%s/tine.db", host->data_dir) < 0) {
+        path = NULL;
+        return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
+    }
+    host->store = store_open(path, err);
+    return host->store ? 0 : -EIO;
+}
+
+static int open_all(struct host *host, const struct host_options *options, struct error *err)
+{
+    int r = copy_options(host, options, err);
+    if (r == 0)
+        r = open_directories(host, options->data_dir, err);
+    if (r == 0)
+        r = lock_data(host, err);
+    if (r == 0)
+        r = open_store(host, err);
+    if (r < 0)
+        return r;
+    host->locks = lock_table_new();
+    if (!host->locks)
+        return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
+    host->watch = watch_start(host, err);
+    return host->watch ? recover(host, err) : -EIO;
+}
+
+struct host *host_open(const struct host_options *options, struct error *err)
+{
+    struct host *host = calloc(1, sizeof(*host));
+    if (!host) {
+        error_errno(err, ENOMEM, options->data_dir, "open %s", options->data_dir);
+        return NULL;
+    }
+    host->lock_fd = host->guests_fd = -1;
+    if (open_all(host, options, err) < 0) {
+        host_close(host);
+        return NULL;
+    }
+    return host;
+}
+
+void host_close(struct host *host)
+{
+    if (!host)
+        return;
+    watch_stop(host->watch);
+    lock_table_free(host->locks);
+    store_close(host->store);
+    if (host->guests_fd >= 0)
+        close(host->guests_fd);
+    if (host->lock_fd >= 0)
+        close(host->lock_fd);
+    free(host->data_dir);
+    free(host->guests_dir);
+    free(host->kit_dir);
+    free(host->vmm_binary);
+    free(host);
+}

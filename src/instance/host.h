@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the room: the host, and what an operation holds while it works on one instance. */
+#ifndef TINE_INSTANCE_HOST_H
+#define TINE_INSTANCE_HOST_H
+
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "instance/instance.h"
+#include "instance/lock.h"
+
+#define VMM_KILL_MS \
+    10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
+
+struct watch;
+
+/* Nothing in it changes after host_open() but what its parts guard themselves. */
+struct host {
+    char *data_dir;   /* absolute */
+    char *guests_dir; /* <data_dir>/guests */
+    char *kit_dir;    /* NULL: none */
+    char *vmm_binary;
+    unsigned agent_timeout_ms;
+    struct hypervisor hypervisor;
+    int lock_fd; /* holds the flock of <data_dir>/lock */
+    int guests_fd;
+    struct store *store;
+    struct lock_table *locks;
+    struct watch *watch;
+};
+
+/* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */
+struct operation {
+    struct host *host;
+    struct lock_hold hold;
+    struct instance_record record;
+    char *guest_dir; /* absolute path, for VMMs and sockets */
+    int guest_fd;    /* -1: not made yet, or missing */
+};
+
+/* Resolves, waits for the lock, reads the row and puts it right if its VMM has died meanwhile. A
+ * missing guest directory is an error. */
+int operation_begin(struct host *host, const char *reference, enum lock_kind kind,
+                    struct operation *op, struct error *err);
+/* The same by id, without a look at VMM and directory: for delete, recovery and the watcher. */
+int operation_begin_raw(struct host *host, const char *id, enum lock_kind kind,
+                        struct operation *op, struct error *err);
+/* Begins with a new instance: a fresh id, locked for writing; no row, no directory yet. */
+int operation_begin_new(struct host *host, struct operation *op, struct error *err);
+/* Opens op->guest_fd. */
+int operation_open_directory(struct operation *op, struct error *err);
+/* Releases what it holds; safe to call twice. */
+void operation_end(struct operation *op);
+/* For `_cleanup_(operation) struct operation op = OPERATION_NONE;` */
+static inline void cleanup_operation(struct operation *op)
+{
+    operation_end(op);
+}
+#define OPERATION_NONE \
+    {                  \
+        .guest_fd = -1 \
+    }
+
+/* Moves to the next state for everybody who looks: one legal hop (asserted). The row is not
+ * written. */
+void operation_show(struct operation *op, enum instance_state state);
+/* Copies the row to the caller's record, if there is one; as it may be shown: without a VMM that is
+ * gone. */
+void operation_result(const struct operation *op, struct instance_record *record);
+void record_tidy(struct instance_record *record);
+/* True if the row's state means that a VMM runs. */
+bool record_has_vmm(const struct instance_record *record);
+bool record_has_writable_disk(const struct instance_record *record);
+
+/* The VM as a driver wants it; valid as long as the operation. */
+struct vm_spec operation_spec(const struct operation *op);
+/* The VMM of the row: true if it is alive; `process` then has a pidfd, which the caller closes
+ * (process_release()). */
+bool operation_process(const struct operation *op, struct vm_process *process);
+void process_release(struct vm_process *process);
+/* "guests/<id>/<name>", for messages. */
+struct label {
+    char text[128];
+};
+struct label operation_label(const struct operation *op, const char *name);
+/* Absolute path of a name in the guest directory; owner: caller, NULL: no memory. */
+char *operation_path(const struct operation *op, const char *name);
+
+/* A failpoint as a step that can fail: 0, or the error filled. */
+int step(const char *name, struct error *err);
+
+/* The operations themselves, on an instance already locked for writing and in the right state. */
+int boot_locked(struct operation *op, struct error *err);
+int standby_locked(struct operation *op, struct error *err);
+int restore_locked(struct operation *op, struct error *err);
+/* Ends the VMM of the row, if there is one, at once. */
+int kill_locked(struct operation *op, struct error *err);
+/* Removes everything there is of an instance: VMM, directory, row. */
+int remove_locked(struct operation *op, struct error *err);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/lock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct lock_entry {
+    struct lock_entry *next;
+    char id[INSTANCE_ID_LENGTH + 1];
+    unsigned users; /* holders and those who wait */
+    unsigned readers;
+    bool writer;
+    unsigned writers_waiting;
+    bool shows;
+    enum instance_state shown;
+    pthread_cond_t changed;
+};
+
+/* As many entries as operations are under way, so a list is enough. */
+struct lock_table {
+    pthread_mutex_t mutex; /* guards the list and every entry in it; never held while waiting */
+    struct lock_entry *entries;
+};
+
+struct lock_table *lock_table_new(void)
+{
+    struct lock_table *table = calloc(1, sizeof(*table));
+    if (table)
+        pthread_mutex_init(&table->mutex, NULL);
+    return table;
+}
+
+void lock_table_free(struct lock_table *table)
+{
+    if (!table)
+        return;
+    pthread_mutex_destroy(&table->mutex);
+    free(table);
+}
+
+static struct lock_entry *entry_find(struct lock_table *table, const char *id)
+{
+    struct lock_entry *entry = table->entries;
+    while (entry && strcmp(entry->id, id) != 0)
+        entry = entry->next;
+    return entry;
+}
+
+static struct lock_entry *entry_use(struct lock_table *table, const char *id)
+{
+    struct lock_entry *entry = entry_find(table, id);
+    if (!entry) {
+        entry = calloc(1, sizeof(*entry));
+        if (!entry)
+            return NULL;
+        snprintf(entry->id, sizeof(entry->id), "%s", id);
+        pthread_cond_init(&entry->changed, NULL);
+        entry->next = table->entries;
+        table->entries = entry;
+    }
+    entry->users++;
+    return entry;
+}
+
+static void entry_leave(struct lock_table *table, struct lock_entry *entry)
+{
+    pthread_cond_broadcast(&entry->changed);
+    if (--entry->users > 0)
+        return;
+    struct lock_entry **link = &table->entries;
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    pthread_cond_destroy(&entry->changed);
+    free(entry);
+}
+
+static void wait_write(struct lock_table *table, struct lock_entry *entry)
+{
+    entry->writers_waiting++;
+    while (entry->writer || entry->readers > 0)
+        pthread_cond_wait(&entry->changed, &table->mutex);
+    entry->writers_waiting--;
+    entry->writer = true;
+}
+
+static void wait_read(struct lock_table *table, struct lock_entry *entry)
+{
+    while (entry->writer || entry->writers_waiting > 0)
+        pthread_cond_wait(&entry->changed, &table->mutex);
+    entry->readers++;
+}
+
+int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, struct lock_hold *hold,
+              struct error *err)
+{
+    pthread_mutex_lock(&table->mutex);
+    /* An entry exists only while somebody holds it or waits for it. */
+    bool busy = kind == LOCK_TRY_EXCLUSIVE && entry_find(table, id);
+    struct lock_entry *entry = busy ? NULL : entry_use(table, id);
+    if (entry && kind == LOCK_SHARED)
+        wait_read(table, entry);
+    else if (entry)
+        wait_write(table, entry);
+    pthread_mutex_unlock(&table->mutex);
+    if (busy)
+        return -EBUSY;
+    if (!entry)
+        return error_errno(err, ENOMEM, id, "lock instance %s", id);
+    *hold = (struct lock_hold){.table = table, .entry = entry, .writing = kind != LOCK_SHARED};
+    return 0;
+}
+
+void lock_release(struct lock_hold *hold)
+{
+    struct lock_table *table = hold->table;
+    if (!table)
+        return;
+    pthread_mutex_lock(&table->mutex);
+    if (hold->writing) {
+        hold->entry->writer = false;
+        hold->entry->shows = false;
+    } else {
+        hold->entry->readers--;
+    }
+    entry_leave(table, hold->entry);
+    pthread_mutex_unlock(&table->mutex);
+    *hold = (struct lock_hold){.table = NULL};
+}
+
+void lock_show(const struct lock_hold *hold, enum instance_state state)
+{
+    pthread_mutex_lock(&hold->table->mutex);
+    hold->entry->shows = true;
+    hold->entry->shown = state;
+    pthread_mutex_unlock(&hold->table->mutex);
+}
+
+bool lock_shown(struct lock_table *table, const char *id, enum instance_state *state)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct lock_entry *entry = entry_find(table, id);
+    bool shown = entry && entry->shows;
+    if (shown)
+        *state = entry->shown;
+    pthread_mutex_unlock(&table->mutex);
+    return shown;
+}

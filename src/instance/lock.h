@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One reader/writer lock per instance, made when first wanted and gone with its last user. It
+ * guards the instance's row, its guest directory and its VMM: fork holds its source for reading,
+ * everything that may write holds it for writing (R5). A writer that waits goes before readers that
+ * come later, so that a stream of forks can't starve a standby.
+ *
+ * Order: a fork's lock is taken before its source's, while nobody else can know the fork's id; no
+ * other two are ever held together. */
+#ifndef TINE_INSTANCE_LOCK_H
+#define TINE_INSTANCE_LOCK_H
+
+#include <stdbool.h>
+
+#include "store/store.h"
+
+struct lock_table;
+struct lock_entry;
+
+enum lock_kind {
+    LOCK_SHARED,
+    LOCK_EXCLUSIVE,
+    LOCK_TRY_EXCLUSIVE, /* does not wait */
+};
+
+struct lock_hold {
+    struct lock_table *table; /* NULL: nothing is held */
+    struct lock_entry *entry;
+    bool writing;
+};
+
+struct lock_table *lock_table_new(void);
+/* Nothing may be held any more. */
+void lock_table_free(struct lock_table *table);
+
+/* Waits for its turn. -ENOMEM; with LOCK_TRY_EXCLUSIVE -EBUSY, without a message, if anybody holds the
+ * lock or waits for it. */
+int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, struct lock_hold *hold,
+              struct error *err);
+void lock_release(struct lock_hold *hold);
+
+/* The state that the operation which holds the lock for writing is passing through, for those who
+ * only look. It ends with the hold. */
+void lock_show(const struct lock_hold *hold, enum instance_state state);
+bool lock_shown(struct lock_table *table, const char *id, enum instance_state *state);
+
+#endif

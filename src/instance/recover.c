@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/recover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "instance/directory.h"
+#include "instance/proc.h"
+#include "instance/settle.h"
+#include "stack/stack.h"
+
+#define ENDED "the VMM ended while tined was not running"
+
+/* The VMMs of this host, looked up once. */
+struct found {
+    struct proc_vmm *vmms;
+    size_t count;
+};
+
+static void cleanup_found(struct found *found)
+{
+    free(found->vmms);
+}
+
+/* tined may have died between the start of a VMM and the row that says so: a VMM that sees this
+ * guest directory as its own is ours, whatever the row says. */
+static int find_vmm(struct operation *op, const struct found *found, struct error *err)
+{
+    struct stat st;
+    struct vm_process process;
+    bool known = operation_process(op, &process);
+    process_release(&process);
+    if (known)
+        return 0;
+    if (fstat(op->guest_fd, &st) < 0)
+        return error_errno(err, errno, op->guest_dir, "stat %s", op->guest_dir);
+    for (size_t i = 0; i < found->count; i++) {
+        if (found->vmms[i].device == st.st_dev && found->vmms[i].inode == st.st_ino) {
+            op->record.vmm_pid = found->vmms[i].pid;
+            op->record.vmm_start_ticks = found->vmms[i].start_ticks;
+        }
+    }
+    return 0;
+}
+
+/* 1: there is a directory of this instance under a temporary name: it was being deleted. */
+static int was_being_deleted(struct host *host, const char *id, struct error *err)
+{
+    int copy = dir_open(host->guests_fd, ".", err);
+    if (copy < 0)
+        return copy;
+    _cleanup_(closedir) DIR *dir = fdopendir(copy);
+    if (!dir) {
+        int saved = errno;
+        close(copy);
+        return error_errno(err, saved, host->guests_dir, "read %s", host->guests_dir);
+    }
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno == 0
+                       ? 0
+                       : error_errno(err, errno, host->guests_dir, "read %s", host->guests_dir);
+        if (strncmp(entry->d_name, id, strlen(id)) == 0 && is_temporary_name(entry->d_name))
+            return 1;
+    }
+}
+
+/* A row without its directory. */
+static int recover_missing(struct operation *op, struct error *err)
+{
+    int deleted =
+        op->record.state == INSTANCE_CREATED ? 1 : was_being_deleted(op->host, op->record.id, err);
+    if (deleted < 0)
+        return deleted;
+    if (deleted) {
+        log_info("instance %s (%s): removed: it was half-made or half-deleted", op->record.id,
+                 op->record.name);
+        return store_delete(op->host->store, op->record.id, err);
+    }
+    char text[sizeof(op->record.state_error)];
+    snprintf(text, sizeof(text), "its guest directory %.400s is not there", op->guest_dir);
+    return settle_unknown(op, text, err);
+}
+
+static int recover_half_made(struct operation *op, struct error *err)
+{
+    log_info("instance %s (%s): removed: its creation was not finished", op->record.id,
+             op->record.name);
+    int r = kill_locked(op, err);
+    return r < 0 ? r : remove_locked(op, err);
+}
+
+static int recover_present(struct operation *op, const struct found *found, struct error *err)
+{
+    int r = find_vmm(op, found, err);
+    if (r < 0)
+        return r;
+    return op->record.state == INSTANCE_CREATED ? recover_half_made(op, err)
+                                                : settle(op, ENDED, err);
+}
+
+static int recover_one(struct host *host, const struct found *found, const char *id,
+                       struct error *err)
+{
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
+    if (r < 0)
+        return r;
+    struct error cause = {0};
+    r = operation_open_directory(&op, &cause);
+    r = r == -ENOENT ? recover_missing(&op, &cause)
+        : r == 0     ? recover_present(&op, found, &cause)
+                     : r;
+    return r < 0 ? settle_unknown(&op, cause.message, err) : 0;
+}
+
+/* A guest directory without a row is never removed: with a lost database that would be everybody's
+ * memory. */
+static int warn_of_strangers(struct host *host, const struct instance_record *records, size_t count,
+                             struct error *err)
+{
+    int copy = dir_open(host->guests_fd, ".", err);
+    if (copy < 0)
+        return copy;
+    _cleanup_(closedir) DIR *dir = fdopendir(copy);
+    if (!dir) {
+        int saved = errno;
+        close(copy);
+        return error_errno(err, saved, host->guests_dir, "read %s", host->guests_dir);
+    }
+    const struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        bool known = entry->d_name[0] == '.';
+        for (size_t i = 0; i < count && !known; i++)
+            known = strcmp(records[i].id, entry->d_name) == 0;
+        if (!known)
+            log_warning("%s/%s belongs to no instance; it is left alone", host->guests_dir,
+                        entry->d_name);
+    }
+    return 0;
+}
+
+int recover(struct host *host, struct error *err)
+{
+    _cleanup_(free) struct instance_record *records = NULL;
+    _cleanup_(found) struct found found = {.vmms = NULL};
+    size_t count = 0;
+    int r = store_list(host->store, &records, &count, err);
+    if (r == 0)
+        r = proc_vmms(&found.vmms, &found.count, err);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = recover_one(host, &found, records[i].id, err);
+    if (r < 0)
+        return r;
+    /* Last: a temporary name is how a half-done delete is told. */
+    int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
+    return swept < 0 ? swept : warn_of_strangers(host, records, count, err);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running -> Standby, in this order (the promises are those of settle.h):
+ *
+ *   pause; save into a temporary directory; publish it as snapshot/; write the row; kill the VMM;
+ *   drop base/.
+ *
+ * Until snapshot/ is published every failure is undone by resuming the VM. Publishing before the
+ * kill costs nothing, since a paused VM changes neither memory nor disks, and it means that at no
+ * moment both the VM and its image are gone. A tined that dies in between finds a paused VM with
+ * snapshot/ (it kills it: Standby) or without (it resumes it: Running). The row is written before
+ * the kill because it is the last step that can fail for want of space. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "instance/directory.h"
+#include "instance/host.h"
+#include "instance/settle.h"
+#include "instance/transition.h"
+#include "stack/stack.h"
+
+/* base/state means "not resumed yet" (promise 2): it must not be there when the VM is paused now. A
+ * restore that could not remove it left it behind. */
+static int remove_base_state(struct operation *op, struct error *err)
+{
+    const struct label label = operation_label(op, GUEST_BASE "/" SNAPSHOT_STATE);
+    if (unlinkat(op->guest_fd, GUEST_BASE "/" SNAPSHOT_STATE, 0) == 0) {
+        _cleanup_(close) int base = dir_open(op->guest_fd, GUEST_BASE, err);
+        return base < 0 ? base : dir_sync(base, label.text, err);
+    }
+    return errno == ENOENT ? 0 : error_errno(err, errno, label.text, "remove %s", label.text);
+}
+
+static int save(struct operation *op, const char *temporary, struct error *err)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    if (mkdirat(op->guest_fd, temporary, 0700) < 0)
+        return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir, temporary);
+    int r = hypervisor->snapshot(hypervisor, &spec, temporary, err);
+    if (r == 0)
+        r = step("standby-saved", err);
+    if (r == 0)
+        r = stack_publish_directory(op->guest_fd, temporary, GUEST_SNAPSHOT, err);
+    return r < 0 ? r : step("standby-published", err);
+}
+
+/* The pid stays in the row: should tined die before the kill, the next one finds the VMM by it. */
+static int record_standby(struct operation *op, struct error *err)
+{
+    const struct instance_record before = op->record;
+    op->record.state = INSTANCE_STANDBY;
+    op->record.stopped_at_ns = time_realtime_ns();
+    int r = store_update(op->host->store, &op->record, err);
+    if (r < 0)
+        op->record = before;
+    return r < 0 ? r : step("standby-recorded", err);
+}
+
+static int pause_and_save(struct operation *op, const char *temporary, struct error *err)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    int r = hypervisor->pause(hypervisor, &spec, err);
+    if (r < 0)
+        return r;
+    operation_show(op, INSTANCE_PAUSED);
+    r = step("standby-paused", err);
+    if (r == 0)
+        r = save(op, temporary, err);
+    return r < 0 ? r : record_standby(op, err);
+}
+
+/* A VM that could not be paused runs already. */
+static int make_run(struct operation *op, struct error *err)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    char state[16] = "";
+    int r = hypervisor->resume(hypervisor, &spec, err);
+    if (r < 0 && hypervisor->query(hypervisor, &spec, state, NULL) == 0 &&
+        strcmp(state, "Running") == 0)
+        return 0;
+    return r;
+}
+
+/* The VM goes on. What was written goes first: a running VM never has a snapshot/ (promise 1), so
+ * if that can't be removed the VM stays paused and nobody may touch it. */
+static int undo(struct operation *op, const char *temporary, const struct instance_record *before,
+                struct error *err)
+{
+    int r = directory_drop(op, GUEST_SNAPSHOT, err);
+    if (r < 0)
+        return r;
+    struct error sweep = {0};
+    if (tree_remove(op->guest_fd, temporary, &sweep) < 0)
+        log_warning("instance %s: %s", op->record.id, sweep.message);
+    bool row_changed = op->record.state != before->state;
+    op->record = *before;
+    r = row_changed ? store_update(op->host->store, before, err) : 0;
+    if (r == 0)
+        r = make_run(op, err);
+    if (r == 0)
+        operation_show(op, INSTANCE_RUNNING);
+    return r;
+}
+
+/* Tells why it failed, and if the VM could not go on, that too. Returns `r`. */
+static int fail(struct operation *op, const char *temporary, const struct instance_record *before,
+                int r, struct error *err)
+{
+    struct error cause = {0};
+    if (undo(op, temporary, before, &cause) == 0)
+        return r;
+    struct vm_process process;
+    bool alive = operation_process(op, &process);
+    process_release(&process);
+    if (!alive) {
+        error_wrap(err, "the VMM ended while %s went to standby", op->record.name);
+        if (settle_without_vmm(op, "the VMM ended during a standby", &cause) == 0)
+            return r;
+    }
+    char text[sizeof(op->record.state_error)];
+    snprintf(text, sizeof(text), "paused by a standby that failed, and: %.400s", cause.message);
+    if (settle_unknown(op, text, &cause) < 0)
+        log_error("instance %s: %s", op->record.id, cause.message);
+    return r;
+}
+
+/* From here on it is in Standby whatever happens; what stays is swept before the next restore. */
+static int finish(struct operation *op, struct error *err)
+{
+    int r = kill_locked(op, err);
+    if (r < 0) {
+        settle_unknown(op, err ? err->message : "its VMM can't be killed", NULL);
+        return r;
+    }
+    struct error cause = {0};
+    r = step("standby-killed", &cause);
+    if (r == 0)
+        r = directory_drop(op, GUEST_BASE, &cause);
+    if (r == 0)
+        r = directory_clean_run(op, &cause);
+    if (r < 0)
+        log_warning("instance %s in standby: %s", op->record.id, cause.message);
+    return 0;
+}
+
+int standby_locked(struct operation *op, struct error *err)
+{
+    const struct instance_record before = op->record;
+    _cleanup_(free) char *temporary = temporary_name(GUEST_SNAPSHOT);
+    if (!temporary)
+        return error_errno(err, ENOMEM, op->guest_dir, "standby of %s", op->record.name);
+    int r = directory_sweep(op, err);
+    if (r == 0)
+        r = remove_base_state(op, err);
+    if (r < 0)
+        return r;
+    r = pause_and_save(op, temporary, err);
+    if (r < 0)
+        return fail(op, temporary, &before, r, err);
+    r = finish(op, err);
+    if (r == 0)
+        operation_show(op, INSTANCE_STANDBY);
+    return r;
+}
+
+int instance_standby(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err)
+{
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = operation_begin(host, reference, LOCK_EXCLUSIVE, &op, err);
+    if (r < 0)
+        return r;
+    r = transition_check(OPERATION_STANDBY, &op.record, err);
+    if (r > 0)
+        r = standby_locked(&op, err);
+    if (r < 0)
+        return r;
+    operation_result(&op, record);
+    return 0;
+}

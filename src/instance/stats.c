@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looks without a lock: a VMM that ends meanwhile costs nothing any more. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/file.h"
+#include "instance/host.h"
+#include "instance/proc.h"
+#include "instance/smaps.h"
+#include "stack/stack.h"
+
+static int process_stats(const struct instance_record *record, struct instance_stats *stats,
+                         struct error *err)
+{
+    char path[32];
+    struct proc_stat process;
+    struct smaps smaps;
+    int r = proc_stat(record->vmm_pid, &process, err);
+    if (r < 0 || process.start_ticks != record->vmm_start_ticks)
+        return r < 0 ? r : -ESRCH;
+    snprintf(path, sizeof(path), "/proc/%d/smaps", record->vmm_pid);
+    _cleanup_(fclose) FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(err, errno, path, "open %s", path);
+    r = smaps_read(file, record->memory_bytes, &smaps, err);
+    if (r < 0)
+        return r;
+    stats->private_bytes = smaps.private_bytes;
+    stats->vmm_private_bytes = smaps.private_bytes - smaps.guest_bytes;
+    stats->rss_bytes = process.rss_bytes;
+    stats->vms_bytes = process.vms_bytes;
+    stats->cpu_seconds = process.cpu_seconds;
+    return 0;
+}
+
+/* -ENOENT: there is no memory file in that directory. */
+static int memory_stats(int guests_fd, const char *id, const char *directory,
+                        struct instance_stats *stats, struct error *err)
+{
+    char path[INSTANCE_ID_LENGTH + 32];
+    struct stack_stat stat;
+    snprintf(path, sizeof(path), "%s/%s", id, directory);
+    _cleanup_(close) int dir = dir_open(guests_fd, path, err);
+    if (dir < 0)
+        return dir;
+    const struct stack_file file = {dir, SNAPSHOT_MEMORY, path};
+    int r = stack_stat(&file, &stat, err);
+    if (r < 0)
+        return r;
+    stats->memory_link_count = stat.link_count;
+    stats->memory_file_bytes = stat.size;
+    stats->memory_file_allocated = stat.allocated;
+    return 0;
+}
+
+int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
+                   struct error *err)
+{
+    struct instance_record record;
+    *stats = (struct instance_stats){.private_bytes = 0};
+    int r = instance_get(host, reference, &record, err);
+    if (r < 0)
+        return r;
+    if (record.vmm_pid > 0) {
+        r = process_stats(&record, stats, err);
+        if (r < 0 && r != -ENOENT && r != -ESRCH)
+            return r;
+    }
+    r = memory_stats(host->guests_fd, record.id, GUEST_SNAPSHOT, stats, err);
+    if (r == -ENOENT)
+        r = memory_stats(host->guests_fd, record.id, GUEST_BASE, stats, err);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    error_clear(err);
+    return 0;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "agent/client.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "instance/directory.h"
+#include "instance/host.h"
+#include "instance/settle.h"
+#include "instance/transition.h"
+#include "instance/watch.h"
+
+#define GRACE_MS 5000 /* the default of the REST contract */
+
+int kill_locked(struct operation *op, struct error *err)
+{
+    struct vm_process process;
+    watch_remove(op->host->watch, op->record.id);
+    if (!operation_process(op, &process)) {
+        process_release(&process);
+        return 0;
+    }
+    int r = vm_process_kill(&process, VMM_KILL_MS, err);
+    process_release(&process);
+    if (r < 0)
+        error_wrap(err, "instance %s", op->record.name);
+    return r;
+}
+
+/* A guest that does not listen is not an error: it is ended when its time is over. */
+static void ask(struct operation *op, unsigned grace_ms)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    struct error err = {0};
+    _cleanup_(free) char *vsock = operation_path(op, GUEST_VSOCK_SOCKET);
+    bool agent = vsock && !op->record.skip_guest_agent && op->record.state == INSTANCE_RUNNING;
+    if (agent && agent_poweroff(vsock, grace_ms, &err) == 0)
+        return;
+    if (agent)
+        log_info("instance %s: power off by its agent: %s", op->record.id, err.message);
+    if (hypervisor->shutdown(hypervisor, &spec, &err) < 0)
+        log_info("instance %s: ask it to shut down: %s", op->record.id, err.message);
+}
+
+static void ask_and_wait(struct operation *op, unsigned grace_ms)
+{
+    struct vm_process process;
+    uint64_t deadline = time_monotonic_ns() + (uint64_t)grace_ms * 1000000u;
+    ask(op, grace_ms);
+    uint64_t now = time_monotonic_ns();
+    unsigned left_ms = now < deadline ? (unsigned)((deadline - now) / 1000000u) + 1 : 0;
+    if (operation_process(op, &process))
+        vm_process_wait(&process, left_ms, NULL); /* killed next, however it ends */
+    process_release(&process);
+}
+
+/* What could be taken for a memory image goes before the row says Stopped. */
+static int stop_locked(struct operation *op, unsigned grace_ms, struct error *err)
+{
+    operation_show(op, INSTANCE_SHUTDOWN);
+    ask_and_wait(op, grace_ms);
+    int r = step("stop-asked", err);
+    if (r == 0)
+        r = kill_locked(op, err);
+    if (r == 0)
+        r = step("stop-killed", err);
+    if (r == 0)
+        r = directory_drop(op, GUEST_SNAPSHOT, err);
+    if (r == 0)
+        r = directory_drop(op, GUEST_BASE, err);
+    if (r == 0)
+        r = settle_without_vmm(op, "", err);
+    return r;
+}
+
+int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
+                  struct instance_record *record, struct error *err)
+{
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = operation_begin(host, reference, LOCK_EXCLUSIVE, &op, err);
+    if (r < 0)
+        return r;
+    r = transition_check(OPERATION_STOP, &op.record, err);
+    if (r > 0)
+        r = stop_locked(&op, grace_ms > 0 ? grace_ms : GRACE_MS, err);
+    if (r < 0)
+        return r;
+    operation_result(&op, record);
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread that notices when a VMM ends by itself, and that asks the agents of adopted guests
+ * until they answer. It takes the instance's lock like everybody else; while an operation has it,
+ * the watcher leaves the instance to the operation and comes back. */
+#ifndef TINE_INSTANCE_WATCH_H
+#define TINE_INSTANCE_WATCH_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct host;
+struct watch;
+
+struct watch *watch_start(struct host *host, struct error *err);
+/* Ends the thread; NULL is nothing. */
+void watch_stop(struct watch *watch);
+
+/* Watches the instance's VMM from now on, in place of an earlier one; the pidfd is duplicated.
+ * `probe`: the guest's agent has not answered yet. */
+int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct error *err);
+void watch_remove(struct watch *watch, const char *id);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "stack/copy.h"
+#include "stack/image.h"
+
+#define COPY_BUFFER  (1u << 20) /* bytes; whatever the file's size */
+#define BLOCK        4096u
+#define SPARSE_PROBE (1u << 20)
+
+/* One copy on its way. */
+struct sparse_copy {
+    int in, out;
+    uint64_t size;
+    const struct stack_file *from, *to;
+    uint8_t *buffer;
+    uint64_t written;
+};
+
+static int copy_error(const struct sparse_copy *copy, int errnum, const char *step,
+                      struct error *err)
+{
+    return error_errno(err, errnum, image_label(copy->to), "copy %s -> %s: %s",
+                       image_label(copy->from), image_label(copy->to), step);
+}
+
+/* Says during which copy the failure `r`, already told, happened. */
+static int copy_wrap(const struct sparse_copy *copy, int r, struct error *err)
+{
+    error_wrap(err, "copy %s -> %s", image_label(copy->from), image_label(copy->to));
+    return r;
+}
+
+static int no_sparse_files(const struct sparse_copy *copy, const struct stack_file *where,
+                           struct error *err)
+{
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                     "copy %s -> %s: the file system of %s has no sparse files, and a dense copy "
+                     "of an image is never made",
+                     image_label(copy->from), image_label(copy->to), image_label(where));
+}
+
+/* A file system that can't keep holes allocates what ftruncate() adds; seen on a small piece first,
+ * before gigabytes are filled with zeros. */
+static int target_prepare(const struct sparse_copy *copy, struct error *err)
+{
+    uint64_t probe = copy->size < SPARSE_PROBE ? copy->size : SPARSE_PROBE;
+    struct stat st = {0};
+    int r = failpoint("stack-share-copy-truncate");
+    if (r == 0 && (ftruncate(copy->out, (off_t)probe) < 0 || fstat(copy->out, &st) < 0))
+        r = -errno;
+    if (r < 0)
+        return copy_error(copy, -r, "set the size", err);
+    if (probe > 0 &&
+        ((uint64_t)st.st_blocks * 512 >= probe || failpoint("stack-share-copy-dense") < 0))
+        return no_sparse_files(copy, copy->to, err);
+    if (ftruncate(copy->out, (off_t)copy->size) < 0)
+        return copy_error(copy, errno, "set the size", err);
+    return 0;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t length)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+/* The block of the file that holds `offset`, cut to what is left. */
+static size_t block_length(uint64_t offset, size_t left)
+{
+    size_t length = BLOCK - (size_t)(offset % BLOCK);
+    return length < left ? length : left;
+}
+
+/* Writes the runs of the buffer that are not all zero; the others stay holes. */
+static int write_runs(struct sparse_copy *copy, uint64_t offset, size_t length, struct error *err)
+{
+    size_t start = 0; /* of the run not written yet */
+    size_t at = 0;
+    while (at <= length) {
+        size_t block = block_length(offset + at, length - at);
+        bool data = block > 0 && !is_zero(copy->buffer + at, block);
+        if (!data && at > start) {
+            int r = file_pwrite_exact(copy->out, copy->buffer + start, at - start, offset + start,
+                                      image_label(copy->to), err);
+            if (r < 0)
+                return copy_wrap(copy, r, err);
+            copy->written += at - start;
+        }
+        if (block == 0)
+            break;
+        at += block;
+        if (!data)
+            start = at;
+    }
+    return 0;
+}
+
+static int copy_extent(struct sparse_copy *copy, uint64_t offset, uint64_t end, struct error *err)
+{
+    while (offset < end) {
+        size_t length = end - offset < COPY_BUFFER ? (size_t)(end - offset) : COPY_BUFFER;
+        int r = failpoint("stack-share-copy-data");
+        if (r < 0)
+            return copy_error(copy, -r, "copy data", err);
+        r = file_pread_exact(copy->in, copy->buffer, length, offset, image_label(copy->from), err);
+        if (r < 0)
+            return copy_wrap(copy, r, err);
+        r = write_runs(copy, offset, length, err);
+        if (r < 0)
+            return r;
+        offset += length;
+    }
+    return 0;
+}
+
+/* Finds the next data extent at or behind `*start`: 1 found, 0 only a hole is left. */
+static int next_extent(const struct sparse_copy *copy, uint64_t *start, uint64_t *end,
+                       struct error *err)
+{
+    off_t data = -1, hole = -1;
+    int r = failpoint("stack-share-copy-seek");
+    if (r == 0 && (data = lseek(copy->in, (off_t)*start, SEEK_DATA)) < 0)
+        r = -errno;
+    if (r == -ENXIO) /* lseek(2): nothing but a hole up to the end of the file */
+        return 0;
+    if (r == 0 && (hole = lseek(copy->in, data, SEEK_HOLE)) < 0)
+        r = -errno;
+    if (r == -EINVAL || r == -EOPNOTSUPP)
+        return no_sparse_files(copy, copy->from, err);
+    if (r < 0)
+        return copy_error(copy, -r, "find data", err);
+    *start = (uint64_t)data;
+    *end = (uint64_t)hole < copy->size ? (uint64_t)hole : copy->size;
+    return 1;
+}
+
+static int copy_extents(struct sparse_copy *copy, struct error *err)
+{
+    uint64_t start = 0, end = 0;
+    while (start < copy->size) {
+        int r = next_extent(copy, &start, &end, err);
+        if (r > 0)
+            r = copy_extent(copy, start, end, err);
+        else if (r == 0)
+            break;
+        if (r < 0)
+            return r;
+        start = end;
+    }
+    return 0;
+}
+
+int sparse_copy(int in, int out, uint64_t size, const struct stack_file *from,
+                const struct stack_file *to, uint64_t *copied, struct error *err)
+{
+    struct sparse_copy copy = {.in = in, .out = out, .size = size, .from = from, .to = to};
+    int r = target_prepare(&copy, err);
+    if (r < 0)
+        return r;
+    copy.buffer = malloc(COPY_BUFFER);
+    if (!copy.buffer)
+        return copy_error(&copy, ENOMEM, "copy data", err);
+    r = copy_extents(&copy, err);
+    *copied += copy.written;
+    free(copy.buffer);
+    return r;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stack/sweep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "stack/image.h"
+
+/* A stream of its own: reading it does not move the caller's descriptor. */
+static int open_stream(int dirfd, const char *label, DIR **dir, struct error *err)
+{
+    _cleanup_(close) int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!*dir)
+        return error_errno(err, errno, label, "open directory %s", label);
+    TAKE_FD(fd); /* the stream owns it */
+    return 0;
+}
+
+int sweep_directory(int dirfd, const char *label, sweep_filter *doomed, const void *context,
+                    struct error *err)
+{
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = open_stream(dirfd, label, &dir, err);
+    if (!dir)
+        return r;
+    int removed = 0;
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (!entry)
+            break;
+        if (!doomed(entry->d_name, context))
+            continue;
+        r = tree_remove(dirfd, entry->d_name, err);
+        if (r < 0) {
+            error_wrap(err, "sweep %s", label);
+            return r;
+        }
+        removed++;
+    }
+    if (errno != 0)
+        return error_errno(err, errno, label, "read directory %s", label);
+    return removed;
+}
+
+static bool is_half_made(const char *name, const void *context)
+{
+    return is_temporary_name(name);
+}
+
+int stack_sweep(int dirfd, const char *label, struct error *err)
+{
+    return sweep_directory(dirfd, label, is_half_made, NULL, err);
+}
+
+/* True for "<prefix>.tine-tmp-<hex>": what is left behind the prefix must be the mark alone, so
+ * that "memory" does not sweep the temporaries of "memory.old". */
+static bool is_temporary_of(const char *name, const void *context)
+{
+    const char *prefix = context;
+    size_t length = strlen(prefix);
+    if (strncmp(name, prefix, length) != 0 || !is_temporary_name(name))
+        return false;
+    return strlen(name + length) == strlen(".tine-tmp-") + 16;
+}
+
+int sweep_temporaries_of(const struct stack_file *file, struct error *err)
+{
+    int r = sweep_directory(file->dirfd, image_label(file), is_temporary_of, file->name, err);
+    return r < 0 ? r : 0;
+}

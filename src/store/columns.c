@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+#include "store/database.h"
+
+enum column_kind {
+    COLUMN_TEXT,
+    COLUMN_STATE,
+    COLUMN_BOOL,
+    COLUMN_UNSIGNED,
+    COLUMN_PID,
+    COLUMN_U64
+};
+
+struct column {
+    const char *name;
+    enum column_kind kind;
+    size_t offset, size;
+};
+
+#define COLUMN(field, column_kind)                                                                \
+    {                                                                                             \
+        .name = #field, .kind = (column_kind), .offset = offsetof(struct instance_record, field), \
+        .size = sizeof(((struct instance_record *)0)->field)                                      \
+    }
+
+static const struct column columns[] = {
+    COLUMN(id, COLUMN_TEXT),
+    COLUMN(name, COLUMN_TEXT),
+    COLUMN(image, COLUMN_TEXT),
+    COLUMN(hypervisor, COLUMN_TEXT),
+    COLUMN(state, COLUMN_STATE),
+    COLUMN(state_error, COLUMN_TEXT),
+    COLUMN(exit_message, COLUMN_TEXT),
+    COLUMN(vcpus, COLUMN_UNSIGNED),
+    COLUMN(memory_bytes, COLUMN_U64),
+    COLUMN(has_initrd, COLUMN_BOOL),
+    COLUMN(skip_guest_agent, COLUMN_BOOL),
+    COLUMN(cmdline, COLUMN_TEXT),
+    COLUMN(parent_id, COLUMN_TEXT),
+    COLUMN(vmm_pid, COLUMN_PID),
+    COLUMN(vmm_start_ticks, COLUMN_U64),
+    COLUMN(created_at_ns, COLUMN_U64),
+    COLUMN(started_at_ns, COLUMN_U64),
+    COLUMN(stopped_at_ns, COLUMN_U64),
+    COLUMN(memory_method, COLUMN_TEXT),
+    COLUMN(memory_bytes_copied, COLUMN_U64),
+    COLUMN(disk_bytes_copied, COLUMN_U64),
+};
+
+/* `before`, then every column written with `format` (its name, then its parameter), then `after`.
+ */
+static char *join(const char *before, void (*write)(FILE *, size_t), const char *after)
+{
+    char *sql = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&sql, &length);
+    if (!stream)
+        return NULL;
+    fputs(before, stream);
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+        fputs(i > 0 ? ", " : "", stream);
+        write(stream, i);
+    }
+    fputs(after, stream);
+    if (fclose(stream) == 0)
+        return sql;
+    free(sql);
+    return NULL;
+}
+
+static void write_name(FILE *stream, size_t i)
+{
+    fputs(columns[i].name, stream);
+}
+
+static void write_parameter(FILE *stream, size_t i)
+{
+    fprintf(stream, "?%zu", i + 1);
+}
+
+static void write_assignment(FILE *stream, size_t i)
+{
+    fprintf(stream, "%s = ?%zu", columns[i].name, i + 1);
+}
+
+char *columns_insert_sql(void)
+{
+    _cleanup_(free) char *names = join("INSERT INTO instances (", write_name, ") VALUES (");
+    return names ? join(names, write_parameter, ")") : NULL;
+}
+
+char *columns_update_sql(void)
+{
+    return join("UPDATE instances SET ", write_assignment, " WHERE id = ?1");
+}
+
+char *columns_select_sql(const char *rest)
+{
+    return join("SELECT ", write_name, rest);
+}
+
+static bool text_ok(const char *text, size_t length)
+{
+    while (length > 0) {
+        size_t taken = utf8_sequence(text, length);
+        if (taken == 0 || *text == '\0')
+            return false;
+        text += taken;
+        length -= taken;
+    }
+    return true;
+}
+
+static int bind_text(struct store *store, sqlite3_stmt *statement, int parameter,
+                     const struct column *column, const char *text, struct error *err)
+{
+    size_t length = strnlen(text, column->size);
+    if (length == column->size || !text_ok(text, length))
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "write %s: %s is no UTF-8 text of at most %zu "
+                         "bytes",
+                         store->path, column->name, column->size - 1);
+    return sqlite3_bind_text(statement, parameter, text, (int)length, SQLITE_TRANSIENT);
+}
+
+/* SQLite's integers are signed: a larger value would come back as another one. */
+static int bind_u64(struct store *store, sqlite3_stmt *statement, int parameter,
+                    const struct column *column, uint64_t value, struct error *err)
+{
+    if (value > INT64_MAX)
+        return error_set(err, ERROR_INVALID, ERANGE, "write %s: %s is too large: %" PRIu64,
+                         store->path, column->name, value);
+    return sqlite3_bind_int64(statement, parameter, (sqlite3_int64)value);
+}
+
+static int bind_one(struct store *store, sqlite3_stmt *statement, int parameter,
+                    const struct column *column, const struct instance_record *record,
+                    struct error *err)
+{
+    const void *field = (const char *)record + column->offset;
+    switch (column->kind) {
+    case COLUMN_TEXT:
+        return bind_text(store, statement, parameter, column, field, err);
+    case COLUMN_STATE:
+        return sqlite3_bind_text(statement, parameter,
+                                 instance_state_name(*(const enum instance_state *)field), -1,
+                                 SQLITE_STATIC);
+    case COLUMN_BOOL:
+        return sqlite3_bind_int(statement, parameter, *(const bool *)field);
+    case COLUMN_UNSIGNED:
+        return sqlite3_bind_int64(statement, parameter, *(const unsigned *)field);
+    case COLUMN_PID:
+        return sqlite3_bind_int(statement, parameter, *(const pid_t *)field);
+    default:
+        return bind_u64(store, statement, parameter, column, *(const uint64_t *)field, err);
+    }
+}
+
+int columns_bind(struct store *store, sqlite3_stmt *statement, const struct instance_record *record,
+                 struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+        int r = bind_one(store, statement, (int)i + 1, &columns[i], record, err);
+        if (r > 0)
+            return database_error(store, err, "bind %s", columns[i].name);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static bool read_text(sqlite3_stmt *statement, int i, const struct column *column, char *field)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, i);
+    size_t length = (size_t)sqlite3_column_bytes(statement, i);
+    if (!text || length >= column->size || !text_ok(text, length))
+        return false;
+    memcpy(field, text, length);
+    field[length] = '\0';
+    return true;
+}
+
+static bool read_state(sqlite3_stmt *statement, int i, enum instance_state *field)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, i);
+    return text && instance_state_parse(text, field) == 0;
+}
+
+static bool read_integer(sqlite3_stmt *statement, int i, const struct column *column, void *field)
+{
+    sqlite3_int64 value = sqlite3_column_int64(statement, i);
+    int64_t limit = column->kind == COLUMN_BOOL       ? 1
+                    : column->kind == COLUMN_UNSIGNED ? UINT32_MAX
+                    : column->kind == COLUMN_PID      ? INT32_MAX
+                                                      : INT64_MAX;
+    if (value < 0 || value > limit)
+        return false;
+    if (column->kind == COLUMN_BOOL)
+        *(bool *)field = value != 0;
+    else if (column->kind == COLUMN_UNSIGNED)
+        *(unsigned *)field = (unsigned)value;
+    else if (column->kind == COLUMN_PID)
+        *(pid_t *)field = (pid_t)value;
+    else
+        *(uint64_t *)field = (uint64_t)value;
+    return true;
+}
+
+int columns_read(struct store *store, sqlite3_stmt *statement, struct instance_record *record,
+                 struct error *err)
+{
+    memset(record, 0, sizeof(*record));
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+        const struct column *column = &columns[i];
+        void *field = (char *)record + column->offset;
+        bool ok = column->kind == COLUMN_TEXT    ? read_text(statement, (int)i, column, field)
+                  : column->kind == COLUMN_STATE ? read_state(statement, (int)i, field)
+                                                 : read_integer(statement, (int)i, column, field);
+        if (!ok)
+            return error_set(err, ERROR_CORRUPT, EUCLEAN,
+                             "database %s: instance '%s' has a %s that makes no sense", store->path,
+                             record->id, column->name);
+    }
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The schema, as the steps that lead to it: step n takes a file of version n to version n + 1. A
+ * step that was released is never changed; PRAGMA user_version says how many a file has had. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "store/database.h"
+
+static const char *const steps[] = {
+    /* `position` keeps the order of creation, which the list of instances has. Disks are rows of
+     * their own, so that a later version can say more about each. */
+    "CREATE TABLE instances ("
+    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " id TEXT NOT NULL UNIQUE CHECK (length(id) = 24),"
+    " name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),"
+    " image TEXT NOT NULL,"
+    " hypervisor TEXT NOT NULL,"
+    " state TEXT NOT NULL,"
+    " state_error TEXT NOT NULL,"
+    " exit_message TEXT NOT NULL,"
+    " vcpus INTEGER NOT NULL,"
+    " memory_bytes INTEGER NOT NULL,"
+    " has_initrd INTEGER NOT NULL CHECK (has_initrd IN (0, 1)),"
+    " skip_guest_agent INTEGER NOT NULL CHECK (skip_guest_agent IN (0, 1)),"
+    " cmdline TEXT NOT NULL,"
+    " parent_id TEXT NOT NULL,"
+    " vmm_pid INTEGER NOT NULL,"
+    " vmm_start_ticks INTEGER NOT NULL,"
+    " created_at_ns INTEGER NOT NULL,"
+    " started_at_ns INTEGER NOT NULL,"
+    " stopped_at_ns INTEGER NOT NULL,"
+    " memory_method TEXT NOT NULL,"
+    " memory_bytes_copied INTEGER NOT NULL,"
+    " disk_bytes_copied INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE disks ("
+    " instance_id TEXT NOT NULL REFERENCES instances (id) ON DELETE CASCADE,"
+    " slot INTEGER NOT NULL,"
+    " read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),"
+    " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
+    " PRIMARY KEY (instance_id, slot)"
+    ") STRICT, WITHOUT ROWID;",
+};
+
+static int version_read(struct store *store, int *version, struct error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int r = 0;
+    if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        r = database_error(store, err, "read the schema version");
+    else
+        *version = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    return r;
+}
+
+static int step_run(struct store *store, int version, struct error *err)
+{
+    char pragma[48];
+    snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", version + 1);
+    int r = database_run(store, "BEGIN IMMEDIATE", err);
+    if (r < 0)
+        return r;
+    r = database_run(store, steps[version], err);
+    if (r == 0)
+        r = database_run(store, pragma, err);
+    if (r == 0)
+        r = database_run(store, "COMMIT", err);
+    if (r < 0)
+        database_run(store, "ROLLBACK", NULL); /* the first error is the one to tell */
+    return r;
+}
+
+int schema_migrate(struct store *store, struct error *err)
+{
+    const int known = (int)ARRAY_SIZE(steps);
+    int version = 0;
+    int r = version_read(store, &version, err);
+    if (r == 0 && (version > known || version < 0))
+        return error_set(err, ERROR_UNSUPPORTED, ENOTSUP,
+                         "database %s has schema version %d, this program knows versions up to %d: "
+                         "it was written by a newer tined",
+                         store->path, version, known);
+    while (r == 0 && version < known)
+        r = step_run(store, version++, err);
+    return r;
+}

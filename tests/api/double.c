@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A double of instance.h: instances in memory, with the state rules of the real ones and without
+ * VMs. What an instance does is in its name:
+ *   fail-<code>...  making it (create or fork) fails with that error code
+ *   meet-<n>-...    making it waits until n such operations are under way at the same time
+ *   nap-...         making it takes two and a half seconds
+ *   later-...       is Initializing when made, Running at the tenth look at it
+ *   init-...        stays Initializing
+ *   broken-...      is Unknown, with a state_error that is not UTF-8
+ * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "double_agent.h"
+#include "instance/instance.h"
+
+#define INSTANCES_MAX 512
+#define LOOKS_LATER   10
+#define MEET_MS       20000
+#define NAP_MS        2500
+
+struct entry {
+    struct instance_record record;
+    bool used;
+    unsigned looks;
+};
+
+struct host {
+    pthread_mutex_t lock;
+    pthread_cond_t met;
+    char *data_dir;
+    struct entry entries[INSTANCES_MAX];
+    unsigned made, meeting;
+};
+
+static const struct {
+    const char *name;
+    enum error_code code;
+    int errnum;
+} failures[] = {
+    {"fail-system", ERROR_SYSTEM, EIO},
+    {"fail-invalid", ERROR_INVALID, EINVAL},
+    {"fail-resources", ERROR_RESOURCES, ENOSPC},
+    {"fail-unsupported", ERROR_UNSUPPORTED, EOPNOTSUPP},
+    {"fail-corrupt", ERROR_CORRUPT, EBADMSG},
+    {"fail-timeout", ERROR_TIMEOUT, ETIMEDOUT},
+    {"fail-state", ERROR_STATE, EBUSY},
+};
+
+static bool begins(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+struct host *host_open(const struct host_options *options, struct error *err)
+{
+    if (dir_make_all(options->data_dir, err) < 0)
+        return NULL;
+    struct host *host = calloc(1, sizeof(*host));
+    if (!host)
+        return NULL;
+    host->data_dir = strdup(options->data_dir);
+    pthread_mutex_init(&host->lock, NULL);
+    pthread_cond_init(&host->met, NULL);
+    return host;
+}
+
+void host_close(struct host *host)
+{
+    double_agents_join();
+    pthread_mutex_destroy(&host->lock);
+    pthread_cond_destroy(&host->met);
+    free(host->data_dir);
+    free(host);
+}
+
+/* The entry that the reference means; called with the lock held. */
+static struct entry *resolve(struct host *host, const char *reference, struct error *err)
+{
+    struct entry *by_prefix = NULL;
+    unsigned matches = 0;
+    for (size_t i = 0; i < INSTANCES_MAX; i++) {
+        struct entry *entry = &host->entries[i];
+        if (!entry->used)
+            continue;
+        if (strcmp(entry->record.id, reference) == 0 || strcmp(entry->record.name, reference) == 0)
+            return entry;
+        if (begins(entry->record.id, reference)) {
+            by_prefix = entry;
+            matches++;
+        }
+    }
+    if (matches > 1)
+        error_set(err, ERROR_AMBIGUOUS, EEXIST, "several ids begin with \"%s\"", reference);
+    else if (matches == 0)
+        error_set(err, ERROR_NOT_FOUND, ENOENT, "no instance \"%s\"", reference);
+    return matches == 1 ? by_prefix : NULL;
+}
+
+static bool is_taken(struct host *host, const char *name)
+{
+    for (size_t i = 0; i < INSTANCES_MAX; i++) {
+        if (host->entries[i].used && strcmp(host->entries[i].record.name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the name asks for; called with the lock held, may let it go. */
+static int behave(struct host *host, const char *name, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+        if (begins(name, failures[i].name))
+            return error_set(err, failures[i].code, failures[i].errnum, "%s: as told", name);
+    }
+    if (begins(name, "nap-")) {
+        pthread_mutex_unlock(&host->lock);
+        time_sleep_ms(NAP_MS);
+        pthread_mutex_lock(&host->lock);
+    }
+    if (!begins(name, "meet-"))
+        return 0;
+    unsigned wanted = (unsigned)strtoul(name + strlen("meet-"), NULL, 10);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += MEET_MS / 1000;
+    host->meeting++;
+    pthread_cond_broadcast(&host->met);
+    while (host->meeting < wanted) {
+        if (pthread_cond_timedwait(&host->met, &host->lock, &until) != 0)
+            return error_set(err, ERROR_TIMEOUT, ETIMEDOUT, "only %u of %u met", host->meeting,
+                             wanted);
+    }
+    return 0;
+}
+
+static enum instance_state first_state(const char *name)
+{
+    if (begins(name, "broken-"))
+        return INSTANCE_UNKNOWN;
+    return begins(name, "init-") || begins(name, "later-") ? INSTANCE_INITIALIZING
+                                                           : INSTANCE_RUNNING;
+}
+
+static void log_path(const struct host *host, const char *name, const char *kind, char path[4096])
+{
+    snprintf(path, 4096, "%s/%s.%s.log", host->data_dir, name, kind);
+}
+
+static void log_begin(const struct host *host, const char *name)
+{
+    char path[4096];
+    log_path(host, name, "app", path);
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return;
+    for (int i = 1; i <= 5; i++)
+        fprintf(file, "line %d of %s\n", i, name);
+    fclose(file);
+}
+
+bool instance_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 0 && length <= INSTANCE_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && name[0] != '-' &&
+           name[length - 1] != '-';
+}
+
+static int name_check(const char *name, struct error *err)
+{
+    if (instance_name_valid(name))
+        return 0;
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%s\" is not a name", name);
+}
+
+/* Makes an entry; called with the lock held. */
+static int add(struct host *host, const char *name, struct instance_record record,
+               struct instance_record *result, struct error *err)
+{
+    if (is_taken(host, name))
+        return error_set(err, ERROR_NAME, EEXIST, "name \"%s\" is taken", name);
+    int r = behave(host, name, err);
+    if (r < 0)
+        return r;
+    struct entry *entry = host->entries;
+    while (entry->used)
+        entry++;
+    unsigned number = ++host->made;
+    snprintf(record.id, sizeof(record.id), "k%05uabcdefghijklmnopqr", number % 100000);
+    snprintf(record.name, sizeof(record.name), "%.63s", name);
+    snprintf(record.hypervisor, sizeof(record.hypervisor), "builtin");
+    record.created_at_ns = record.started_at_ns = time_realtime_ns();
+    *entry = (struct entry){.record = record, .used = true};
+    log_begin(host, name);
+    if (result)
+        *result = record;
+    return 0;
+}
+
+int instance_create(struct host *host, const struct instance_create_request *request,
+                    struct instance_record *record, struct error *err)
+{
+    char name[64];
+    if (request->name && name_check(request->name, err) < 0)
+        return -EINVAL;
+    const char *image = request->image ? request->image : "tine/guest:latest";
+    if (!request->kernel && strcmp(image, "tine/guest:latest") != 0)
+        return error_set(err, ERROR_NOT_FOUND, ENOENT, "image %s is not here", image);
+    pthread_mutex_lock(&host->lock);
+    snprintf(name, sizeof(name), "vm-%u", host->made + 1);
+    struct instance_record wanted = {
+        .vcpus = request->vcpus ? request->vcpus : 2,
+        .memory_bytes = request->memory_bytes ? request->memory_bytes : 1ull << 30,
+        .has_initrd = request->initrd != NULL,
+        .disk_count = request->disk_count,
+        .vmm_pid = 4242,
+    };
+    const char *chosen = request->name ? request->name : name;
+    wanted.state = first_state(chosen);
+    if (wanted.state == INSTANCE_UNKNOWN)
+        snprintf(wanted.state_error, sizeof(wanted.state_error), "broken \xff here");
+    for (unsigned i = 0; i < request->disk_count; i++)
+        wanted.disks[i] = (struct vm_disk){request->disks[i].read_only, request->disks[i].root};
+    snprintf(wanted.image, sizeof(wanted.image), "%s", request->kernel ? request->kernel : image);
+    snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
+             request->cmdline ? request->cmdline : "");
+    int r = add(host, chosen, wanted, record, err);
+    pthread_mutex_unlock(&host->lock);
+    return r;
+}
+
+int instance_get(struct host *host, const char *reference, struct instance_record *record,
+                 struct error *err)
+{
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, reference, err);
+    if (entry && begins(entry->record.name, "later-") && ++entry->looks >= LOOKS_LATER)
+        entry->record.state = INSTANCE_RUNNING;
+    if (entry)
+        *record = entry->record;
+    pthread_mutex_unlock(&host->lock);
+    return entry ? 0 : (err ? -err->errnum : -ENOENT);
+}
+
+int instance_list(struct host *host, struct instance_record **records, size_t *count,
+                  struct error *err)
+{
+    *records = calloc(INSTANCES_MAX, sizeof(**records));
+    *count = 0;
+    pthread_mutex_lock(&host->lock);
+    for (size_t i = 0; i < INSTANCES_MAX; i++) {
+        if (host->entries[i].used)
+            (*records)[(*count)++] = host->entries[i].record;
+    }
+    pthread_mutex_unlock(&host->lock);
+    return 0;
+}
+
+/* One change of state, legal from `from` (a set of bits). */
+static int change(struct host *host, const char *reference, unsigned from, enum instance_state to,
+                  struct instance_record *record, struct error *err)
+{
+    struct error own = {0};
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, reference, &own);
+    int r = entry ? 0 : -own.errnum;
+    bool nothing_to_do =
+        entry && (entry->record.state == to ||
+                  (to == INSTANCE_RUNNING && entry->record.state == INSTANCE_INITIALIZING));
+    if (nothing_to_do && record)
+        *record = entry->record;
+    if (entry && !nothing_to_do && (from & 1u << entry->record.state) == 0)
+        r = error_set(&own, ERROR_STATE, EBUSY, "%s is %s, which does not allow this",
+                      entry->record.name, instance_state_name(entry->record.state));
+    if (entry && r == 0 && !nothing_to_do) {
+        entry->record.state = to;
+        entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
+        if (record)
+            *record = entry->record;
+    }
+    pthread_mutex_unlock(&host->lock);
+    if (r < 0 && err)
+        *err = own;
+    return r;
+}
+
+int instance_start(struct host *host, const char *reference, struct instance_record *record,
+                   struct error *err)
+{
+    return change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
+}
+
+int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
+                  struct instance_record *record, struct error *err)
+{
+    return change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
+                  INSTANCE_STOPPED, record, err);
+}
+
+int instance_standby(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err)
+{
+    return change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
+}
+
+int instance_restore(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err)
+{
+    return change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
+}
+
+int instance_delete(struct host *host, const char *reference, struct error *err)
+{
+    struct error own = {0};
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, reference, &own);
+    if (entry) {
+        char path[4096];
+        log_path(host, entry->record.name, "app", path);
+        unlink(path);
+        entry->used = false;
+    }
+    pthread_mutex_unlock(&host->lock);
+    if (!entry && err)
+        *err = own;
+    return entry ? 0 : -own.errnum;
+}
+
+int instance_fork(struct host *host, const char *source,
+                  const struct instance_fork_request *request, struct instance_record *record,
+                  struct error *err)
+{
+    struct error own = {0};
+    if (name_check(request->name, err) < 0)
+        return -EINVAL;
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, source, &own);
+    int r = entry ? 0 : -own.errnum;
+    if (entry && entry->record.state == INSTANCE_RUNNING && !request->from_running)
+        r = error_set(&own, ERROR_STATE, EBUSY, "%s is Running: from_running is needed",
+                      entry->record.name);
+    if (entry && r == 0) {
+        struct instance_record fork = entry->record;
+        snprintf(fork.parent_id, sizeof(fork.parent_id), "%s", entry->record.id);
+        snprintf(fork.memory_method, sizeof(fork.memory_method), "link");
+        if (request->has_target)
+            fork.state = request->target;
+        r = add(host, request->name, fork, record, &own);
+    }
+    pthread_mutex_unlock(&host->lock);
+    if (r < 0 && err)
+        *err = own;
+    return r;
+}
+
+int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
+                   struct error *err)
+{
+    struct instance_record record = {0};
+    int r = instance_get(host, reference, &record, err);
+    *stats = (struct instance_stats){
+        .private_bytes = 3 << 20,
+        .vmm_private_bytes = 700 << 10,
+        .rss_bytes = record.memory_bytes / 4,
+        .vms_bytes = record.memory_bytes * 2,
+        .cpu_seconds = 1.5,
+        .memory_link_count = 26,
+        .memory_file_bytes = record.memory_bytes,
+        .memory_file_allocated = 64 << 20,
+    };
+    return r;
+}
+
+int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
+                  struct error *err)
+{
+    struct instance_record record;
+    int r = instance_get(host, reference, &record, err);
+    if (r < 0)
+        return r;
+    if (strcmp(exec->argv[0], "unreachable") == 0)
+        return error_set(err, ERROR_TIMEOUT, ETIMEDOUT, "the agent does not answer");
+    return double_agent_start(exec, host->data_dir, err);
+}
+
+int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err)
+{
+    struct instance_record record;
+    char path[4096];
+    int r = instance_get(host, reference, &record, err);
+    if (r < 0)
+        return r;
+    log_path(host, record.name, vmm ? "vmm" : "app", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+    return errno == ENOENT ? error_set(err, ERROR_NOT_FOUND, ENOENT, "no log yet")
+                           : error_errno(err, errno, path, "open %s", path);
+}
+
+bool instance_transition_legal(enum instance_state from, enum instance_state to)
+{
+    return from != to;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fake guest's agent, behind Firecracker's vsock socket protocol. It writes its frames itself
+ * and does not use the code under test. Commands: true, false, exit N, echo ..., cat, sleep
+ * SECONDS, hostname, boot-id, remember TEXT, recall; anything else is not found (127). */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/protocol.h"
+#include "fake_vmm.h"
+
+#define MAX_ARGUMENTS 16
+
+struct session {
+    struct fake *fake;
+    int fd;
+};
+
+/* Fields being put together. */
+struct fields {
+    uint8_t data[4096];
+    size_t length;
+};
+
+static void put(struct fields *fields, uint16_t tag, const void *value, uint32_t length)
+{
+    const uint16_t zero = 0;
+    if (fields->length + 8 + length > sizeof(fields->data))
+        abort();
+    memcpy(fields->data + fields->length, &tag, 2);
+    memcpy(fields->data + fields->length + 2, &zero, 2);
+    memcpy(fields->data + fields->length + 4, &length, 4);
+    memcpy(fields->data + fields->length + 8, value, length);
+    fields->length += 8 + length;
+}
+
+static void put_text(struct fields *fields, uint16_t tag, const char *text)
+{
+    put(fields, tag, text, (uint32_t)strlen(text));
+}
+
+static void put_exit(struct fields *fields, int32_t code)
+{
+    put(fields, AGENT_TAG_EXIT_CODE, &code, sizeof(code));
+}
+
+static int write_all(int fd, const void *data, size_t length)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t n = write(fd, (const char *)data + done, length - done);
+        if (n <= 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int read_all(int fd, void *data, size_t length)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t n = read(fd, (char *)data + done, length - done);
+        if (n <= 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int send_frame(int fd, uint8_t type, const void *payload, size_t length)
+{
+    uint8_t header[AGENT_FRAME_HEADER] = {0};
+    const uint32_t size = (uint32_t)length;
+    memcpy(header, &size, 4);
+    header[4] = type;
+    return write_all(fd, header, sizeof(header)) < 0 ? -1 : write_all(fd, payload, length);
+}
+
+static int send_fields(int fd, uint8_t type, const struct fields *fields)
+{
+    return send_frame(fd, type, fields->data, fields->length);
+}
+
+/* Reads one frame; returns its type, or -1. */
+static int read_frame(int fd, uint8_t *payload, uint32_t *length)
+{
+    uint8_t header[AGENT_FRAME_HEADER];
+    if (read_all(fd, header, sizeof(header)) < 0)
+        return -1;
+    memcpy(length, header, 4);
+    if (*length > AGENT_FRAME_LIMIT || read_all(fd, payload, *length) < 0)
+        return -1;
+    return header[4];
+}
+
+/* The request's fields with this tag, as fresh strings; returns how many. */
+static int texts_of(const uint8_t *payload, uint32_t length, uint16_t wanted, char **texts, int max)
+{
+    int count = 0;
+    for (uint32_t at = 0; at + 8 <= length;) {
+        uint16_t tag;
+        uint32_t size;
+        memcpy(&tag, payload + at, 2);
+        memcpy(&size, payload + at + 4, 4);
+        at += 8;
+        if (size > length - at)
+            break;
+        if (tag == wanted && count < max)
+            texts[count++] = strndup((const char *)payload + at, size);
+        at += size;
+    }
+    return count;
+}
+
+static uint32_t timeout_of(const uint8_t *payload, uint32_t length)
+{
+    uint32_t value = 0;
+    for (uint32_t at = 0; at + 12 <= length;) {
+        uint16_t tag;
+        uint32_t size;
+        memcpy(&tag, payload + at, 2);
+        memcpy(&size, payload + at + 4, 4);
+        if (size > length - at - 8)
+            break;
+        if (tag == AGENT_TAG_TIMEOUT_MS && size == 4)
+            memcpy(&value, payload + at + 8, 4);
+        at += 8 + size;
+    }
+    return value;
+}
+
+static void describe(struct fake *fake, struct fields *fields)
+{
+    const uint64_t uptime = 1000;
+    put_text(fields, AGENT_TAG_VERSION, "fake");
+    put_text(fields, AGENT_TAG_KERNEL, "0.0-fake");
+    put_text(fields, AGENT_TAG_HOSTNAME, fake->hostname);
+    put_text(fields, AGENT_TAG_BOOT_ID, fake->boot_id);
+    put(fields, AGENT_TAG_UPTIME_MS, &uptime, sizeof(uptime));
+}
+
+static int command_exit(struct session *session, int argc, char **argv)
+{
+    if (strcmp(argv[0], "exit") == 0)
+        return argc > 1 ? (int)strtol(argv[1], NULL, 10) & 0xff : 0;
+    return strcmp(argv[0], "true") == 0 ? 0 : 1;
+}
+
+static int command_echo(struct session *session, int argc, char **argv)
+{
+    char line[4096];
+    size_t used = 0;
+    for (int i = 1; i < argc; i++)
+        used +=
+            (size_t)snprintf(line + used, sizeof(line) - used, "%s%s", i > 1 ? " " : "", argv[i]);
+    line[used++] = '\n';
+    return send_frame(session->fd, AGENT_STDOUT, line, used) < 0;
+}
+
+static int print(struct session *session, const char *text)
+{
+    char line[2048];
+    int length = snprintf(line, sizeof(line), "%s\n", text);
+    return send_frame(session->fd, AGENT_STDOUT, line, (size_t)length) < 0;
+}
+
+static int command_tell(struct session *session, int argc, char **argv)
+{
+    struct fake *fake = session->fake;
+    char text[FAKE_NOTE_LIMIT];
+    pthread_mutex_lock(&fake->lock);
+    const char *value = strcmp(argv[0], "hostname") == 0 ? fake->hostname
+                        : strcmp(argv[0], "boot-id") == 0
+                            ? fake->boot_id
+                            : (const char *)fake->memory + FAKE_NOTE_OFFSET;
+    snprintf(text, sizeof(text), "%s", value);
+    pthread_mutex_unlock(&fake->lock);
+    return print(session, text);
+}
+
+static int command_remember(struct session *session, int argc, char **argv)
+{
+    struct fake *fake = session->fake;
+    pthread_mutex_lock(&fake->lock);
+    snprintf((char *)fake->memory + FAKE_NOTE_OFFSET, FAKE_NOTE_LIMIT, "%s",
+             argc > 1 ? argv[1] : "");
+    pthread_mutex_unlock(&fake->lock);
+    return 0;
+}
+
+static int command_cat(struct session *session, int argc, char **argv)
+{
+    uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
+    uint32_t length;
+    int type;
+    while ((type = read_frame(session->fd, payload, &length)) == AGENT_STDIN)
+        send_frame(session->fd, AGENT_STDOUT, payload, length);
+    free(payload);
+    return type == AGENT_STDIN_EOF ? 0 : 128 + SIGHUP;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(struct session *session, int argc, char **argv);
+} commands[] = {
+    {"true", command_exit},   {"false", command_exit},        {"exit", command_exit},
+    {"echo", command_echo},   {"hostname", command_tell},     {"boot-id", command_tell},
+    {"recall", command_tell}, {"remember", command_remember}, {"cat", command_cat},
+};
+
+/* Sleeps until its time, its time limit, a signal from the host or the end of the connection. */
+static void run_sleep(struct session *session, const char *seconds, uint32_t limit_ms)
+{
+    struct fields fields = {.length = 0};
+    int sleep_ms = (int)(strtod(seconds, NULL) * 1000);
+    int limited = limit_ms > 0 && limit_ms < (uint32_t)sleep_ms;
+    struct pollfd host = {.fd = session->fd, .events = POLLIN};
+    if (poll(&host, 1, limited ? (int)limit_ms : sleep_ms) > 0) {
+        put_exit(&fields, 128 + SIGTERM);
+    } else {
+        put_exit(&fields, limited ? 128 + SIGKILL : 0);
+        if (limited)
+            put(&fields, AGENT_TAG_TIMED_OUT, "", 0);
+    }
+    send_fields(session->fd, AGENT_EXIT, &fields);
+}
+
+static void run_command(struct session *session, int argc, char **argv, uint32_t limit_ms)
+{
+    struct fields fields = {.length = 0};
+    if (argc > 1 && strcmp(argv[0], "sleep") == 0) {
+        run_sleep(session, argv[1], limit_ms);
+        return;
+    }
+    for (size_t i = 0; argc > 0 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        put_exit(&fields, commands[i].run(session, argc, argv));
+        send_fields(session->fd, AGENT_EXIT, &fields);
+        return;
+    }
+    put_exit(&fields, 127);
+    put_text(&fields, AGENT_TAG_MESSAGE, "command not found");
+    send_fields(session->fd, AGENT_EXIT, &fields);
+}
+
+static void serve_exec(struct session *session, const uint8_t *payload, uint32_t length)
+{
+    char *argv[MAX_ARGUMENTS] = {0};
+    int argc = texts_of(payload, length, AGENT_TAG_ARG, argv, MAX_ARGUMENTS);
+    run_command(session, argc, argv, timeout_of(payload, length));
+    for (int i = 0; i < argc; i++)
+        free(argv[i]);
+}
+
+static void serve_restored(struct session *session, const uint8_t *payload, uint32_t length)
+{
+    struct fields none = {.length = 0};
+    char *hostname = NULL;
+    if (texts_of(payload, length, AGENT_TAG_HOSTNAME, &hostname, 1) == 1) {
+        pthread_mutex_lock(&session->fake->lock);
+        snprintf(session->fake->hostname, sizeof(session->fake->hostname), "%s", hostname);
+        pthread_mutex_unlock(&session->fake->lock);
+        free(hostname);
+    }
+    send_fields(session->fd, AGENT_OK, &none);
+}
+
+static void serve_request(struct session *session)
+{
+    struct fields fields = {.length = 0};
+    uint32_t length = 0;
+    uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
+    int type = read_frame(session->fd, payload, &length);
+    if (type == AGENT_HELLO)
+        describe(session->fake, &fields);
+    if (type == AGENT_HELLO || type == AGENT_SYNC || type == AGENT_POWEROFF)
+        send_fields(session->fd, AGENT_OK, &fields);
+    if (type == AGENT_POWEROFF)
+        _exit(0);
+    if (type == AGENT_EXEC)
+        serve_exec(session, payload, length);
+    if (type == AGENT_RESTORED)
+        serve_restored(session, payload, length);
+    free(payload);
+}
+
+/* A paused VM answers nobody. */
+static void wait_running(struct fake *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    while (fake->state != FAKE_RUNNING)
+        pthread_cond_wait(&fake->changed, &fake->lock);
+    pthread_mutex_unlock(&fake->lock);
+}
+
+static void *session_run(void *context)
+{
+    struct session *session = context;
+    char line[33] = "";
+    size_t length = 0;
+    while (length < sizeof(line) - 1 && read(session->fd, line + length, 1) == 1 &&
+           line[length] != '\n')
+        length++;
+    char *silent = fake_order("no-agent", NULL);
+    unsigned long port = strncmp(line, "CONNECT ", 8) == 0 ? strtoul(line + 8, NULL, 10) : 0;
+    if (!silent && port == FAKE_AGENT_PORT) {
+        wait_running(session->fake);
+        if (dprintf(session->fd, "OK 1073741824\n") > 0)
+            serve_request(session);
+    }
+    free(silent);
+    close(session->fd);
+    free(session);
+    return NULL;
+}
+
+static void *accept_run(void *context)
+{
+    struct fake *fake = context;
+    for (;;) {
+        int fd = accept(fake->vsock_fd, NULL, NULL);
+        struct session *session = fd < 0 ? NULL : malloc(sizeof(*session));
+        if (!session)
+            return NULL;
+        *session = (struct session){.fake = fake, .fd = fd};
+        fake_thread(session_run, session);
+    }
+}
+
+int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size)
+{
+    fake->vsock_fd = path ? fake_unix_socket(path, 1) : -1;
+    if (fake->vsock_fd < 0) {
+        snprintf(fault, size, "bind vsock socket %s: %s", path ? path : "nothing", strerror(errno));
+        return -1;
+    }
+    fake_thread(accept_run, fake);
+    return 0;
+}
+
+/* As the guest's agent does once it listens: tells the host, if the host listens. */
+static void *ready_run(void *context)
+{
+    struct fake *fake = context;
+    struct fields fields = {.length = 0};
+    char path[128];
+    pthread_mutex_lock(&fake->lock);
+    json_t *vsock = json_object_get(fake->config, "/vsock");
+    const char *uds = json_string_value(json_object_get(vsock, "uds_path"));
+    snprintf(path, sizeof(path), "%s_%u", uds ? uds : "", FAKE_READY_PORT);
+    describe(fake, &fields);
+    pthread_mutex_unlock(&fake->lock);
+    int fd = fake_unix_socket(path, 0);
+    if (fd < 0)
+        return NULL;
+    send_fields(fd, AGENT_OK, &fields);
+    close(fd);
+    return NULL;
+}
+
+void fake_agent_ready(struct fake *fake)
+{
+    char *silent = fake_order("no-agent", NULL);
+    if (!silent)
+        fake_thread(ready_run, fake);
+    free(silent);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fake VM's memory and its files. Memory is a private mapping, of nothing or of the memory
+ * file, so that what a fork sees really comes from its own file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fake_vmm.h"
+
+#define MAGIC "tine fake memory "
+#define PAGE  4096u
+
+static int fail(char *fault, size_t size, const char *step, const char *path)
+{
+    snprintf(fault, size, "%s %s: %s", step, path ? path : "nothing", strerror(errno));
+    return -1;
+}
+
+int fake_memory_new(struct fake *fake, size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -1;
+    fake->memory = memory;
+    fake->memory_size = size;
+    snprintf((char *)fake->memory, PAGE, MAGIC "%s", fake->boot_id);
+    return 0;
+}
+
+static int write_memory(const struct fake *fake, const char *path)
+{
+    char *short_order = fake_order("short-memory", NULL);
+    size_t size = fake->memory_size - (short_order ? PAGE : 0);
+    free(short_order);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    static const uint8_t zeros[PAGE];
+    int r = ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0 ? -1 : 0;
+    for (size_t at = 0; r == 0 && at < FAKE_USED; at += PAGE) {
+        if (memcmp(fake->memory + at, zeros, PAGE) != 0 &&
+            pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
+            r = -1;
+    }
+    if (r == 0)
+        r = fsync(fd);
+    close(fd);
+    return r;
+}
+
+static int write_state(const struct fake *fake, const char *path)
+{
+    json_t *state = json_pack("{s:s, s:s, s:O}", "boot_id", fake->boot_id, "hostname",
+                              fake->hostname, "config", fake->config);
+    char *text = json_dumps(state, JSON_INDENT(1));
+    json_decref(state);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ssize_t length = (ssize_t)strlen(text);
+    int r = fd >= 0 && write(fd, text, (size_t)length) == length && fsync(fd) == 0 ? 0 : -1;
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size)
+{
+    const char *state = json_string_value(json_object_get(request, "snapshot_path"));
+    const char *memory = json_string_value(json_object_get(request, "mem_file_path"));
+    if (!state || write_state(fake, state) < 0)
+        return fail(fault, size, "write state", state);
+    if (!memory || write_memory(fake, memory) < 0)
+        return fail(fault, size, "write memory", memory);
+    return 0;
+}
+
+static int map_memory(struct fake *fake, const char *path, size_t expected)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    errno = EINVAL;
+    void *memory = MAP_FAILED;
+    if ((size_t)st.st_size == expected)
+        memory = mmap(NULL, expected, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    if (memory == MAP_FAILED)
+        return -1;
+    fake->memory = memory;
+    fake->memory_size = expected;
+    return 0;
+}
+
+/* The two files must be of the same VM. */
+static int memory_belongs(const struct fake *fake)
+{
+    char expected[PAGE];
+    snprintf(expected, sizeof(expected), MAGIC "%s", fake->boot_id);
+    return strncmp((const char *)fake->memory, expected, PAGE) == 0;
+}
+
+static int open_devices(struct fake *fake, char *fault, size_t size)
+{
+    const char *path;
+    json_t *setting;
+    json_object_foreach(fake->config, path, setting)
+    {
+        if (strncmp(path, "/drives/", 8) != 0)
+            continue;
+        const char *file = json_string_value(json_object_get(setting, "path_on_host"));
+        int fd = open(file, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return fail(fault, size, "open drive", file);
+        close(fd);
+    }
+    json_t *vsock = json_object_get(fake->config, "/vsock");
+    const char *uds = json_string_value(json_object_get(vsock, "uds_path"));
+    return uds ? fake_vsock_listen(fake, uds, fault, size) : 0;
+}
+
+static int take_state(struct fake *fake, json_t *state)
+{
+    json_t *config = NULL;
+    const char *boot_id, *hostname;
+    if (json_unpack(state, "{s:s, s:s, s:O}", "boot_id", &boot_id, "hostname", &hostname, "config",
+                    &config) < 0)
+        return -1;
+    snprintf(fake->boot_id, sizeof(fake->boot_id), "%s", boot_id);
+    snprintf(fake->hostname, sizeof(fake->hostname), "%s", hostname);
+    json_decref(fake->config);
+    fake->config = config;
+    return 0;
+}
+
+int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size)
+{
+    const char *state_path = json_string_value(json_object_get(request, "snapshot_path"));
+    json_t *backend = json_object_get(request, "mem_backend");
+    const char *memory = json_string_value(json_object_get(backend, "backend_path"));
+    json_t *state = state_path ? json_load_file(state_path, 0, NULL) : NULL;
+    errno = EINVAL;
+    int r = take_state(fake, state);
+    json_decref(state);
+    if (r < 0)
+        return fail(fault, size, "load state", state_path);
+    json_t *machine = json_object_get(fake->config, "/machine-config");
+    json_int_t mib = json_integer_value(json_object_get(machine, "mem_size_mib"));
+    if (!memory || map_memory(fake, memory, (size_t)mib << 20) < 0)
+        return fail(fault, size, "load memory", memory);
+    errno = EINVAL;
+    if (!memory_belongs(fake))
+        return fail(fault, size, "memory of another VM", memory);
+    if (open_devices(fake, fault, size) < 0)
+        return -1;
+    fake->state = json_is_true(json_object_get(request, "resume_vm")) ? FAKE_RUNNING : FAKE_PAUSED;
+    return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stand-in for tine-vmm, for tests without KVM: it answers the same API on the same sockets,
+ * keeps a guest memory that is really mapped, saved and loaded, and its guest runs an agent that
+ * knows a handful of commands. One process, a thread per connection, one lock.
+ *
+ * A file "fake-vmm" in its working directory (the guest directory) makes it misbehave, one order
+ * per line:
+ *   die-at-start TEXT     writes TEXT to its log and exits with status 1 before it listens
+ *   no-listen             runs but never listens
+ *   slow-listen MS        listens after MS milliseconds
+ *   refuse PATH TEXT      answers requests for PATH with 400 and TEXT as fault_message
+ *   die PATH TEXT         writes TEXT to its log and exits with status 3 instead of answering
+ *   hang PATH             never answers
+ *   garbage PATH          answers with what is not HTTP
+ *   short-memory          writes a memory file that lacks its last page
+ *   no-agent              its guest never listens
+ * Every request is appended to log/requests: "METHOD PATH BODY". */
+#ifndef TINE_TESTS_FAKE_VMM_H
+#define TINE_TESTS_FAKE_VMM_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FAKE_NOTE_OFFSET 4096u /* where the guest's memory keeps what `remember` was told */
+#define FAKE_NOTE_LIMIT  1024u
+#define FAKE_USED        (1u << 20) /* bytes of guest memory that ever hold data */
+#define FAKE_AGENT_PORT  1024u
+#define FAKE_READY_PORT  1025u
+
+enum fake_state { FAKE_NOT_STARTED, FAKE_RUNNING, FAKE_PAUSED };
+
+struct fake {
+    pthread_mutex_t lock; /* guards everything below */
+    pthread_cond_t changed;
+    enum fake_state state;
+    const char *id;
+    json_t *config; /* what was PUT, by path */
+    uint8_t *memory;
+    size_t memory_size;
+    char boot_id[40];
+    char hostname[65];
+    int vsock_fd; /* listens on the vsock's unix socket; -1: none */
+};
+
+/* The answer to one request. */
+struct fake_answer {
+    int status;
+    json_t *body;   /* NULL: none */
+    int exit_after; /* -1: goes on */
+};
+
+/* The text behind "ORDER PATH" (or behind "ORDER " when `path` is NULL) in the file "fake-vmm";
+ * NULL if there is no such order. Owner: caller. */
+char *fake_order(const char *order, const char *path);
+
+/* fake_model.c: what the VM does. The lock is held. */
+void fake_handle(struct fake *fake, const char *method, const char *path, json_t *body,
+                 struct fake_answer *answer);
+/* fake_snapshot.c */
+int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
+int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);
+int fake_memory_new(struct fake *fake, size_t size);
+/* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
+int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
+void fake_agent_ready(struct fake *fake);
+/* fake_vmm.c */
+void fake_thread(void *(*run)(void *), void *context);
+int fake_unix_socket(const char *path, int listening);
+
+#endif

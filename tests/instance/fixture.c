@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/protocol.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#define AGENT_MS 20000
+#define AWAIT_MS 20000
+
+static const char *fake_vmm;
+
+void file_make(const char *path, const char *text, off_t size)
+{
+    _cleanup_(close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    if (size > 0)
+        assert_int_equal(ftruncate(fd, size), 0);
+}
+
+void assert_ok(int result, const struct error *err)
+{
+    if (result < 0)
+        print_error("unexpected: %s\n", err->message);
+    assert_int_equal(result, 0);
+}
+
+void assert_fails(int result, const struct error *err, enum error_code code, const char *words)
+{
+    assert_true(result < 0);
+    if (err->code != code || !strstr(err->message, words))
+        print_error("code %d, expected %d with '%s': %s\n", (int)err->code, (int)code, words,
+                    err->message);
+    assert_int_equal(err->code, code);
+    assert_int_equal(result, -err->errnum);
+    assert_non_null(strstr(err->message, words));
+    assert_null(strchr(err->message, '\n'));
+}
+
+void fixture_open(struct fixture *fixture)
+{
+    struct error err = {0};
+    const struct host_options options = {.data_dir = fixture->data,
+                                         .vmm_binary = fixture->vmm,
+                                         .kit_dir = fixture->kit,
+                                         .agent_timeout_ms = AGENT_MS};
+    fixture->host = host_open(&options, &err);
+    assert_ok(fixture->host ? 0 : -1, &err);
+}
+
+void fixture_close(struct fixture *fixture)
+{
+    host_close(fixture->host);
+    fixture->host = NULL;
+}
+
+void fixture_reopen(struct fixture *fixture)
+{
+    fixture_close(fixture);
+    fixture_open(fixture);
+}
+
+static void make_files(struct fixture *fixture)
+{
+    char path[128];
+    snprintf(fixture->data, sizeof(fixture->data), "%s/data", fixture->dir);
+    snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", fixture->dir);
+    snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->dir);
+    snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->dir);
+    snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", fixture->dir);
+    snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", fixture->dir);
+    assert_int_equal(mkdir(fixture->kit, 0700), 0);
+    snprintf(path, sizeof(path), "%s/vmlinux", fixture->kit);
+    file_make(path, "kit kernel", 0);
+    snprintf(path, sizeof(path), "%s/initrd.img", fixture->kit);
+    file_make(path, "kit initrd", 0);
+    file_make(fixture->kernel, "own kernel", 0);
+    file_make(fixture->initrd, "own initrd", 0);
+    file_make(fixture->writable, "writable disk", 1 << 20);
+    file_make(fixture->read_only, "read-only disk", 1 << 20);
+}
+
+int fixture_setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/tine-test-instance-XXXXXX");
+    assert_non_null(mkdtemp(fixture->dir));
+    fixture->vmm = fake_vmm;
+    make_files(fixture);
+    fixture_open(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static void delete_all(struct fixture *fixture)
+{
+    _cleanup_(free) struct instance_record *records = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(instance_list(fixture->host, &records, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        assert_ok(instance_delete(fixture->host, records[i].id, &err), &err);
+}
+
+/* Children, and those of children that died (PR_SET_CHILD_SUBREAPER). */
+static void assert_no_process(void)
+{
+    siginfo_t info = {.si_pid = 0};
+    int r = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (r == 0)
+        print_error("process left: %d\n", info.si_pid);
+    assert_int_equal(r, -1);
+    assert_int_equal(errno, ECHILD);
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    char guests[128], temporary[192];
+    delete_all(fixture);
+    assert_no_process();
+    fixture_close(fixture);
+    snprintf(guests, sizeof(guests), "%s/guests", fixture->data);
+    /* Only an empty directory can be removed so. */
+    assert_int_equal(rmdir(guests), 0);
+    snprintf(temporary, sizeof(temporary), "%s", fixture->dir);
+    assert_int_equal(tree_remove(AT_FDCWD, temporary, NULL), 0);
+    free(fixture);
+    return 0;
+}
+
+int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s FAKE_VMM\n", argv[0]);
+        return 2;
+    }
+    fake_vmm = argv[1];
+    log_set_level(getenv("TINE_TEST_LOG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return _cmocka_run_group_tests("instance", tests, count, NULL, NULL);
+}
+
+struct instance_create_request fixture_request(const struct fixture *fixture, const char *name)
+{
+    return (struct instance_create_request){
+        .name = name,
+        .vcpus = 1,
+        .memory_bytes = FIXTURE_MEMORY,
+        .disks = {{.path = fixture->writable, .root = true},
+                  {.path = fixture->read_only, .read_only = true}},
+        .disk_count = 2,
+    };
+}
+
+struct instance_record fixture_create(struct fixture *fixture, const char *name)
+{
+    const struct instance_create_request request = fixture_request(fixture, name);
+    struct instance_record record;
+    struct error err = {0};
+    assert_ok(instance_create(fixture->host, &request, &record, &err), &err);
+    return record;
+}
+
+struct instance_record fixture_create_diskless(struct fixture *fixture, const char *name)
+{
+    struct instance_create_request request = fixture_request(fixture, name);
+    struct instance_record record;
+    struct error err = {0};
+    request.disk_count = 0;
+    assert_ok(instance_create(fixture->host, &request, &record, &err), &err);
+    return record;
+}
+
+struct instance_record fixture_fork(struct fixture *fixture, const char *source, const char *name,
+                                    enum instance_state target)
+{
+    const struct instance_fork_request request = {.name = name,
+                                                  .has_target = true,
+                                                  .target = target};
+    struct instance_record record;
+    struct error err = {0};
+    assert_ok(instance_fork(fixture->host, source, &request, &record, &err), &err);
+    return record;
+}
+
+struct instance_record fixture_get(struct fixture *fixture, const char *reference)
+{
+    struct instance_record record;
+    struct error err = {0};
+    assert_ok(instance_get(fixture->host, reference, &record, &err), &err);
+    return record;
+}
+
+void assert_state(struct fixture *fixture, const char *reference, enum instance_state state)
+{
+    struct instance_record record = fixture_get(fixture, reference);
+    assert_string_equal(instance_state_name(record.state), instance_state_name(state));
+    bool has_vmm = state == INSTANCE_RUNNING || state == INSTANCE_INITIALIZING;
+    assert_int_equal(record.vmm_pid > 0, has_vmm);
+}
+
+void fixture_await(struct fixture *fixture, const char *reference, enum instance_state state)
+{
+    uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
+    while (fixture_get(fixture, reference).state != state && time_monotonic_ns() < deadline)
+        time_sleep_ms(10);
+    assert_state(fixture, reference, state);
+}
+
+static char *collect(int fd)
+{
+    static uint8_t buffer[AGENT_FRAME_LIMIT];
+    char *text = strdup("");
+    struct agent_frame frame;
+    struct error err = {0};
+    while (agent_frame_read(fd, buffer, &frame, &err) > 0 && frame.type != AGENT_EXIT) {
+        if (frame.type != AGENT_STDOUT)
+            continue;
+        char *longer = NULL;
+        assert_true(asprintf(&longer, "%s%.*s", text, (int)frame.length, frame.payload) >= 0);
+        free(text);
+        text = longer;
+    }
+    assert_string_equal(err.message, "");
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}
+
+char *guest_run(struct fixture *fixture, const char *reference, const char *command,
+                const char *argument)
+{
+    const char *const argv[] = {command, argument, NULL};
+    const struct agent_exec exec = {.argv = argv};
+    struct error err = {0};
+    _cleanup_(close) int fd = instance_exec(fixture->host, reference, &exec, &err);
+    assert_ok(fd < 0 ? fd : 0, &err);
+    return collect(fd);
+}
+
+void guest_remember(struct fixture *fixture, const char *reference, const char *note)
+{
+    free(guest_run(fixture, reference, "remember", note));
+    assert_recalls(fixture, reference, note);
+}
+
+void assert_recalls(struct fixture *fixture, const char *reference, const char *note)
+{
+    _cleanup_(free) char *text = guest_run(fixture, reference, "recall", NULL);
+    assert_string_equal(text, note);
+}
+
+struct path guest_path(const struct fixture *fixture, const char *id, const char *name)
+{
+    struct path path;
+    snprintf(path.text, sizeof(path.text), "%s/guests/%s/%s", fixture->data, id, name);
+    return path;
+}
+
+struct stat guest_stat(const struct fixture *fixture, const char *id, const char *name)
+{
+    struct path path = guest_path(fixture, id, name);
+    struct stat st;
+    if (lstat(path.text, &st) < 0)
+        print_error("stat %s: %s\n", path.text, strerror(errno));
+    assert_int_equal(lstat(path.text, &st), 0);
+    return st;
+}
+
+void assert_absent(const struct fixture *fixture, const char *id, const char *name)
+{
+    struct path path = guest_path(fixture, id, name);
+    struct stat st;
+    assert_int_equal(lstat(path.text, &st), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+void guest_orders(const struct fixture *fixture, const char *id, const char *orders)
+{
+    struct path path = guest_path(fixture, id, "fake-vmm");
+    if (orders)
+        file_make(path.text, orders, 0);
+    else
+        assert_int_equal(unlink(path.text), 0);
+}

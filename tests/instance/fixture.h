@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A host with its own data directory, a guest kit, a few files to make guests of, and fake VMMs. */
+#ifndef TINE_TESTS_INSTANCE_FIXTURE_H
+#define TINE_TESTS_INSTANCE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+
+#include "instance/instance.h"
+
+#define FIXTURE_MEMORY (64ull << 20)
+
+struct fixture {
+    char dir[64];
+    char data[80], kit[80], kernel[80], initrd[80], writable[80], read_only[80];
+    const char *vmm;
+    struct host *host;
+};
+
+/* Set from argv[1] by fixture_main(). */
+int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
+int fixture_setup(void **state);
+/* Deletes every instance; nothing may be left, neither a file in guests/ nor a process. */
+int fixture_teardown(void **state);
+#define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define FIXTURE_MAIN(tests)                                                          \
+    int main(int argc, char **argv)                                                  \
+    {                                                                                \
+        return fixture_main(argc, argv, tests, sizeof(tests) / sizeof((tests)[0])); \
+    }
+
+void fixture_open(struct fixture *fixture);
+void fixture_close(struct fixture *fixture);
+void fixture_reopen(struct fixture *fixture);
+
+/* Asserts success and shows the message if it is none. */
+void assert_ok(int result, const struct error *err);
+/* Asserts a failure of that kind whose message holds `words`. */
+void assert_fails(int result, const struct error *err, enum error_code code, const char *words);
+
+/* With the kit's kernel, one writable and one read-only disk. */
+struct instance_create_request fixture_request(const struct fixture *fixture, const char *name);
+struct instance_record fixture_create(struct fixture *fixture, const char *name);
+/* Without disks. */
+struct instance_record fixture_create_diskless(struct fixture *fixture, const char *name);
+struct instance_record fixture_fork(struct fixture *fixture, const char *source, const char *name,
+                                    enum instance_state target);
+struct instance_record fixture_get(struct fixture *fixture, const char *reference);
+void assert_state(struct fixture *fixture, const char *reference, enum instance_state state);
+/* Waits for what the watcher does by itself. */
+void fixture_await(struct fixture *fixture, const char *reference, enum instance_state state);
+
+/* Runs a command in a guest and returns what it printed, without the newline. Owner: caller. */
+char *guest_run(struct fixture *fixture, const char *reference, const char *command,
+                const char *argument);
+void guest_remember(struct fixture *fixture, const char *reference, const char *note);
+void assert_recalls(struct fixture *fixture, const char *reference, const char *note);
+
+/* Paths in a guest directory: a static buffer per call site is the caller's. */
+struct path {
+    char text[256];
+};
+struct path guest_path(const struct fixture *fixture, const char *id, const char *name);
+struct stat guest_stat(const struct fixture *fixture, const char *id, const char *name);
+void assert_absent(const struct fixture *fixture, const char *id, const char *name);
+void file_make(const char *path, const char *text, off_t size);
+/* Orders for the fake VMM; NULL removes them. */
+void guest_orders(const struct fixture *fixture, const char *id, const char *orders);
+
+#endif

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "store/store.h"
+
+#define ID_A "abcdefghijklmnopqrstuvw1"
+#define ID_B "abcdefghijklmnopqrstuvw2"
+#define ID_C "zbcdefghijklmnopqrstuvw3"
+
+struct fixture {
+    char dir[64];
+    char path[96];
+    struct store *store;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/tine-test-store-XXXXXX");
+    assert_non_null(mkdtemp(fixture->dir));
+    snprintf(fixture->path, sizeof(fixture->path), "%s/tine.db", fixture->dir);
+    struct error err = {0};
+    fixture->store = store_open(fixture->path, &err);
+    assert_string_equal(err.message, "");
+    assert_non_null(fixture->store);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    store_close(fixture->store);
+    assert_int_equal(tree_remove(AT_FDCWD, fixture->dir, NULL), 0);
+    free(fixture);
+    return 0;
+}
+
+static struct instance_record sample(const char *id, const char *name)
+{
+    struct instance_record record = {
+        .image = "tine/guest:latest",
+        .hypervisor = "builtin",
+        .state = INSTANCE_STANDBY,
+        .state_error = "grün",
+        .exit_message = "the guest powered off",
+        .vcpus = 32,
+        .memory_bytes = 1ull << 40,
+        .has_initrd = true,
+        .skip_guest_agent = true,
+        .cmdline = "console=ttyS0",
+        .disks = {{.read_only = true}, {.root = true}, {.read_only = true, .root = true}},
+        .disk_count = 3,
+        .parent_id = ID_C,
+        .vmm_pid = INT32_MAX,
+        .vmm_start_ticks = INT64_MAX,
+        .created_at_ns = 1,
+        .started_at_ns = 2,
+        .stopped_at_ns = 3,
+        .memory_method = "link",
+        .memory_bytes_copied = 4,
+        .disk_bytes_copied = 5,
+    };
+    snprintf(record.id, sizeof(record.id), "%s", id);
+    snprintf(record.name, sizeof(record.name), "%s", name);
+    return record;
+}
+
+static void assert_same(const struct instance_record *a, const struct instance_record *b)
+{
+    assert_string_equal(a->id, b->id);
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->image, b->image);
+    assert_string_equal(a->hypervisor, b->hypervisor);
+    assert_int_equal(a->state, b->state);
+    assert_string_equal(a->state_error, b->state_error);
+    assert_string_equal(a->exit_message, b->exit_message);
+    assert_int_equal(a->vcpus, b->vcpus);
+    assert_int_equal(a->memory_bytes, b->memory_bytes);
+    assert_int_equal(a->has_initrd, b->has_initrd);
+    assert_int_equal(a->skip_guest_agent, b->skip_guest_agent);
+    assert_string_equal(a->cmdline, b->cmdline);
+    assert_int_equal(a->disk_count, b->disk_count);
+    for (unsigned i = 0; i < a->disk_count; i++) {
+        assert_int_equal(a->disks[i].read_only, b->disks[i].read_only);
+        assert_int_equal(a->disks[i].root, b->disks[i].root);
+    }
+    assert_string_equal(a->parent_id, b->parent_id);
+    assert_int_equal(a->vmm_pid, b->vmm_pid);
+    assert_int_equal(a->vmm_start_ticks, b->vmm_start_ticks);
+    assert_int_equal(a->created_at_ns, b->created_at_ns);
+    assert_int_equal(a->started_at_ns, b->started_at_ns);
+    assert_int_equal(a->stopped_at_ns, b->stopped_at_ns);
+    assert_string_equal(a->memory_method, b->memory_method);
+    assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
+    assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
+}
+
+static void test_every_field_comes_back(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct instance_record written = sample(ID_A, "a");
+    struct instance_record read;
+    assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
+    assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same(&written, &read);
+    store_close(fixture->store);
+    fixture->store = store_open(fixture->path, NULL);
+    assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same(&written, &read);
+}
+
+static void test_update_replaces_all(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = sample(ID_A, "a"), read;
+    struct error err = {0};
+    assert_int_equal(store_update(fixture->store, &record, &err), -ENOENT);
+    assert_int_equal(err.code, ERROR_NOT_FOUND);
+    assert_non_null(strstr(err.path, "tine.db"));
+    assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    for (int i = INSTANCE_CREATED; i <= INSTANCE_UNKNOWN; i++) {
+        record.state = (enum instance_state)i;
+        record.disk_count = (unsigned)i % 4;
+        snprintf(record.name, sizeof(record.name), "renamed-%d", i);
+        record.vmm_pid = i;
+        assert_int_equal(store_update(fixture->store, &record, NULL), 0);
+        assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+        assert_same(&record, &read);
+    }
+}
+
+static void test_taken_name_and_id(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record a = sample(ID_A, "a"), b = sample(ID_B, "a");
+    struct error err = {0};
+    assert_int_equal(store_insert(fixture->store, &a, NULL), 0);
+    assert_int_equal(store_insert(fixture->store, &b, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_NAME);
+    assert_string_equal(err.message, "the name 'a' is taken");
+    strcpy(b.name, "b");
+    assert_int_equal(store_insert(fixture->store, &b, NULL), 0);
+    strcpy(b.name, "a");
+    assert_int_equal(store_update(fixture->store, &b, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_NAME);
+    strcpy(a.name, "c");
+    assert_int_equal(store_insert(fixture->store, &a, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_SYSTEM);
+    assert_non_null(strstr(err.message, fixture->path));
+    /* The failures were rolled back whole: the connection still works. */
+    assert_int_equal(store_get(fixture->store, ID_B, &b, NULL), 0);
+    assert_string_equal(b.name, "b");
+}
+
+static void test_delete_and_list(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record *list = NULL;
+    size_t count = 7;
+    struct error err = {0};
+    assert_int_equal(store_list(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(list);
+    const char *ids[] = {ID_C, ID_A, ID_B};
+    const char *names[] = {"c", "a", "b"};
+    for (int i = 0; i < 3; i++) {
+        struct instance_record record = sample(ids[i], names[i]);
+        assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    }
+    assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
+    assert_int_equal(store_delete(fixture->store, ID_A, &err), -ENOENT);
+    assert_int_equal(err.code, ERROR_NOT_FOUND);
+    assert_int_equal(store_list(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].name, "c");
+    assert_string_equal(list[1].name, "b");
+    assert_int_equal(list[1].disk_count, 3);
+    free(list);
+    /* A deleted instance's disks don't come back with its id. */
+    struct instance_record record = sample(ID_A, "again");
+    record.disk_count = 0;
+    assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    assert_int_equal(store_get(fixture->store, ID_A, &record, NULL), 0);
+    assert_int_equal(record.disk_count, 0);
+}
+
+static void test_resolve(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *reference;
+        int result;
+        const char *id;
+    } cases[] = {
+        {ID_A, 0, ID_A},
+        {"one", 0, ID_A},
+        {"z", 0, ID_C},
+        {"zbcdef", 0, ID_C},
+        {"abcdefghijklmnopqrstuvw", -ENOTUNIQ, NULL},
+        {"a", -ENOTUNIQ, NULL},
+        {"abcdefghijklmnopqrstuvw3", -ENOENT, NULL},
+        /* A name goes before a prefix. */
+        {"ab", 0, ID_C},
+        {"", -ENOENT, NULL},
+        {"b", -ENOENT, NULL},
+        {"%", -ENOENT, NULL},
+        {"a'; DROP TABLE instances; --", -ENOENT, NULL},
+        {"../a", -ENOENT, NULL},
+        {ID_A "x", -ENOENT, NULL},
+    };
+    const struct instance_record records[] = {sample(ID_A, "one"), sample(ID_B, "two"),
+                                              sample(ID_C, "ab")};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(store_insert(fixture->store, &records[i], NULL), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char id[INSTANCE_ID_LENGTH + 1] = "";
+        struct error err = {0};
+        assert_int_equal(store_resolve(fixture->store, cases[i].reference, id, &err),
+                         cases[i].result);
+        if (cases[i].id)
+            assert_string_equal(id, cases[i].id);
+        else
+            assert_int_equal(err.code,
+                             cases[i].result == -ENOENT ? ERROR_NOT_FOUND : ERROR_AMBIGUOUS);
+    }
+}
+
+static void test_bad_values_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = sample(ID_A, "a");
+    strcpy(record.cmdline, "\xff\xfe");
+    assert_int_equal(store_insert(fixture->store, &record, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "cmdline"));
+    assert_non_null(strstr(err.message, fixture->path));
+    record = sample(ID_A, "a");
+    memset(record.exit_message, 'x', sizeof(record.exit_message));
+    assert_int_equal(store_insert(fixture->store, &record, &err), -EINVAL);
+    record = sample(ID_A, "a");
+    record.memory_bytes = UINT64_MAX;
+    assert_int_equal(store_insert(fixture->store, &record, &err), -ERANGE);
+    record = sample(ID_A, "a");
+    record.disk_count = GUEST_MAX_DISKS + 1;
+    assert_int_equal(store_insert(fixture->store, &record, &err), -EINVAL);
+    record = sample("short", "a");
+    assert_true(store_insert(fixture->store, &record, &err) < 0);
+    record = sample(ID_A, "");
+    assert_true(store_insert(fixture->store, &record, &err) < 0);
+    assert_int_equal(store_get(fixture->store, ID_A, &record, &err), -ENOENT);
+}
+
+static void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void test_nonsense_in_the_file_is_told(void **state)
+{
+    static const char *const changes[] = {
+        "UPDATE instances SET state = 'Sleepy'",
+        "UPDATE instances SET vcpus = -1",
+        "UPDATE instances SET vmm_pid = 99999999999",
+        "UPDATE instances SET cmdline = CAST(x'ff' AS TEXT)",
+        "UPDATE instances SET hypervisor = printf('%.*c', 100, 'x')",
+        "UPDATE disks SET slot = slot + 1 WHERE slot = 2",
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct instance_record record = sample(ID_A, "a");
+        struct error err = {0};
+        assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+        run_sql(fixture->path, changes[i]);
+        assert_int_equal(store_get(fixture->store, ID_A, &record, &err), -EUCLEAN);
+        assert_int_equal(err.code, ERROR_CORRUPT);
+        assert_non_null(strstr(err.message, fixture->path));
+        struct instance_record *list = NULL;
+        size_t count;
+        assert_int_equal(store_list(fixture->store, &list, &count, NULL), -EUCLEAN);
+        assert_null(list);
+        assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
+    }
+}
+
+static void assert_refused(const char *path, enum error_code code, const char *words)
+{
+    struct error err = {0};
+    assert_null(store_open(path, &err));
+    assert_int_equal(err.code, code);
+    assert_non_null(strstr(err.message, path));
+    assert_non_null(strstr(err.message, words));
+}
+
+static void test_newer_schema(void **state)
+{
+    struct fixture *fixture = *state;
+    store_close(fixture->store);
+    fixture->store = NULL;
+    run_sql(fixture->path, "PRAGMA user_version = 99");
+    assert_refused(fixture->path, ERROR_UNSUPPORTED, "99");
+    run_sql(fixture->path, "PRAGMA user_version = -1");
+    assert_refused(fixture->path, ERROR_UNSUPPORTED, "-1");
+}
+
+static void overwrite(const char *path, off_t offset, const char *data, size_t length)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, data, length, offset), (ssize_t)length);
+    close(fd);
+}
+
+static void test_damaged_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = sample(ID_A, "a");
+    char junk[4096], other[160];
+    assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    store_close(fixture->store);
+    fixture->store = NULL;
+    memset(junk, 0xa5, sizeof(junk));
+    overwrite(fixture->path, 4096, junk, sizeof(junk));
+    assert_refused(fixture->path, ERROR_CORRUPT, "damaged");
+    snprintf(other, sizeof(other), "%s/other.db", fixture->dir);
+    overwrite(other, 0, "this is no database, not at all", 31);
+    assert_refused(other, ERROR_CORRUPT, "not a database");
+}
+
+static void test_paths_that_cannot_be(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[160];
+    assert_refused(fixture->dir, ERROR_SYSTEM, "EISDIR");
+    snprintf(path, sizeof(path), "%s/missing/tine.db", fixture->dir);
+    assert_refused(path, ERROR_SYSTEM, "ENOENT");
+    struct stat st;
+    assert_int_equal(stat(fixture->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void *insert_many(void *context)
+{
+    struct fixture *fixture = context;
+    static _Atomic unsigned next;
+    for (int i = 0; i < 20; i++) {
+        unsigned number = next++;
+        char id[INSTANCE_ID_LENGTH + 1], name[32];
+        snprintf(id, sizeof(id), "t%023u", number);
+        snprintf(name, sizeof(name), "t-%u", number);
+        struct instance_record record = sample(id, name);
+        if (store_insert(fixture->store, &record, NULL) < 0 ||
+            store_get(fixture->store, id, &record, NULL) < 0 ||
+            store_update(fixture->store, &record, NULL) < 0)
+            return (void *)1;
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct fixture *fixture = *state;
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, insert_many, fixture), 0);
+    for (int i = 0; i < 8; i++) {
+        void *failed = NULL;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    struct instance_record *list = NULL;
+    size_t count = 0;
+    assert_int_equal(store_list(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 160);
+    free(list);
+}
+
+static void test_state_names(void **state)
+{
+    enum instance_state parsed;
+    for (int i = INSTANCE_CREATED; i <= INSTANCE_UNKNOWN; i++) {
+        assert_int_equal(instance_state_parse(instance_state_name((enum instance_state)i), &parsed),
+                         0);
+        assert_int_equal(parsed, i);
+    }
+    assert_int_equal(instance_state_parse("running", &parsed), -EINVAL);
+    assert_int_equal(instance_state_parse("", &parsed), -EINVAL);
+    assert_string_equal(instance_state_name((enum instance_state)99), "Unknown");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_every_field_comes_back),
+        TEST(test_update_replaces_all),
+        TEST(test_taken_name_and_id),
+        TEST(test_delete_and_list),
+        TEST(test_resolve),
+        TEST(test_bad_values_are_refused),
+        TEST(test_nonsense_in_the_file_is_told),
+        TEST(test_newer_schema),
+        TEST(test_damaged_file),
+        TEST(test_paths_that_cannot_be),
+        TEST(test_threads),
+        cmocka_unit_test(test_state_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
