@@ -13,8 +13,8 @@
 
 #include "api/exec_exit.h"
 #include "api/exec_request.h"
-#include "api/fields.h"
 #include "api/frame_stream.h"
+#include "api/json_text.h"
 #include "api/server.h"
 #include "api/websocket.h"
 #include "base/cleanup.h"

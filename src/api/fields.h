@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/json_text.h"
 #include "api/problem.h"
 
 struct fields {
@@ -22,11 +23,6 @@ struct fields {
 /* Parses a request body; an empty one reads as {}. The result is an object, owned by the caller, or
  * NULL and a problem (400). */
 json_t *fields_parse(const char *text, size_t length, struct problem *problem);
-
-static inline void cleanup_json(json_t **json)
-{
-    json_decref(*json);
-}
 
 /* A nested object; its `object` is NULL if there is none. */
 struct fields fields_object(const struct fields *fields, const char *name, const char *prefix);

@@ -7,13 +7,14 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 
-#define KIT_IMAGE "tine/guest:latest"
-#define VCPUS_MAX 32
+#define KIT_IMAGE  "tine/guest:latest"
+#define KIT_DOCKER "docker.io/tine/guest:latest"
+#define VCPUS_MAX  32
 
 /* The ways clients spell the guest kit's image. */
 static const char *image_normalised(const char *image)
 {
-    static const char *const kit[] = {"tine/guest", "docker.io/tine/guest", "docker.io/" KIT_IMAGE};
+    static const char *const kit[] = {"tine/guest", "docker.io/tine/guest", KIT_DOCKER};
     for (size_t i = 0; i < ARRAY_SIZE(kit); i++) {
         if (image && strcmp(image, kit[i]) == 0)
             return KIT_IMAGE;

@@ -87,7 +87,8 @@ void listen_release(const struct listen_claim *claim)
 {
     _cleanup_(close) int directory = directory_lock(claim->path, NULL);
     struct stat st;
-    if (lstat(claim->path, &st) < 0 || st.st_dev != claim->device || st.st_ino != claim->inode)
+    if (directory < 0 || lstat(claim->path, &st) < 0 || st.st_dev != claim->device ||
+        st.st_ino != claim->inode)
         return;
     if (unlink(claim->path) < 0)
         log_warning("unlink %s: %s", claim->path, strerror(errno));

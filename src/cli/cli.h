@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/json_text.h"
+
 enum cli_exit {
     CLI_OK = 0,
     CLI_FAILED = 1,      /* the operation failed */
@@ -48,10 +50,5 @@ int cli_print_json(json_t *value);
 int cli_finish_output(int status);
 
 json_t *failure_json(const struct failure *failure);
-
-static inline void cleanup_json(json_t **json)
-{
-    json_decref(*json);
-}
 
 #endif

@@ -22,21 +22,23 @@
 #define VERSION_MS   5000
 #define VERSION_SIZE 128
 
-/* What the program prints, up to the limit or the end of the time. */
+/* The first line that the program prints, up to the limit or the end of the time. */
 static void output_read(int fd, char *text, size_t size)
 {
     uint64_t deadline = time_monotonic_ns() + VERSION_MS * 1000000ull;
     size_t length = 0;
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    while (length + 1 < size && time_monotonic_ns() < deadline && poll(&poll_fd, 1, 100) >= 0) {
+    text[0] = '\0';
+    while (length + 1 < size && !strchr(text, '\n') && time_monotonic_ns() < deadline &&
+           poll(&poll_fd, 1, 100) >= 0) {
         if (!poll_fd.revents)
             continue;
         ssize_t n = read(fd, text + length, size - 1 - length);
         if (n <= 0)
             break;
         length += (size_t)n;
+        text[length] = '\0';
     }
-    text[length] = '\0';
     text[strcspn(text, "\n")] = '\0';
 }
 

@@ -84,25 +84,13 @@ static json_t *request_json(const struct cli *cli, const struct exec_options *op
     return request;
 }
 
-/* Bytes that are not UTF-8 can't be in JSON: one '?' for each byte beyond ASCII then. */
-static json_t *captured_json(char *bytes, size_t length)
-{
-    if (!bytes)
-        return json_string("");
-    json_t *text = json_stringn(bytes, length);
-    if (text)
-        return text;
-    for (size_t i = 0; i < length; i++)
-        bytes[i] = (unsigned char)bytes[i] < 0x80 ? bytes[i] : '?';
-    return json_stringn(bytes, length);
-}
-
 static void print_capture(struct capture *capture, int status)
 {
-    cli_print_json(json_pack("{s:i, s:o, s:o, s:b}", "exit_code", status, "stdout",
-                             captured_json(capture->bytes[0], capture->length[0]), "stderr",
-                             captured_json(capture->bytes[1], capture->length[1]), "truncated",
-                             capture->truncated));
+    cli_print_json(json_pack(
+        "{s:i, s:o, s:o, s:b}", "exit_code", status, "stdout",
+        json_text(capture->bytes[0] ? capture->bytes[0] : "", capture->length[0]), "stderr",
+        json_text(capture->bytes[1] ? capture->bytes[1] : "", capture->length[1]), "truncated",
+        capture->truncated));
 }
 
 static int exec_over(const struct cli *cli, const struct exec_options *options, int fd, bool tty,

@@ -58,7 +58,8 @@ static int process_stat(pid_t pid, struct process_stat *stat, struct error *err)
     return 0;
 }
 
-/* 1 it is that very process and it lives, 0 it is gone, negative errno if that can't be told (R6).
+/* 1 it is that very process, be it a zombie; 0 it is gone; negative errno if that can't be told
+ * (R6).
  */
 static int is_same(const struct vm_process *process)
 {
@@ -68,22 +69,27 @@ static int is_same(const struct vm_process *process)
         return 0;
     if (r < 0)
         return r;
-    return stat.start_ticks == process->start_ticks && stat.state != 'Z' && stat.state != 'X';
+    return stat.start_ticks == process->start_ticks && stat.state != 'X';
 }
 
 /* A pidfd of that very process: the pid is turned into a descriptor first and looked at then, so
- * that it can't be reused in between. -ESRCH: it is gone. */
+ * that it can't be reused in between. A zombie is opened, too, so that it can be reaped. -ESRCH: it
+ * is gone. */
 static int process_open(const struct vm_process *process)
 {
     if (process->pid <= 0)
         return -ESRCH;
     _cleanup_(close) int pidfd = pidfd_open(process->pid, 0);
-    if (pidfd < 0)
-        return -errno;
+    int saved = errno;
+    if (pidfd < 0 && saved == ESRCH)
+        return -ESRCH;
+    /* Looked at even so: of a thread that has the number by now no pidfd can be had. */
     int r = is_same(process);
     if (r == 0)
         return -ESRCH;
-    return r < 0 ? r : TAKE_FD(pidfd);
+    if (r < 0)
+        return r;
+    return pidfd < 0 ? -saved : TAKE_FD(pidfd);
 }
 
 int process_adopt_child(pid_t pid, struct vm_process *process, struct error *err)
@@ -158,24 +164,28 @@ int vm_process_wait(const struct vm_process *process, unsigned timeout_ms, struc
     return process_wait_text(process, timeout_ms, text, err);
 }
 
-bool vm_process_alive(struct vm_process *process)
-{
-    if (process->pidfd < 0) {
-        int pidfd = process_open(process);
-        if (pidfd == -ESRCH)
-            return false;
-        if (pidfd < 0)
-            return is_same(process) != 0;
-        process->pidfd = pidfd;
-    }
-    return vm_process_wait(process, 0, NULL) <= 0;
-}
-
 static void process_close(struct vm_process *process)
 {
     if (process->pidfd >= 0)
         close(process->pidfd);
     process->pidfd = -1;
+}
+
+bool vm_process_alive(struct vm_process *process)
+{
+    bool opened = process->pidfd < 0;
+    if (opened) {
+        int pidfd = process_open(process);
+        if (pidfd == -ESRCH)
+            return false;
+        if (pidfd < 0)
+            return true; /* not proven gone */
+        process->pidfd = pidfd;
+    }
+    bool alive = vm_process_wait(process, 0, NULL) <= 0;
+    if (opened && !alive)
+        process_close(process);
+    return alive;
 }
 
 int vm_process_kill(struct vm_process *process, unsigned timeout_ms, struct error *err)

@@ -59,8 +59,9 @@ static void undo(struct operation *op, const struct instance_record *before,
                  struct vm_process *process)
 {
     struct error err = {0};
-    watch_remove(op->host->watch, op->record.id);
     int r = vm_process_kill(process, VMM_KILL_MS, &err);
+    if (r == 0)
+        watch_remove(op->host->watch, op->record.id);
     op->record = *before;
     if (r == 0)
         r = directory_clean_run(op, &err);

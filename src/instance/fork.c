@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"

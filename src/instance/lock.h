@@ -32,8 +32,8 @@ struct lock_table *lock_table_new(void);
 /* Nothing may be held any more. */
 void lock_table_free(struct lock_table *table);
 
-/* Waits for its turn. -ENOMEM; with LOCK_TRY_EXCLUSIVE -EBUSY, without a message, if anybody holds the
- * lock or waits for it. */
+/* Waits for its turn. -ENOMEM; with LOCK_TRY_EXCLUSIVE -EBUSY, without a message, if anybody holds
+ * the lock or waits for it. */
 int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, struct lock_hold *hold,
               struct error *err);
 void lock_release(struct lock_hold *hold);

@@ -52,6 +52,7 @@ static int find_snapshot(struct operation *op, struct error *err)
 int settle_without_vmm(struct operation *op, const char *why, struct error *err)
 {
     struct instance_record before = op->record;
+    watch_remove(op->host->watch, op->record.id);
     int r = directory_sweep(op, err);
     if (r == 0)
         r = directory_clean_run(op, err);

@@ -15,16 +15,16 @@
 int kill_locked(struct operation *op, struct error *err)
 {
     struct vm_process process;
-    watch_remove(op->host->watch, op->record.id);
-    if (!operation_process(op, &process)) {
-        process_release(&process);
-        return 0;
-    }
-    int r = vm_process_kill(&process, VMM_KILL_MS, err);
+    int r = 0;
+    if (operation_process(op, &process))
+        r = vm_process_kill(&process, VMM_KILL_MS, err);
     process_release(&process);
-    if (r < 0)
+    if (r < 0) {
         error_wrap(err, "instance %s", op->record.name);
-    return r;
+        return r;
+    }
+    watch_remove(op->host->watch, op->record.id);
+    return 0;
 }
 
 /* A guest that does not listen is not an error: it is ended when its time is over. */
@@ -43,14 +43,17 @@ static void ask(struct operation *op, unsigned grace_ms)
         log_info("instance %s: ask it to shut down: %s", op->record.id, err.message);
 }
 
+/* The process is opened first: one that has ended can't be waited for by its pid. */
 static void ask_and_wait(struct operation *op, unsigned grace_ms)
 {
     struct vm_process process;
     uint64_t deadline = time_monotonic_ns() + (uint64_t)grace_ms * 1000000u;
-    ask(op, grace_ms);
+    bool alive = operation_process(op, &process);
+    if (alive)
+        ask(op, grace_ms);
     uint64_t now = time_monotonic_ns();
     unsigned left_ms = now < deadline ? (unsigned)((deadline - now) / 1000000u) + 1 : 0;
-    if (operation_process(op, &process))
+    if (alive)
         vm_process_wait(&process, left_ms, NULL); /* killed next, however it ends */
     process_release(&process);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,14 +62,20 @@ static struct entry **find_link(struct watch *watch, const char *id)
     return link;
 }
 
-static void remove_entry(struct watch *watch, const char *id)
+static struct entry *take_entry(struct watch *watch, const char *id)
 {
     struct entry **link = find_link(watch, id);
     struct entry *entry = *link;
-    if (!entry)
-        return;
-    *link = entry->next;
-    entry_free(watch, entry);
+    if (entry)
+        *link = entry->next;
+    return entry;
+}
+
+static void remove_entry(struct watch *watch, const char *id)
+{
+    struct entry *entry = take_entry(watch, id);
+    if (entry)
+        entry_free(watch, entry);
 }
 
 static void poke(struct watch *watch)
@@ -115,11 +122,26 @@ int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct
     return 0;
 }
 
+/* A leader that is a zombie may have threads that still go: only the pidfd tells the end of all. */
+static void reap(const struct entry *entry)
+{
+    struct pollfd end = {.fd = entry->pidfd, .events = POLLIN};
+    siginfo_t info;
+    if (poll(&end, 1, VMM_KILL_MS) < 1 ||
+        (waitid(P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG) < 0 && errno != ECHILD))
+        log_warning("the VMM of %s was not reaped", entry->id);
+}
+
 void watch_remove(struct watch *watch, const char *id)
 {
     pthread_mutex_lock(&watch->mutex);
-    remove_entry(watch, id);
+    struct entry *entry = take_entry(watch, id);
     pthread_mutex_unlock(&watch->mutex);
+    if (!entry)
+        return;
+    if (!entry->dead)
+        reap(entry);
+    entry_free(watch, entry);
 }
 
 /* Reaps it where it is our child (else ECHILD: an adopted one), and says how it ended. */

@@ -19,6 +19,7 @@ void watch_stop(struct watch *watch);
 /* Watches the instance's VMM from now on, in place of an earlier one; the pidfd is duplicated.
  * `probe`: the guest's agent has not answered yet. */
 int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct error *err);
+/* Its VMM was ended by somebody: waits until it is gone, and reaps it if nobody has yet. */
 void watch_remove(struct watch *watch, const char *id);
 
 #endif

@@ -17,7 +17,6 @@
 #include "api/websocket.h"
 #include "base/cleanup.h"
 #include "base/duration.h"
-#include "base/sha1.h"
 #include "base/size.h"
 #include "base/utf8.h"
 
@@ -222,40 +221,11 @@ static void test_utf8(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         assert_int_equal(utf8_sequence(cases[i].text, strlen(cases[i].text)), cases[i].length);
-    _cleanup_(free) char *dumped = NULL;
     json_t *text = json_text("a\xff\xe2\x82z\0", 6);
     assert_non_null(text);
     assert_int_equal(json_string_length(text), 1 + 3 + 3 + 3 + 1 + 1);
     assert_memory_equal(json_string_value(text), "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz\0", 12);
     json_decref(text);
-}
-
-static void test_sha1(void **state)
-{
-    static const struct {
-        const char *text;
-        uint8_t first, last;
-    } cases[] = {
-        {"", 0xda, 0x09},
-        {"abc", 0xa9, 0x9d},
-        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 0x84, 0xf1},
-    };
-    uint8_t digest[SHA1_LENGTH];
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        sha1(cases[i].text, strlen(cases[i].text), digest);
-        assert_int_equal(digest[0], cases[i].first);
-        assert_int_equal(digest[SHA1_LENGTH - 1], cases[i].last);
-    }
-    _cleanup_(free) char *million = malloc(1000000);
-    memset(million, 'a', 1000000);
-    static const uint8_t wanted[] = {0x34, 0xaa, 0x97, 0x3c, 0xd4, 0xc4, 0xda, 0xa4, 0xf6, 0x1e,
-                                     0xeb, 0x2b, 0xdb, 0xad, 0x27, 0x31, 0x65, 0x34, 0x01, 0x6f};
-    sha1(million, 1000000, digest);
-    assert_memory_equal(digest, wanted, sizeof(wanted));
-    /* The example of RFC 6455, section 1.3. */
-    char accept[WEBSOCKET_ACCEPT_SIZE];
-    websocket_accept("dGhlIHNhbXBsZSBub25jZQ==", accept);
-    assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
 static void test_problem(void **state)
@@ -295,7 +265,7 @@ int main(void)
         cmocka_unit_test(test_size_parse), cmocka_unit_test(test_size_format),
         cmocka_unit_test(test_duration),   cmocka_unit_test(test_random_values),
         cmocka_unit_test(test_uri),        cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_sha1),       cmocka_unit_test(test_problem),
+        cmocka_unit_test(test_problem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,11 +129,21 @@ struct ws_frame ws_receive(int fd)
     return frame;
 }
 
+/* The room for that many bytes: powers of two, so that long outputs are not copied all the time. */
+static size_t room_for(size_t bytes)
+{
+    size_t room = 64;
+    while (room < bytes)
+        room *= 2;
+    return room;
+}
+
 static void append(char **text, size_t *used, const char *bytes, size_t length)
 {
-    char *grown = realloc(*text, *used + length + 1);
-    assert_non_null(grown);
-    *text = grown;
+    size_t room = room_for(*used + length + 1);
+    if (!*text || room != room_for(*used + 1))
+        *text = realloc(*text, room);
+    assert_non_null(*text);
     memcpy(*text + *used, bytes, length);
     *used += length;
     (*text)[*used] = '\0';

@@ -2,6 +2,7 @@
 /* Processes by pidfd: never the wrong one, never a zombie. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -92,22 +93,28 @@ static void test_alive_reaps(void **state)
     close(process.pidfd);
 }
 
-/* A zombie is not alive when all that is known is its pid, either. */
+/* A zombie is not alive when all that is known is its pid, either; and if it is our child, each of
+ * the three buries it and keeps no descriptor. */
 static void test_zombie_by_pid(void **state)
 {
-    int hold;
-    struct vm_process process = child_make("vmm", 0, &hold);
-    struct vm_process adopted = {
-        .pid = process.pid, .pidfd = -1, .start_ticks = process.start_ticks};
-    assert_true(vm_process_alive(&adopted));
-    close(adopted.pidfd);
-    adopted.pidfd = -1;
-    close(hold);
-    siginfo_t info;
-    assert_int_equal(waitid(P_PID, (id_t)process.pid, &info, WEXITED | WNOWAIT), 0);
-    assert_false(vm_process_alive(&adopted));
-    assert_int_equal(vm_process_kill(&process, 1000, NULL), 0);
-    assert_no_children();
+    for (unsigned way = 0; way < 3; way++) {
+        int hold;
+        struct vm_process process = child_make("vmm", 0, &hold);
+        struct vm_process adopted = {
+            .pid = process.pid, .pidfd = -1, .start_ticks = process.start_ticks};
+        close(process.pidfd);
+        close(hold);
+        siginfo_t info;
+        assert_int_equal(waitid(P_PID, (id_t)process.pid, &info, WEXITED | WNOWAIT), 0);
+        if (way == 0)
+            assert_false(vm_process_alive(&adopted));
+        else if (way == 1)
+            assert_int_equal(vm_process_wait(&adopted, 1000, NULL), 1);
+        else
+            assert_int_equal(vm_process_kill(&adopted, 1000, NULL), 0);
+        assert_int_equal(adopted.pidfd, -1);
+        assert_no_children();
+    }
 }
 
 /* The pid is somebody else's by now: hands off. */
@@ -124,6 +131,38 @@ static void test_reused_pid(void **state)
     assert_int_equal(vm_process_kill(&process, 10000, NULL), 0);
     close(hold);
     assert_no_children();
+}
+
+static void *tell_id_and_wait(void *context)
+{
+    int *pipes = context; /* its id goes out on the first, it ends when the second closes */
+    pid_t id = gettid();
+    char byte;
+    if (write(pipes[0], &id, sizeof(id)) != sizeof(id) || read(pipes[1], &byte, 1) < 0)
+        abort();
+    return NULL;
+}
+
+/* The pid is now that of a thread of somebody, which no pidfd can be opened for. */
+static void test_pid_reused_by_a_thread(void **state)
+{
+    int out[2], hold[2];
+    pthread_t thread;
+    pid_t id = 0;
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(pipe(hold), 0);
+    int pipes[2] = {out[1], hold[0]};
+    assert_int_equal(pthread_create(&thread, NULL, tell_id_and_wait, pipes), 0);
+    assert_int_equal(read(out[0], &id, sizeof(id)), sizeof(id));
+    struct vm_process old = {.pid = id, .pidfd = -1, .start_ticks = 1};
+    assert_false(vm_process_alive(&old));
+    assert_int_equal(vm_process_wait(&old, 0, NULL), 1);
+    assert_int_equal(vm_process_kill(&old, 0, NULL), 0);
+    close(hold[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close(hold[0]);
+    close(out[0]);
+    close(out[1]);
 }
 
 /* The command's name may look like the fields behind it. */
@@ -187,10 +226,11 @@ static void test_no_descriptor_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends_by_itself),  cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_alive_reaps),     cmocka_unit_test(test_zombie_by_pid),
-        cmocka_unit_test(test_reused_pid),      cmocka_unit_test(test_odd_names),
-        cmocka_unit_test(test_no_such_process), cmocka_unit_test(test_no_descriptor_left),
+        cmocka_unit_test(test_ends_by_itself),     cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_alive_reaps),        cmocka_unit_test(test_zombie_by_pid),
+        cmocka_unit_test(test_reused_pid),         cmocka_unit_test(test_pid_reused_by_a_thread),
+        cmocka_unit_test(test_odd_names),          cmocka_unit_test(test_no_such_process),
+        cmocka_unit_test(test_no_descriptor_left),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);
 }

@@ -187,9 +187,8 @@ struct instance_record fixture_create_diskless(struct fixture *fixture, const ch
 struct instance_record fixture_fork(struct fixture *fixture, const char *source, const char *name,
                                     enum instance_state target)
 {
-    const struct instance_fork_request request = {.name = name,
-                                                  .has_target = true,
-                                                  .target = target};
+    const struct instance_fork_request request = {
+        .name = name, .has_target = true, .target = target};
     struct instance_record record;
     struct error err = {0};
     assert_ok(instance_fork(fixture->host, source, &request, &record, &err), &err);

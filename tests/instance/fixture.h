@@ -29,9 +29,9 @@ int fixture_setup(void **state);
 /* Deletes every instance; nothing may be left, neither a file in guests/ nor a process. */
 int fixture_teardown(void **state);
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-#define FIXTURE_MAIN(tests)                                                          \
-    int main(int argc, char **argv)                                                  \
-    {                                                                                \
+#define FIXTURE_MAIN(tests)                                                         \
+    int main(int argc, char **argv)                                                 \
+    {                                                                               \
         return fixture_main(argc, argv, tests, sizeof(tests) / sizeof((tests)[0])); \
     }
 

@@ -13,30 +13,33 @@
 
 #define MIB (1ull << 20)
 
-#define VALUES(dirty)                                                                    \
+#define VALUES(dirty)                                                                         \
     "Size:                 64 kB\nKernelPageSize:        4 kB\nRss:                 999 kB\n" \
     "Private_Clean:       77 kB\nPrivate_Dirty:       " dirty " kB\nAnonymous: 5 kB\n"        \
     "VmFlags: rd wr mr mw me ac nr\n"
 
-#define BINARY                                                                          \
-    "55d0c0000000-55d0c0010000 r-xp 00001000 08:01 42                  /usr/bin/tine-vmm\n" \
-    VALUES("0")
-#define HEAP  "55d0c1000000-55d0c1021000 rw-p 00000000 00:00 0                  [heap]\n" VALUES("8")
-#define STACK "7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                  [stack]\n" VALUES("4")
+#define BINARY                                                           \
+    "55d0c0000000-55d0c0010000 r-xp 00001000 08:01 42                  " \
+    "/usr/bin/tine-vmm\n" VALUES("0")
+#define HEAP "55d0c1000000-55d0c1021000 rw-p 00000000 00:00 0                  [heap]\n" VALUES("8")
+#define STACK \
+    "7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                  [stack]\n" VALUES("4")
 /* 8 MiB of a thread's stack. */
 #define THREAD "7f0000000000-7f0000800000 rw-p 00000000 00:00 0 \n" VALUES("16")
 /* 64 MiB. */
 #define ANONYMOUS "7f1000000000-7f1004000000 rw-p 00000000 00:00 0 \n" VALUES("1024")
-#define NAMED "7f1000000000-7f1004000000 rw-p 00000000 00:00 0                  [anon:guest]\n" VALUES("1024")
-#define FROM_FILE                                                                               \
-    "7f2000000000-7f2004000000 rw-p 00000000 fe:01 1234   /run/tine/guest/base/memory\n" \
-    VALUES("2048")
-#define DELETED                                                                                   \
-    "7f2000000000-7f2004000000 rw-p 00000000 fe:01 1234   /run/a b/snapshot/memory (deleted)\n" \
-    VALUES("2048") "Private_Hugetlb:      100 kB\n"
-#define HALF_FROM_FILE                                                                          \
-    "7f2000000000-7f2002000000 rw-p 00000000 fe:01 1234   /run/tine/guest/base/memory\n" \
-    VALUES("2048")
+#define NAMED                                                                                      \
+    "7f1000000000-7f1004000000 rw-p 00000000 00:00 0                  [anon:guest]\n" VALUES("102" \
+                                                                                             "4")
+#define FROM_FILE                                                                                \
+    "7f2000000000-7f2004000000 rw-p 00000000 fe:01 1234   /run/tine/guest/base/memory\n" VALUES( \
+        "2048")
+#define DELETED                                                                      \
+    "7f2000000000-7f2004000000 rw-p 00000000 fe:01 1234   /run/a b/snapshot/memory " \
+    "(deleted)\n" VALUES("2048") "Private_Hugetlb:      100 kB\n"
+#define HALF_FROM_FILE                                                                           \
+    "7f2000000000-7f2002000000 rw-p 00000000 fe:01 1234   /run/tine/guest/base/memory\n" VALUES( \
+        "2048")
 /* 32 MiB. */
 #define BALLOON "7f2002000000-7f2004000000 rw-p 00000000 00:00 0 \n" VALUES("32")
 

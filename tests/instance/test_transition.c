@@ -27,9 +27,9 @@ static void test_every_hop(void **state)
 {
     for (int from = 0; from < STATES; from++) {
         for (int to = 0; to < STATES; to++)
-            assert_int_equal(instance_transition_legal((enum instance_state)from,
-                                                       (enum instance_state)to),
-                             hops[from][to] != '-');
+            assert_int_equal(
+                instance_transition_legal((enum instance_state)from, (enum instance_state)to),
+                hops[from][to] != '-');
     }
     assert_false(instance_transition_legal((enum instance_state)99, INSTANCE_RUNNING));
     assert_false(instance_transition_legal(INSTANCE_RUNNING, (enum instance_state)99));
@@ -67,8 +67,8 @@ static void test_every_operation_in_every_state(void **state)
 
 static void test_unknown_says_why(void **state)
 {
-    struct instance_record record = {.name = "web", .state = INSTANCE_UNKNOWN,
-                                     .state_error = "the disk is gone"};
+    struct instance_record record = {
+        .name = "web", .state = INSTANCE_UNKNOWN, .state_error = "the disk is gone"};
     struct error err = {0};
     assert_true(transition_check(OPERATION_START, &record, &err) < 0);
     assert_non_null(strstr(err.message, "the disk is gone"));
