@@ -4,12 +4,15 @@
  * finishes; one that dies after the row finds a temporary name and sweeps it. A delete therefore
  * never leaves an instance with half a directory. */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
+#include "instance/watch.h"
 
 /* On a full disk SQLite may have no room to forget a row: the tree goes first then. */
 static int remove_row(struct operation *op, const char *trash, struct error *err)
@@ -21,6 +24,23 @@ static int remove_row(struct operation *op, const char *trash, struct error *err
     return r < 0 ? r : store_delete(op->host->store, op->record.id, err);
 }
 
+/* The row could not be removed: the instance is whole again, if its tree is still there. */
+static void put_back(struct operation *op, const char *trash)
+{
+    if (trash && renameat(op->host->guests_fd, trash, op->host->guests_fd, op->record.id) < 0)
+        log_error("instance %s: put back its directory: %s", op->record.id, strerror(errno));
+}
+
+static int forget(struct operation *op, const char *trash, struct error *err)
+{
+    int r = step("delete-renamed", err);
+    if (r == 0)
+        r = remove_row(op, trash, err);
+    if (r < 0)
+        put_back(op, trash);
+    return r;
+}
+
 int remove_locked(struct operation *op, struct error *err)
 {
     _cleanup_(free) char *trash = NULL;
@@ -28,11 +48,10 @@ int remove_locked(struct operation *op, struct error *err)
     if (r == 0)
         r = directory_discard(op, &trash, err);
     if (r == 0)
-        r = step("delete-renamed", err);
-    if (r == 0)
-        r = remove_row(op, trash, err);
+        r = forget(op, trash, err);
     if (r < 0)
         return r;
+    watch_remove(op->host->watch, op->record.id);
     struct error cause = {0};
     r = step("delete-forgotten", &cause);
     if (r == 0 && trash)

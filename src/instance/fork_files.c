@@ -76,7 +76,7 @@ static int give_memory(const struct operation *source, struct operation *op,
                        const struct draft *draft, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {source, op, GUEST_SNAPSHOT, -1, -1};
-    struct stack_result memory, state;
+    struct stack_result memory = {0}, state = {0};
     int r = pair_open(&pair, draft, err);
     if (r == 0)
         r = give(&pair, SNAPSHOT_STATE, true, &state, err);

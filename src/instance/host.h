@@ -93,7 +93,7 @@ int step(const char *name, struct error *err);
 int boot_locked(struct operation *op, struct error *err);
 int standby_locked(struct operation *op, struct error *err);
 int restore_locked(struct operation *op, struct error *err);
-/* Ends the VMM of the row, if there is one, at once. */
+/* Ends the VMM of the row, if there is one, at once. It stays watched until the row says so too. */
 int kill_locked(struct operation *op, struct error *err);
 /* Removes everything there is of an instance: VMM, directory, row. */
 int remove_locked(struct operation *op, struct error *err);

@@ -22,6 +22,7 @@
 #include "instance/host.h"
 #include "instance/settle.h"
 #include "instance/transition.h"
+#include "instance/watch.h"
 #include "stack/stack.h"
 
 /* base/state means "not resumed yet" (promise 2): it must not be there when the VM is paused now. A
@@ -140,6 +141,7 @@ static int finish(struct operation *op, struct error *err)
         settle_unknown(op, err ? err->message : "its VMM can't be killed", NULL);
         return r;
     }
+    watch_remove(op->host->watch, op->record.id);
     struct error cause = {0};
     r = step("standby-killed", &cause);
     if (r == 0)

@@ -8,7 +8,6 @@
 #include "instance/host.h"
 #include "instance/settle.h"
 #include "instance/transition.h"
-#include "instance/watch.h"
 
 #define GRACE_MS 5000 /* the default of the REST contract */
 
@@ -19,12 +18,9 @@ int kill_locked(struct operation *op, struct error *err)
     if (operation_process(op, &process))
         r = vm_process_kill(&process, VMM_KILL_MS, err);
     process_release(&process);
-    if (r < 0) {
+    if (r < 0)
         error_wrap(err, "instance %s", op->record.name);
-        return r;
-    }
-    watch_remove(op->host->watch, op->record.id);
-    return 0;
+    return r;
 }
 
 /* A guest that does not listen is not an error: it is ended when its time is over. */

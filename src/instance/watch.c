@@ -173,8 +173,14 @@ static void mark_dead(struct watch *watch, uint64_t number)
     pthread_mutex_unlock(&watch->mutex);
 }
 
-/* The state after a death: found from what is on disk. Returns false to try again later. */
-static bool settle_dead(struct host *host, const struct entry *entry, struct operation *op)
+enum outcome {
+    DONE,
+    BUSY,  /* an operation has the instance */
+    LATER, /* it did not work, or there is no answer yet */
+};
+
+/* The state after a death: found from what is on disk. */
+static enum outcome settle_dead(struct host *host, const struct entry *entry, struct operation *op)
 {
     struct error err = {0};
     struct vm_process process;
@@ -182,16 +188,16 @@ static bool settle_dead(struct host *host, const struct entry *entry, struct ope
     process_release(&process);
     /* Another VMM, or an operation that has dealt with it. */
     if (alive || !record_has_vmm(&op->record))
-        return true;
+        return DONE;
     char why[sizeof(op->record.exit_message)];
     struct console_line line = console_last_line(op);
     bool quiet = strcmp(entry->how, "the guest powered off") == 0 || !line.text[0];
     snprintf(why, sizeof(why), "%s%s%s", entry->how,
              quiet ? "" : "; the console ends: ", quiet ? "" : line.text);
     if (settle_without_vmm(op, why, &err) == 0)
-        return true;
+        return DONE;
     log_error("instance %s: its VMM ended, and: %s", entry->id, err.message);
-    return false;
+    return LATER;
 }
 
 /* Which wake this is, is not known any more; the first gives a fork its name. */
@@ -201,7 +207,7 @@ static const char *fork_name(const struct operation *op)
 }
 
 /* An adopted guest that may not know yet that it woke. */
-static bool probe(struct host *host, struct operation *op)
+static enum outcome probe(struct host *host, struct operation *op)
 {
     struct vm_process process;
     bool done = !operation_process(op, &process) || op->record.state != INSTANCE_INITIALIZING;
@@ -215,24 +221,24 @@ static bool probe(struct host *host, struct operation *op)
             log_error("instance %s: %s", op->record.id, err.message);
     }
     process_release(&process);
-    return done;
+    return done ? DONE : LATER;
 }
 
 /* Works on one entry (a copy: nothing is locked meanwhile but the instance). */
-static bool treat(struct host *host, const struct entry *entry)
+static enum outcome treat(struct host *host, const struct entry *entry)
 {
     struct error err = {0};
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     int r = operation_begin_raw(host, entry->id, LOCK_TRY_EXCLUSIVE, &op, &err);
     if (r == -ENOENT)
-        return true; /* deleted */
+        return DONE; /* deleted */
     if (r == -EBUSY)
-        return false;
+        return BUSY;
     if (r == 0)
         r = operation_open_directory(&op, &err);
     if (r < 0) {
         log_error("instance %s: %s", entry->id, err.message);
-        return false;
+        return LATER;
     }
     return entry->dead ? settle_dead(host, entry, &op) : probe(host, &op);
 }
@@ -274,9 +280,10 @@ static int treat_all(struct watch *watch)
     struct entry entry = {.number = 0};
     int sleep_ms = -1;
     while (next_entry(watch, entry.number, &entry)) {
-        if (treat(watch->host, &entry))
+        enum outcome outcome = treat(watch->host, &entry);
+        if (outcome == DONE)
             entry_done(watch, &entry);
-        else if (entry.dead)
+        else if (outcome == BUSY && entry.dead)
             sleep_ms = RETRY_MS;
         else if (sleep_ms < 0)
             sleep_ms = PROBE_MS;

@@ -25,8 +25,8 @@ static int prepare_fixed(struct store *store, struct error *err)
         [STATEMENT_COMMIT] = "COMMIT",
         [STATEMENT_ROLLBACK] = "ROLLBACK",
         [STATEMENT_DELETE] = "DELETE FROM instances WHERE id = ?1",
-        [STATEMENT_DISKS] = "SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 "
-                            "ORDER BY slot",
+        [STATEMENT_DISKS] = ("SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 "
+                             "ORDER BY slot"),
         [STATEMENT_DISK_INSERT] = "INSERT INTO disks VALUES (?1, ?2, ?3, ?4)",
         [STATEMENT_DISKS_DELETE] = "DELETE FROM disks WHERE instance_id = ?1",
         [STATEMENT_BY_ID] = "SELECT id FROM instances WHERE id = ?1",

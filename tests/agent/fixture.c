@@ -55,7 +55,8 @@ size_t frame_build(uint8_t *out, uint8_t type, const void *payload, size_t lengt
     return AGENT_FRAME_HEADER + length;
 }
 
-/* --- the fake VMM: runs in processes of its own, where an assertion would be of no use ---------- */
+/* --- the fake VMM: runs in processes of its own, where an assertion would be of no use ----------
+ */
 
 static void say(int fd, const void *data, size_t length)
 {
@@ -64,15 +65,13 @@ static void say(int fd, const void *data, size_t length)
         _exit(0);
 }
 
-/* Moves what is there; false at the end of the stream. */
+/* Moves what is there; false at the end of either stream. */
 static int move(int from, int to)
 {
     static char buffer[65536];
     ssize_t n = read(from, buffer, sizeof(buffer));
-    if (n <= 0)
-        return 0;
-    say(to, buffer, (size_t)n);
-    return 1;
+    struct iovec parts[2] = {{.iov_base = buffer, .iov_len = n > 0 ? (size_t)n : 0}};
+    return n > 0 && stream_write(to, parts, 0) == 0;
 }
 
 /* Two processes, one per direction: a peer that does not read holds up only its own. */
@@ -124,8 +123,8 @@ static void treat(const struct fixture *fixture, const struct behaviour *behavio
         script(behaviour, fd, 0);
 }
 
-static void __attribute__((noreturn)) vmm_run(const struct fixture *fixture,
-                                              const struct behaviour *behaviour)
+static void __attribute__((noreturn))
+vmm_run(const struct fixture *fixture, const struct behaviour *behaviour)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

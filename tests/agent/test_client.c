@@ -28,8 +28,7 @@ static int teardown(void **state)
 
 static void run_script(struct fixture *fixture, const void *bytes, size_t length)
 {
-    vmm_start(fixture,
-              &(struct behaviour){.treatment = SCRIPT, .bytes = bytes, .length = length});
+    vmm_start(fixture, &(struct behaviour){.treatment = SCRIPT, .bytes = bytes, .length = length});
 }
 
 static void run_frame(struct fixture *fixture, uint8_t type, const void *payload, size_t length)
@@ -90,8 +89,8 @@ static void silence_times_out(void **state)
 static void not_an_ok_line(void **state)
 {
     static const char *const lines[] = {
-        "HTTP/1.1 200 OK\n", "OK\n", "OK \n", "OK 12x\n", "ok 12\n", "OK -1\n", "\n",
-        "OK 1111111111111111111111111111111111111111111\n",
+        "HTTP/1.1 200 OK\n", "OK\n",    "OK \n", "OK 12x\n",
+        "ok 12\n",           "OK -1\n", "\n",    "OK 1111111111111111111111111111111111111111111\n",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct fixture *fixture = *state;
@@ -238,8 +237,8 @@ static void half_an_answer_and_then_nothing(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {0};
-    vmm_start(fixture, &(struct behaviour){
-                           .treatment = CUT_OFF, .bytes = "\x08\0\0\0\x40", .length = 5});
+    vmm_start(fixture,
+              &(struct behaviour){.treatment = CUT_OFF, .bytes = "\x08\0\0\0\x40", .length = 5});
     assert_int_equal(agent_sync(fixture->vsock, SHORT_MS, &err), -ETIMEDOUT);
     assert_int_equal(err.code, ERROR_TIMEOUT);
 }
@@ -253,11 +252,11 @@ static void exec_that_makes_no_sense(void **state)
         size_t length;
         int error;
     } answers[] = {
-        {"\0\0\0\0\x22\0\0\0", 8, -EPROTO},                                     /* no exit code */
-        {"\x0c\0\0\0\x22\0\0\0\x0d\0\0\0\4\0\0\0\0\1\0\0", 20, -EPROTO},        /* 256 */
+        {"\0\0\0\0\x22\0\0\0", 8, -EPROTO},                                      /* no exit code */
+        {"\x0c\0\0\0\x22\0\0\0\x0d\0\0\0\4\0\0\0\0\1\0\0", 20, -EPROTO},         /* 256 */
         {"\x0c\0\0\0\x22\0\0\0\x0d\0\0\0\4\0\0\0\xff\xff\xff\xff", 20, -EPROTO}, /* -1 */
-        {"\0\0\0\0\x10\0\0\0", 8, -EPROTO},                                     /* our own type */
-        {"\1\0\0\0\x20\0\0\0x", 9, -ECONNRESET},                                /* no end */
+        {"\0\0\0\0\x10\0\0\0", 8, -EPROTO},                                      /* our own type */
+        {"\1\0\0\0\x20\0\0\0x", 9, -ECONNRESET},                                 /* no end */
         {"", 0, -ECONNRESET},
     };
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
@@ -266,9 +265,8 @@ static void exec_that_makes_no_sense(void **state)
         struct error err = {0};
         const struct agent_exec exec = {.argv = command};
         run_script(fixture, answers[i].bytes, answers[i].length);
-        assert_int_equal(
-            agent_exec_run(fixture->vsock, TIMEOUT_MS, &exec, 1000, &result, &err),
-            answers[i].error);
+        assert_int_equal(agent_exec_run(fixture->vsock, TIMEOUT_MS, &exec, 1000, &result, &err),
+                         answers[i].error);
         assert_null(result.out);
         assert_null(result.err_out);
         fixture_close(fixture);

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +80,13 @@ static int stdio_terminal(struct stdio *stdio, const struct exec_request *reques
     return r;
 }
 
+/* Only the standard streams are the command's: whatever else we have, or were given, ends here.
+ * Marked, not closed: the pipe that reports a failure is still needed. musl has no wrapper. */
+static void descriptors_drop(void)
+{
+    syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
 /* Why the child did not get to its program; read by the parent from a pipe that a successful
  * exec closes. */
 enum child_step { STEP_SETUP = 1, STEP_CWD, STEP_EXEC };
@@ -120,6 +129,7 @@ child_run(const struct exec_request *request, const struct stdio *stdio, bool ma
         if (chdir(request->cwd) == 0) {
             failure.step = STEP_EXEC;
             signals_reset();
+            descriptors_drop();
             environ = request->env;
             execvp(request->argv[0], request->argv);
         }

@@ -27,6 +27,7 @@
 
 struct server {
     const struct server_options *options;
+    pid_t pid;
     int listener, signals;
     unsigned accept_failures;
     bool complained; /* about not being able to listen */
@@ -44,8 +45,11 @@ static void child_begin(const struct server *server, const char *name)
     cleanup_close(&server->listener);
     cleanup_close(&server->signals);
     prctl(PR_SET_NAME, name);
-    if (!server->options->machine) /* a server that can die takes its children along */
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (server->options->machine)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a server that can die takes its children along */
+    if (getppid() != server->pid)     /* it was quicker */
+        _exit(1);
 }
 
 static void keeper_start(struct server *server)
@@ -210,7 +214,8 @@ static void server_step(struct server *server)
 
 int server_run(const struct server_options *options)
 {
-    struct server server = {.options = options, .listener = -1, .signals = signals_open()};
+    struct server server = {
+        .options = options, .pid = getpid(), .listener = -1, .signals = signals_open()};
     keeper_check(&server);
     listener_check(&server);
     if (!options->machine && (server.listener < 0 || server.signals < 0))
