@@ -67,8 +67,9 @@ int instance_delete(struct host *host, const char *reference, struct error *err)
     char id[INSTANCE_ID_LENGTH + 1];
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     int r = store_resolve(host->store, reference, id, err);
-    if (r == 0)
-        r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
+    if (r < 0)
+        return r;
+    r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
         r = kill_locked(&op, err);
     if (r < 0)

@@ -36,7 +36,7 @@ struct store {
 /* Fills `err` from SQLite's last error: "<formatted>: <SQLite's words>: <path>". The errno follows
  * from SQLite's code: SQLITE_FULL is ENOSPC, SQLITE_CORRUPT is EUCLEAN, ... Returns -errno. */
 int database_error(struct store *store, struct error *err, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), nonnull(3)));
 
 /* Runs SQL that returns no rows. */
 int database_run(struct store *store, const char *sql, struct error *err);

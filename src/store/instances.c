@@ -7,6 +7,10 @@
 #include "base/cleanup.h"
 #include "store/database.h"
 
+/* '~' sorts behind every letter an id has. */
+#define BY_PREFIX "SELECT id FROM instances WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 2"
+#define DISKS     "SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 ORDER BY slot"
+
 static int prepare(struct store *store, enum store_statement statement, const char *sql,
                    struct error *err)
 {
@@ -25,15 +29,12 @@ static int prepare_fixed(struct store *store, struct error *err)
         [STATEMENT_COMMIT] = "COMMIT",
         [STATEMENT_ROLLBACK] = "ROLLBACK",
         [STATEMENT_DELETE] = "DELETE FROM instances WHERE id = ?1",
-        [STATEMENT_DISKS] = ("SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 "
-                             "ORDER BY slot"),
+        [STATEMENT_DISKS] = DISKS,
         [STATEMENT_DISK_INSERT] = "INSERT INTO disks VALUES (?1, ?2, ?3, ?4)",
         [STATEMENT_DISKS_DELETE] = "DELETE FROM disks WHERE instance_id = ?1",
         [STATEMENT_BY_ID] = "SELECT id FROM instances WHERE id = ?1",
         [STATEMENT_BY_NAME] = "SELECT id FROM instances WHERE name = ?1",
-        /* '~' sorts behind every letter an id has. */
-        [STATEMENT_BY_PREFIX] = "SELECT id FROM instances WHERE id >= ?1 AND id < ?1 || '~' "
-                                "ORDER BY id LIMIT 2",
+        [STATEMENT_BY_PREFIX] = BY_PREFIX,
     };
     for (size_t i = 0; i < STATEMENT_COUNT; i++) {
         int r = texts[i] ? prepare(store, (enum store_statement)i, texts[i], err) : 0;

@@ -69,6 +69,14 @@ guest_dir() { echo "$data/guests/$(id_of "$1")"; }
 memory_of() { find "$(guest_dir "$1")" -name memory -type f; }
 links_of() { stat -c %h "$(memory_of "$1")"; }
 inode_of() { stat -c %i "$(memory_of "$1")"; }
+# The VMM processes of this test: those whose id names a guest directory below $work.
+own_vmms() {
+    local pid id
+    for pid in $(pgrep -x tine-vmm); do
+        id=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -A1 -x -e --id | tail -1)
+        [ -z "$id" ] || [ -z "$(find "$work" -maxdepth 4 -path "*/guests/$id")" ] || echo "$pid"
+    done
+}
 in_guest() { tine exec -T "$@" </dev/null; }
 oracle_clean() { # NAME SEED
     local said
@@ -84,10 +92,7 @@ finish_test() {
     fi
     [ -z "$tined_pid" ] || kill "$tined_pid" 2>/dev/null
     wait 2>/dev/null
-    for pid in $(pgrep -x tine-vmm); do
-        # Only the VMs of this test: their log lies below $work.
-        readlink "/proc/$pid/fd/2" | grep -qs "^$work/" && kill -9 "$pid"
-    done
+    for pid in $(own_vmms); do kill -9 "$pid"; done
     if [ -n "$image" ]; then
         umount -l "$work"
         rm -f "$image"

@@ -142,15 +142,13 @@ static int entropy_mix(const uint8_t *entropy, uint32_t length)
     _cleanup_(close) int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    struct {
-        struct rand_pool_info info;
-        uint8_t bytes[ENTROPY_LIMIT];
-    } pool = {.info = {.entropy_count = (int)(length * 8), .buf_size = (int)length}};
-    _Static_assert(offsetof(struct rand_pool_info, buf) == sizeof(struct rand_pool_info),
-                   "the bytes follow the header at once");
-    memcpy(pool.bytes, entropy, length);
-    int r = ioctl(fd, RNDADDENTROPY, &pool) < 0 ? -errno : 0;
-    explicit_bzero(&pool, sizeof(pool));
+    /* The header, and the bytes right behind it. */
+    _Alignas(struct rand_pool_info) uint8_t pool[sizeof(struct rand_pool_info) + ENTROPY_LIMIT];
+    struct rand_pool_info info = {.entropy_count = (int)(length * 8), .buf_size = (int)length};
+    memcpy(pool, &info, sizeof(info));
+    memcpy(pool + offsetof(struct rand_pool_info, buf), entropy, length);
+    int r = ioctl(fd, RNDADDENTROPY, pool) < 0 ? -errno : 0;
+    explicit_bzero(pool, sizeof(pool));
     return r;
 }
 

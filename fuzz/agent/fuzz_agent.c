@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a hostile peer may send: frames by both readers (the host's and the guest's, which must
+ * agree), every payload as fields, as an EXEC request and as text. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/guest/exec_request.h"
+#include "agent/guest/exec_stream.h"
+#include "agent/protocol.h"
+
+#define INPUT_LIMIT (128u << 10) /* what a socket takes without a reader */
+
+static void check(int holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void walk_fields(const uint8_t *data, size_t length)
+{
+    size_t offset = 0, before = 0;
+    uint16_t tag;
+    const uint8_t *value;
+    uint32_t value_length, number;
+    uint64_t large;
+    char text[64];
+    while (agent_field_next(data, length, &offset, &tag, &value, &value_length) > 0) {
+        check(offset > before && offset <= length);
+        check(value + value_length == data + offset);
+        before = offset;
+        agent_value_u32(value, value_length, &number);
+        agent_value_u64(value, value_length, &large);
+        agent_value_text(value, value_length, text, sizeof(text));
+        check(strlen(text) < sizeof(text));
+    }
+}
+
+static void parse_exec(const uint8_t *data, size_t length)
+{
+    struct exec_request request;
+    if (exec_request_parse(&request, data, length, NULL) == 0)
+        check(request.argv[0] && request.cwd && request.env[0]);
+    exec_request_release(&request);
+}
+
+/* A socket that holds the input and then ends. */
+static int source_open(const uint8_t *data, size_t size)
+{
+    int ends[2], room = 4 * INPUT_LIMIT;
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    check(send(ends[1], data, size, MSG_DONTWAIT) == (ssize_t)size || size == 0);
+    close(ends[1]);
+    return ends[0];
+}
+
+static unsigned read_as_host(const uint8_t *data, size_t size)
+{
+    static uint8_t buffer[AGENT_FRAME_LIMIT];
+    struct agent_frame frame;
+    unsigned count = 0;
+    int fd = source_open(data, size);
+    while (agent_frame_read(fd, buffer, &frame, NULL) == 1) {
+        check(frame.length <= AGENT_FRAME_LIMIT && frame.payload == buffer);
+        walk_fields(frame.payload, frame.length);
+        parse_exec(frame.payload, frame.length);
+        count++;
+    }
+    close(fd);
+    return count;
+}
+
+static unsigned read_as_guest(const uint8_t *data, size_t size)
+{
+    static struct frame_input input;
+    struct agent_frame frame;
+    unsigned count = 0;
+    int fd = source_open(data, size);
+    input.length = 0;
+    while (frame_input_read(&input, fd, &frame) == 1)
+        count++;
+    close(fd);
+    return count;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > INPUT_LIMIT)
+        return -1;
+    walk_fields(data, size);
+    parse_exec(data, size);
+    check(read_as_host(data, size) == read_as_guest(data, size));
+    return 0;
+}
