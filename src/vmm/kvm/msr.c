@@ -12,6 +12,11 @@
 #define BATCH_SIZE  128u /* KVM takes fewer than 256 at once */
 #define EXTRA_LIMIT 256u
 
+/* Hyper-V's synthetic registers (TLFS, appendix F). The guest's CPUID never offers Hyper-V, so they
+ * hold nothing of the guest's, and one of them, VP_RUNTIME, counts on by itself. */
+#define HYPERV_FIRST 0x40000000u
+#define HYPERV_LAST  0x400001ffu
+
 /* Registers that KVM_GET_MSR_INDEX_LIST does not name on every kernel, as ranges. */
 static const struct {
     uint32_t first, last;
@@ -55,7 +60,17 @@ static void list_add_extra(struct kvm_msr_list *list)
     }
 }
 
-/* KVM's list with room for the extra ones behind it. */
+static void list_drop_hyperv(struct kvm_msr_list *list)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < list->nmsrs; i++) {
+        if (list->indices[i] < HYPERV_FIRST || list->indices[i] > HYPERV_LAST)
+            list->indices[kept++] = list->indices[i];
+    }
+    list->nmsrs = kept;
+}
+
+/* KVM's list, without Hyper-V's, with room for the extra ones behind it. */
 static struct kvm_msr_list *list_fetch(int kvm_fd, struct error *err)
 {
     struct kvm_msr_list probe = {.nmsrs = 0};
@@ -78,6 +93,7 @@ static struct kvm_msr_list *list_fetch(int kvm_fd, struct error *err)
     list->nmsrs = probe.nmsrs;
     if (kvm_call(kvm_fd, KVM_GET_MSR_INDEX_LIST, list, "KVM_GET_MSR_INDEX_LIST", err) < 0)
         return NULL;
+    list_drop_hyperv(list);
     return TAKE_PTR(list);
 }
 
