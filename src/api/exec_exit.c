@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/exec_exit.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,11 +15,10 @@
 static int read_i32(const uint8_t *value, uint32_t length, int *number)
 {
     uint32_t wire;
-    if (length != sizeof(wire))
-        return -EPROTO;
-    memcpy(&wire, value, sizeof(wire));
-    *number = (int)le32toh(wire);
-    return 0;
+    int r = agent_value_u32(value, length, &wire);
+    if (r == 0)
+        *number = (int)wire;
+    return r;
 }
 
 int exec_exit_parse(struct exec_exit *outcome, const struct agent_frame *frame)
