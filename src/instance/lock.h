@@ -4,8 +4,12 @@
  * everything that may write holds it for writing (R5). A writer that waits goes before readers that
  * come later, so that a stream of forks can't starve a standby.
  *
- * Order: a fork's lock is taken before its source's, while nobody else can know the fork's id; no
- * other two are ever held together. */
+ * A snapshot has its lock in the same table: fork and restore hold it for reading, create and
+ * delete for writing.
+ *
+ * Order: first that of what is being made, a fork or a snapshot, while nobody else can know its id;
+ * then that of an instance; then that of a snapshot. Never two instances or two snapshots that
+ * others know of. */
 #ifndef TINE_INSTANCE_LOCK_H
 #define TINE_INSTANCE_LOCK_H
 

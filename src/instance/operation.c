@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "instance/host.h"
 #include "instance/id.h"
+#include "instance/owner.h"
 #include "instance/settle.h"
 
 int step(const char *name, struct error *err)
@@ -188,9 +189,8 @@ void process_release(struct vm_process *process)
 
 struct label operation_label(const struct operation *op, const char *name)
 {
-    struct label label;
-    snprintf(label.text, sizeof(label.text), "guests/%s/%s", op->record.id, name);
-    return label;
+    const struct owner owner = operation_owner(op);
+    return owner_label(&owner, name);
 }
 
 char *operation_path(const struct operation *op, const char *name)
