@@ -47,7 +47,7 @@ int recover_snapshots(struct host *host, struct error *err)
     for (size_t i = 0; i < count; i++) {
         struct error cause = {0};
         if (recover_one(host, records[i].id, &cause) < 0)
-            log_error("snapshot %s: %s", records[i].id, cause.message);
+            log_error("%s", cause.message);
     }
     int swept = stack_sweep(host->snapshots_fd, host->snapshots_dir, err);
     if (swept < 0)
