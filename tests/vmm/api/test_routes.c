@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 /* clang-format on */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,7 +258,7 @@ static void test_drive_patch(void **state)
            "{\"drive_id\":\"a\",\"path_on_host\":\"/none/such\"}");
     expect(f, 400, "unknown field", "PATCH", "/drives/a",
            "{\"drive_id\":\"a\",\"is_read_only\":true}");
-    fake_vmm_fail(f->vmm, "no room for it");
+    fake_vmm_fail(f->vmm, EIO, "no room for it");
     expect_file(f, 400, "no room for it", "PATCH", "/drives/a",
                 "{\"drive_id\":\"a\",\"path_on_host\":\"%s\"}", f->file);
 }
@@ -331,7 +332,7 @@ static void test_balloon(void **state)
     expect(f, 204, NULL, "PATCH", "/balloon", "{\"amount_mib\":32}");
     assert_int_equal(fake_vmm_calls(f->vmm)->balloon_mib, 32);
     expect(f, 200, "{\"amount_mib\":32,", "GET", "/balloon", NULL);
-    fake_vmm_fail(f->vmm, "driver is not up");
+    fake_vmm_fail(f->vmm, EIO, "driver is not up");
     expect(f, 400, "driver is not up", "PATCH", "/balloon", "{\"amount_mib\":64}");
     expect(f, 400, "more than", "PATCH", "/balloon", "{\"amount_mib\":129}");
     expect(f, 400, "missing", "PATCH", "/balloon", "{}");
@@ -421,7 +422,7 @@ static void test_actions(void **state)
     expect(f, 400, "'action_type' must be one of", "PUT", "/actions",
            "{\"action_type\":\"Explode\"}");
     expect(f, 400, "before starting", "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}");
-    fake_vmm_fail(f->vmm, "no kernel is configured");
+    fake_vmm_fail(f->vmm, EIO, "no kernel is configured");
     expect(f, 400, "no kernel is configured", "PUT", "/actions",
            "{\"action_type\":\"InstanceStart\"}");
     start(f); /* a failed start can be tried again */
@@ -446,7 +447,7 @@ static void test_vm(void **state)
     expect(f, 200, "\"state\":\"Running\"", "GET", "/", NULL);
     expect(f, 400, "'state' must be one of", "PATCH", "/vm", "{\"state\":\"Running\"}");
     expect(f, 400, "'state' is missing", "PATCH", "/vm", "{}");
-    fake_vmm_fail(f->vmm, "a vCPU does not stop");
+    fake_vmm_fail(f->vmm, EIO, "a vCPU does not stop");
     expect(f, 400, "a vCPU does not stop", "PATCH", "/vm", "{\"state\":\"Paused\"}");
 }
 
@@ -475,8 +476,10 @@ static void test_snapshot_create(void **state)
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/s\"}");
     expect(f, 400, "'mem_file_path' is missing", "PUT", CREATE, "{\"snapshot_path\":\"/s\"}");
     assert_int_equal(calls->create, 2);
-    fake_vmm_fail(f->vmm, "write /m: No space left on device (ENOSPC)");
-    expect(f, 400, "ENOSPC", "PUT", CREATE, good);
+    fake_vmm_fail(f->vmm, ENOSPC, "write /m: no room");
+    const struct response *full = expect(f, 400, "write /m: no room", "PUT", CREATE, good);
+    assert_string_equal(full->body,
+                        "{\"fault_message\":\"write /m: no room\",\"errno\":\"ENOSPC\"}");
 }
 
 #define LOAD         "/snapshot/load"
@@ -574,7 +577,7 @@ static void test_snapshot_load_after_boot_config(void **state)
 static void test_snapshot_load_failed(void **state)
 {
     struct fixture *f = *state;
-    fake_vmm_fail(f->vmm, "state file /s: checksum does not match");
+    fake_vmm_fail(f->vmm, EIO, "state file /s: checksum does not match");
     expect(f, 400, "checksum does not match", "PUT", LOAD,
            "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
     assert_int_equal(fixture_join(f), 1);
