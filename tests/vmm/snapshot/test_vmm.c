@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "vmm/snapshot_file.h"
 #include "vmm/vmm_private.h"
 
 #define ENTRY         0x100000ull
@@ -424,6 +425,44 @@ static void test_create_at_failpoints(void **context)
     assert_int_equal(count_names(world), 5);
 }
 
+/* How often a directory was synced while no state was there and the old memory still was. */
+static struct {
+    const struct world *world;
+    unsigned between;
+} syncs;
+
+int __real_snapshot_file_sync_directory(const struct snapshot_file *file, struct error *err);
+int __wrap_snapshot_file_sync_directory(const struct snapshot_file *file, struct error *err);
+int __wrap_snapshot_file_sync_directory(const struct snapshot_file *file, struct error *err)
+{
+    struct stat st;
+    if (syncs.world && access(syncs.world->state, F_OK) < 0 &&
+        stat(syncs.world->memory, &st) == 0 && st.st_size == 10)
+        syncs.between++;
+    return __real_snapshot_file_sync_directory(file, err);
+}
+
+/* In two directories nothing else orders the two renames: the old state must be gone for good
+ * before the memory that belongs to it goes. */
+static void test_create_in_two_directories(void **context)
+{
+    struct world *world = *context;
+    struct error err = {0};
+    char other[96];
+    path_in(world, other, "other");
+    assert_int_equal(mkdir(other, 0700), 0);
+    path_in(world, world->memory, "other/memory");
+    write_file(world->state, "old state", 9);
+    write_file(world->memory, "old memory", 10);
+    start_and_pause(world);
+    syncs.world = world;
+    ok(create(world, &err), &err);
+    syncs.world = NULL;
+    assert_int_equal(syncs.between, 1);
+    next_vmm(world);
+    ok(load(world, true, &err), &err);
+}
+
 static void test_create_without_room(void **context)
 {
     struct world *world = *context;
@@ -467,6 +506,9 @@ static void test_create_bad_paths(void **context)
     expect_create_error(world, world->state, world->state, world->state);
     expect_create_error(world, world->directory, world->memory, world->directory);
     expect_create_error(world, world->state, "/dev/null", "/dev/null");
+    char alias[128];
+    snprintf(alias, sizeof(alias), "%s/./state", world->directory);
+    expect_create_error(world, world->state, alias, world->state);
 }
 
 /* ---- what goes wrong with a load ---- */
@@ -606,6 +648,7 @@ int main(void)
         WITH_WORLD(test_start_fails_and_again),
         WITH_WORLD(test_no_kernel),
         WITH_WORLD(test_create_at_failpoints),
+        WITH_WORLD(test_create_in_two_directories),
         WITH_WORLD(test_create_without_room),
         WITH_WORLD(test_create_bad_paths),
         WITH_WORLD(test_load_damaged_state),
