@@ -423,33 +423,69 @@ static void test_host_closes(void **state)
     guest_barrier(guest);
 }
 
-/* A host that does not read what it was sent, and a guest that closes: the connection lingers, then
- * it is cut. */
-static void test_linger(void **state)
+/* Sends until neither the host's socket nor the device's buffer takes any more; returns how much.
+ */
+static size_t send_until_full(struct guest *guest, uint32_t host)
 {
-    struct guest *guest = *state;
-    static uint8_t data[65536];
+    static uint8_t data[GUEST_DATA];
     struct packet packet;
-    uint32_t host = 0;
-    int fd = stream_from_host(guest, PORT, ALLOC, &host);
     uint32_t sent = 0, forwarded = 0;
     const struct virtio_vsock_hdr header = guest_header(VIRTIO_VSOCK_OP_RW, PORT, host);
-    /* Until neither the socket nor the buffer takes any more. */
-    for (;;) {
-        guest_send(guest, &header, data, 4096);
-        sent += 4096;
-        while (sent - forwarded == 65536 && guest_has_packet(guest)) {
+    while (sent - forwarded < ALLOC) {
+        for (size_t i = 0; i < sizeof(data); i++)
+            data[i] = content(sent + i);
+        guest_send(guest, &header, data, sizeof(data));
+        sent += sizeof(data);
+        while (sent - forwarded == ALLOC && guest_has_packet(guest)) {
             guest_receive(guest, &packet);
             forwarded = packet.header.fwd_cnt;
         }
-        if (sent - forwarded == 65536)
-            break;
     }
-    uint64_t before = time_monotonic_ns();
+    return sent;
+}
+
+/* The host does not read what it was sent, and the guest closes: the guest is done at once, and the
+ * host still gets all of it, however late it reads. */
+static void test_guest_closes_first(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t host = 0, other = 0;
+    int fd = stream_from_host(guest, PORT, ALLOC, &host);
+    size_t sent = send_until_full(guest, host);
     send_op(guest, VIRTIO_VSOCK_OP_SHUTDOWN, PORT, host, 3);
     guest_expect(guest, VIRTIO_VSOCK_OP_RST, NULL);
-    assert_true(time_monotonic_ns() - before >= 4000000000u);
+    /* For the guest the connection is gone. */
+    send_op(guest, VIRTIO_VSOCK_OP_RW, PORT, host, 0);
+    guest_expect(guest, VIRTIO_VSOCK_OP_RST, NULL);
+    int second = stream_from_host(guest, PORT, ALLOC, &other);
+    size_t wrong = 0;
+    for (size_t done = 0; done < sent; done++) {
+        uint8_t byte = 0;
+        host_read(fd, &byte, 1);
+        wrong += byte != content(done);
+    }
+    assert_int_equal(wrong, 0);
+    assert_true(host_at_end(fd));
     close(fd);
+    close(second);
+    guest_expect(guest, VIRTIO_VSOCK_OP_SHUTDOWN, NULL);
+}
+
+/* The same, but the host never reads: its close is the end. */
+static void test_both_close_unread(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t host = 0;
+    int fd = stream_from_host(guest, PORT, ALLOC, &host);
+    send_until_full(guest, host);
+    send_op(guest, VIRTIO_VSOCK_OP_SHUTDOWN, PORT, host, 3);
+    guest_expect(guest, VIRTIO_VSOCK_OP_RST, NULL);
+    close(fd);
+    fd = stream_from_host(guest, PORT, ALLOC, &host); /* and all else goes on */
+    send_text(guest, host, "hello");
+    read_text(fd, "hello");
+    close(fd);
+    guest_expect(guest, VIRTIO_VSOCK_OP_SHUTDOWN, NULL);
 }
 
 /* ---- scarcity ---- */
@@ -562,29 +598,18 @@ static void test_before_driver(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STREAM_TEST(test_config_space),
-        STREAM_TEST(test_host_to_guest),
-        PLAIN_TEST(test_host_to_guest),
-        STREAM_TEST(test_connect_line),
-        STREAM_TEST(test_connect_line_refused),
-        STREAM_TEST(test_guest_refuses),
-        STREAM_TEST(test_client_gives_up),
-        STREAM_TEST(test_guest_to_host),
-        STREAM_TEST(test_guest_to_nobody),
-        STREAM_TEST(test_megabytes_to_guest),
-        PLAIN_TEST(test_megabytes_to_guest),
-        STREAM_TEST(test_megabytes_to_host),
-        PLAIN_TEST(test_megabytes_to_host),
-        STREAM_TEST(test_credit_request),
-        STREAM_TEST(test_host_half_close),
-        STREAM_TEST(test_guest_half_close),
-        STREAM_TEST(test_guest_stops_reading),
-        STREAM_TEST(test_host_closes),
-        STREAM_TEST(test_linger),
-        STREAM_TEST(test_rx_starvation),
-        PLAIN_TEST(test_rx_starvation),
-        STREAM_TEST(test_connection_limit),
-        cmocka_unit_test(test_before_driver),
+        STREAM_TEST(test_config_space),         STREAM_TEST(test_host_to_guest),
+        PLAIN_TEST(test_host_to_guest),         STREAM_TEST(test_connect_line),
+        STREAM_TEST(test_connect_line_refused), STREAM_TEST(test_guest_refuses),
+        STREAM_TEST(test_client_gives_up),      STREAM_TEST(test_guest_to_host),
+        STREAM_TEST(test_guest_to_nobody),      STREAM_TEST(test_megabytes_to_guest),
+        PLAIN_TEST(test_megabytes_to_guest),    STREAM_TEST(test_megabytes_to_host),
+        PLAIN_TEST(test_megabytes_to_host),     STREAM_TEST(test_credit_request),
+        STREAM_TEST(test_host_half_close),      STREAM_TEST(test_guest_half_close),
+        STREAM_TEST(test_guest_stops_reading),  STREAM_TEST(test_host_closes),
+        STREAM_TEST(test_guest_closes_first),   STREAM_TEST(test_both_close_unread),
+        STREAM_TEST(test_rx_starvation),        PLAIN_TEST(test_rx_starvation),
+        STREAM_TEST(test_connection_limit),     cmocka_unit_test(test_before_driver),
     };
     return cmocka_run_group_tests_name("vsock streams", tests, NULL, NULL);
 }

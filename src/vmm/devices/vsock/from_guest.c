@@ -59,13 +59,10 @@ void connection_advance(struct connection *connection)
         /* The host may be gone already; then this changes nothing. */
         (void)shutdown(connection->source.fd, SHUT_WR);
     }
-    if (drained && connection->guest_shutdown == SHUTDOWN_BOTH) {
-        connection_kill(connection); /* the reset tells the guest that the close is complete */
-        return;
-    }
-    if (connection->guest_shutdown == SHUTDOWN_BOTH && connection->deadline == 0)
-        connection_set_deadline(connection, VSOCK_LINGER_NS);
-    connection_settle(connection);
+    if (connection->guest_shutdown == SHUTDOWN_BOTH)
+        connection_release(connection);
+    else
+        connection_settle(connection);
 }
 
 /* ---- one function per operation; each may free the connection ---- */
