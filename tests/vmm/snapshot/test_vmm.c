@@ -405,6 +405,8 @@ static void test_create_at_failpoints(void **context)
         assert_true(create(world, &err) < 0);
         assert_non_null(strstr(err.message, i == 0 ? world->memory : world->state));
         assert_non_null(strstr(err.message, i == 0 ? "ENOSPC" : "EIO"));
+        assert_int_equal(err.errnum, i == 0 ? ENOSPC : EIO);
+        assert_int_equal(err.code, i == 0 ? ERROR_RESOURCES : ERROR_SYSTEM);
         unsetenv("TINE_FAILPOINT");
         expect_untouched(world, 3);
     }
