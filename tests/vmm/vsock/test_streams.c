@@ -248,13 +248,38 @@ static void test_connection_limit(void **state)
     close(listener);
 }
 
+/* A guest that connects without end leaves descriptors to the rest of the VMM: a quarter of them.
+ */
+static void test_descriptors_are_left(void **state)
+{
+    struct guest *guest = *state;
+    struct packet packet;
+    struct rlimit before;
+    unsigned count = 0;
+    int listener = host_listen(guest, 7); /* its backlog costs no descriptors here */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = 200, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    do {
+        send_op(guest, VIRTIO_VSOCK_OP_REQUEST, PORT + count, 7, 0);
+        guest_receive(guest, &packet);
+        assert_int_equal(packet.header.dst_port, PORT + count);
+        count += packet.header.op == VIRTIO_VSOCK_OP_RESPONSE;
+    } while (packet.header.op == VIRTIO_VSOCK_OP_RESPONSE);
+    assert_int_equal(packet.header.op, VIRTIO_VSOCK_OP_RST);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(count, 150);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STREAM_TEST(test_megabytes_to_guest), PLAIN_TEST(test_megabytes_to_guest),
-        STREAM_TEST(test_megabytes_to_host),  PLAIN_TEST(test_megabytes_to_host),
-        STREAM_TEST(test_credit_request),     STREAM_TEST(test_rx_starvation),
-        PLAIN_TEST(test_rx_starvation),       STREAM_TEST(test_connection_limit),
+        STREAM_TEST(test_megabytes_to_guest),   PLAIN_TEST(test_megabytes_to_guest),
+        STREAM_TEST(test_megabytes_to_host),    PLAIN_TEST(test_megabytes_to_host),
+        STREAM_TEST(test_credit_request),       STREAM_TEST(test_rx_starvation),
+        PLAIN_TEST(test_rx_starvation),         STREAM_TEST(test_connection_limit),
+        STREAM_TEST(test_descriptors_are_left),
     };
     return cmocka_run_group_tests_name("vsock streams", tests, NULL, NULL);
 }

@@ -197,8 +197,7 @@ static int host_connect(const struct vsock *vsock, uint32_t port)
 static void guest_connects(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 {
     struct connection *connection = NULL;
-    int fd = vsock->connection_count < VSOCK_MAX_CONNECTIONS ? host_connect(vsock, header->dst_port)
-                                                             : -EMFILE;
+    int fd = vsock_has_place(vsock) ? host_connect(vsock, header->dst_port) : -EMFILE;
     if (fd >= 0)
         connection = connection_create(vsock, fd, CONNECTION_ESTABLISHED);
     if (!connection) {

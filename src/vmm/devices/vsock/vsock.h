@@ -18,6 +18,7 @@
 #include "vmm/devices/vsock/packet.h"
 
 #define VSOCK_MAX_CONNECTIONS 1023u
+#define VSOCK_SPARE_FDS       256u  /* or a quarter of them: what connections leave to the VMM */
 #define VSOCK_MAX_RESETS      1024u /* resets for nobody's connections that wait for the guest */
 #define VSOCK_BUCKETS         256u
 /* Ports of host clients. Their range is far from ports that guests connect to on purpose. */
@@ -162,6 +163,9 @@ struct connection *vsock_find(const struct vsock *vsock, uint32_t host_port, uin
 void vsock_index(struct vsock *vsock, struct connection *connection);
 uint32_t vsock_new_host_port(struct vsock *vsock, uint32_t guest_port);
 void vsock_drop_all(struct vsock *vsock);
+/* Whether there may be one more connection: they are limited, and leave descriptors for the API and
+ * for snapshots. */
+bool vsock_has_place(const struct vsock *vsock);
 /* Accepts or not, as it should now. */
 void vsock_update_accepting(struct vsock *vsock);
 void vsock_arm_timer(struct vsock *vsock, uint64_t deadline);
