@@ -246,7 +246,8 @@ static void test_standby_that_the_vmm_refuses(void **state)
         const char *order, *words;
         enum error_code code;
     } cases[] = {
-        {"refuse /snapshot/create no space left on device\n", "no space left", ERROR_INVALID},
+        {"full /snapshot/create no space left on device\n", "no space left", ERROR_RESOURCES},
+        {"refuse /snapshot/create disliked\n", "disliked", ERROR_INVALID},
         {"refuse /vm not now\n", "not now", ERROR_INVALID},
         {"short-memory\n", "memory", ERROR_CORRUPT},
     };
