@@ -25,11 +25,11 @@ struct column {
     size_t offset, size;
 };
 
-#define COLUMN(field, column_kind)                                                                \
-    {                                                                                             \
-        .name = #field, .kind = (column_kind), .offset = offsetof(struct instance_record, field), \
-        .size = sizeof(((struct instance_record *)0)->field)                                      \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define COLUMN(field, column_kind)                                                               \
+    {.name = #field, .kind = (column_kind), .offset = offsetof(struct instance_record, field), \
+     .size = sizeof(((struct instance_record *)0)->field)}
+/* clang-format on */
 
 static const struct column columns[] = {
     COLUMN(id, COLUMN_TEXT),

@@ -35,10 +35,10 @@ struct test_flaw {
     uint64_t value;
 };
 
-#define FLAW(image, field, value)                                                   \
-    {                                                                               \
-        offsetof(struct image, field), sizeof(((struct image *)NULL)->field), value \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define FLAW(image, field, value) \
+    {offsetof(struct image, field), sizeof(((struct image *)NULL)->field), value}
+/* clang-format on */
 
 struct test_refusal {
     const char *cause;
