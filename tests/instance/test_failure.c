@@ -64,7 +64,8 @@ static const struct {
      "create-published boot-prepared boot-launched boot-recorded boot-ready"},
     {do_start, INSTANCE_STOPPED, false, "boot-prepared boot-launched boot-recorded boot-ready"},
     {do_standby, INSTANCE_RUNNING, false,
-     "standby-paused standby-saved stack-publish-before-rename stack-publish-after-rename "
+     "standby-paused standby-saved standby-synced stack-publish-before-rename "
+     "stack-publish-after-rename "
      "standby-published standby-recorded"},
     {do_restore, INSTANCE_STANDBY, false,
      "restore-prepared restore-loaded restore-recorded restore-renamed"},
@@ -78,7 +79,8 @@ static const struct {
      "fork-reserved fork-linked fork-published boot-prepared boot-launched boot-ready"},
     {do_fork_asleep, INSTANCE_STOPPED, false, "boot-ready standby-paused standby-published"},
     {do_fork, INSTANCE_RUNNING, false,
-     "standby-paused standby-saved standby-published standby-recorded fork-reserved fork-linked "
+     "standby-paused standby-saved standby-synced standby-published standby-recorded fork-reserved "
+     "fork-linked "
      "fork-published"},
 };
 
