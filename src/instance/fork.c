@@ -6,7 +6,8 @@
  *   whole; wake a source that was Running; let go of the source; bring the fork to its target.
  *
  * The source is held only for as long as its files are linked, so forks of one source run at the
- * same time. A row in state Created is an instance in the making, as in create. */
+ * same time; those that ask for a Running source while it is on its way to standby for another fork
+ * share that nap (lock.h). A row in state Created is an instance in the making, as in create. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,11 +40,8 @@ static int hold_source(struct host *host, const char *reference,
                        struct error *err)
 {
     enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
-    int r = operation_begin(host, reference, LOCK_SHARED, source, err);
-    if (r == 0 && request->from_running && source->record.state == INSTANCE_RUNNING) {
-        operation_end(source);
-        r = operation_begin(host, reference, LOCK_EXCLUSIVE, source, err);
-    }
+    enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
+    int r = operation_begin(host, reference, lock, source, err);
     if (r == 0)
         r = transition_check(kind, &source->record, err);
     return r < 0 ? r : 0;
@@ -160,7 +158,9 @@ static int make_of_running(struct operation *source, struct operation *op, struc
     int r = standby_locked(source, err);
     if (r < 0)
         return r;
+    lock_nap_open(&source->hold);
     r = make(source, op, fork, err);
+    lock_nap_close(&source->hold);
     int woken = restore_locked(source, &wake);
     if (woken == 0 || r < 0) {
         if (woken < 0)
@@ -195,11 +195,16 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
-    enum instance_state state = source.record.state;
+    /* A source in somebody's nap is Running for everybody but the forks of this nap. */
+    enum instance_state state = source.hold.joined ? INSTANCE_RUNNING : source.record.state;
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
-    return state == INSTANCE_RUNNING ? make_of_running(&source, op, fork, err)
-                                     : make(&source, op, fork, err);
+    if (source.record.state == INSTANCE_RUNNING)
+        return make_of_running(&source, op, fork, err);
+    /* Held for writing only to find out that it sleeps anyway. */
+    if (source.hold.writing)
+        lock_nap_open(&source.hold);
+    return make(&source, op, fork, err);
 }
 
 int instance_fork(struct host *host, const char *source,

@@ -57,10 +57,9 @@ static inline void cleanup_operation(struct operation *op)
 {
     operation_end(op);
 }
-#define OPERATION_NONE \
-    {                  \
-        .guest_fd = -1 \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define OPERATION_NONE {.guest_fd = -1}
+/* clang-format on */
 
 /* Moves to the next state for everybody who looks: one legal hop (asserted). The row is not
  * written. */

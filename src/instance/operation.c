@@ -81,7 +81,7 @@ static int begin_by_id(struct host *host, const char *id, enum lock_kind kind, s
     int r = operation_begin_raw(host, id, kind, op, err);
     if (r == 0)
         r = operation_open_directory(op, err);
-    if (r == 0 && kind == LOCK_EXCLUSIVE && is_stale(op))
+    if (r == 0 && op->hold.writing && is_stale(op))
         r = settle(op, "the VMM ended", err);
     if (r < 0)
         operation_end(op);
@@ -97,7 +97,7 @@ int operation_begin(struct host *host, const char *reference, enum lock_kind kin
         return r;
     for (;;) {
         r = begin_by_id(host, id, kind, op, err);
-        if (r < 0 || kind == LOCK_EXCLUSIVE || !is_stale(op))
+        if (r < 0 || op->hold.writing || !is_stale(op))
             return r;
         /* Only a writer may put the row right. */
         operation_end(op);

@@ -31,11 +31,11 @@ struct columns {
     size_t count, record_size;
 };
 
-#define COLUMN_OF(record, column_name, field, column_kind)                                      \
-    {                                                                                           \
-        .name = (column_name), .kind = (column_kind), .offset = offsetof(struct record, field), \
-        .size = sizeof(((struct record *)0)->field)                                             \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define COLUMN_OF(record, column_name, field, column_kind)                                       \
+    {.name = (column_name), .kind = (column_kind), .offset = offsetof(struct record, field),     \
+     .size = sizeof(((struct record *)0)->field)}
+/* clang-format on */
 #define COLUMN(field, column_kind) COLUMN_OF(instance_record, #field, field, column_kind)
 
 static const struct column instances[] = {

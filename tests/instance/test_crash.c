@@ -48,7 +48,8 @@ static const struct scenario scenarios[] = {
     {"start", INSTANCE_STOPPED, false, "TR", BOOT},
     {"stop", INSTANCE_RUNNING, false, "T", "stop-asked stop-killed "},
     {"standby", INSTANCE_RUNNING, false, "RB",
-     "standby-paused standby-saved standby-published standby-recorded standby-killed " PUBLISH},
+     "standby-paused standby-saved standby-synced standby-published standby-recorded "
+     "standby-killed " PUBLISH},
     {"restore", INSTANCE_STANDBY, false, "RB", RESTORE},
     {"fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
