@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a hostile peer may send: frames by both readers (the host's and the guest's, which must
- * agree), every payload as fields, as an EXEC request and as text. */
+ * agree), every payload as fields, as an EXEC request, as an answer and as
+ * text. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/answer.h"
 #include "agent/guest/exec_request.h"
 #include "agent/guest/exec_stream.h"
 #include "agent/protocol.h"
@@ -47,6 +49,17 @@ static void parse_exec(const uint8_t *data, size_t length)
     exec_request_release(&request);
 }
 
+static void parse_answers(const uint8_t *data, size_t length)
+{
+    struct agent_exit outcome;
+    struct agent_failure failure;
+    struct agent_frame frame = {0, (uint32_t)length, (uint8_t *)(uintptr_t)data};
+    if (agent_exit_parse(&outcome, &frame) == 0)
+        check(outcome.code >= 0 && outcome.code <= 255 && outcome.signal >= 0);
+    if (agent_failure_parse(&failure, &frame) == 0)
+        check(failure.errnum > 0 && strlen(failure.message) < sizeof(failure.message));
+}
+
 /* A socket that holds the input and then ends. */
 static int source_open(const uint8_t *data, size_t size)
 {
@@ -68,6 +81,7 @@ static unsigned read_as_host(const uint8_t *data, size_t size)
         check(frame.length <= AGENT_FRAME_LIMIT && frame.payload == buffer);
         walk_fields(frame.payload, frame.length);
         parse_exec(frame.payload, frame.length);
+        parse_answers(frame.payload, frame.length);
         count++;
     }
     close(fd);
@@ -94,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return -1;
     walk_fields(data, size);
     parse_exec(data, size);
+    parse_answers(data, size);
     check(read_as_host(data, size) == read_as_guest(data, size));
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/answer.h"
 #include "agent/connect.h"
 #include "agent/protocol.h"
 #include "agent/stream.h"
@@ -31,43 +32,29 @@ struct reply {
 static int reply_failed(const struct request *request, const struct agent_frame *frame,
                         struct error *err)
 {
-    char message[512] = "no reason given";
-    uint32_t errnum = EIO;
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        if (tag == AGENT_TAG_MESSAGE)
-            agent_value_text(value, length, message, sizeof(message));
-        else if (tag == AGENT_TAG_ERRNO)
-            r = agent_value_u32(value, length, &errnum);
-        if (r < 0)
-            break;
-    }
-    if (r < 0)
+    struct agent_failure failure;
+    if (agent_failure_parse(&failure, frame) < 0)
         return error_set(err, ERROR_CORRUPT, EPROTO, "%s: the agent's answer is malformed",
                          request->name);
-    if (errnum == 0 || errnum > 4095) /* no errno of Linux */
-        errnum = EIO;
-    return error_set(err, ERROR_SYSTEM, (int)errnum, "%s: the agent says: %s", request->name,
-                     message);
+    return error_set(err, ERROR_SYSTEM, failure.errnum, "%s: the agent says: %s", request->name,
+                     failure.message);
 }
 
-/* Sends the request on `fd` and reads its answer. -ECONNRESET if the connection is lost before. */
+/* Sends the request on `fd` and reads its answer, whatever that is. -ECONNRESET or -EPIPE if the
+ * connection is lost before. */
 static int exchange(int fd, const struct request *request, struct reply *reply, struct error *err)
 {
     int r = agent_frame_write_until(fd, request->type, request->fields.data, request->fields.length,
                                     request->deadline_ns, err);
-    if (r < 0)
-        return r;
-    r = agent_frame_read_until(fd, reply->buffer, &reply->frame, request->deadline_ns, err);
-    if (r < 0)
-        return r;
+    if (r == 0)
+        r = agent_frame_read_until(fd, reply->buffer, &reply->frame, request->deadline_ns, err);
     if (r == 0)
         return error_set(err, ERROR_SYSTEM, ECONNRESET, "the agent closed without an answer");
+    return r < 0 ? r : 0;
+}
+
+static int reply_check(const struct request *request, const struct reply *reply, struct error *err)
+{
     if (reply->frame.type == AGENT_FAILED)
         return reply_failed(request, &reply->frame, err);
     if (reply->frame.type != AGENT_OK)
@@ -84,10 +71,14 @@ static int request_run(const struct request *request, struct reply *reply, struc
     for (;;) {
         _cleanup_(close) int fd =
             vsock_connect_until(request->vsock_path, AGENT_PORT, request->deadline_ns, err);
-        if (fd < 0)
-            return error_wrap(err, "%s", request->name) < 0 ? fd : -EIO;
+        if (fd < 0) {
+            error_wrap(err, "%s", request->name);
+            return fd;
+        }
         int r = exchange(fd, request, reply, err);
-        if ((r != -ECONNRESET && r != -EPIPE) || reply->frame.type == AGENT_FAILED)
+        if (r == 0)
+            return reply_check(request, reply, err);
+        if (r != -ECONNRESET && r != -EPIPE)
             return r;
         if (time_monotonic_ns() >= request->deadline_ns)
             return error_set(err, ERROR_TIMEOUT, ETIMEDOUT,

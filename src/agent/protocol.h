@@ -20,6 +20,7 @@
 #define AGENT_READY_PORT   1025u
 #define AGENT_FRAME_LIMIT  (64u << 10) /* bytes of payload; a larger frame ends the connection */
 #define AGENT_FRAME_HEADER 8u
+#define AGENT_SIGNAL_MAX   64u /* the last signal of Linux */
 
 enum agent_frame_type {
     /* requests */

@@ -28,7 +28,6 @@
 #define STDIN_QUEUE_LIMIT  (256u << 10)
 #define OUTPUT_QUEUE_LIMIT (1u << 20)
 #define EXIT_NOT_RUN       127
-#define SIGNAL_MAX         64
 
 enum output_stream { OUTPUT_STDOUT = 1, OUTPUT_STDERR = 2 };
 
@@ -67,7 +66,7 @@ static void send_failure(struct exec_session *session, const char *message)
         return;
     }
     send_output(session, OUTPUT_STDERR, line, (size_t)length);
-    struct exec_exit outcome = {.code = EXIT_NOT_RUN};
+    struct agent_exit outcome = {.code = EXIT_NOT_RUN};
     exec_exit_send(session->socket, &outcome, session->request.streams);
     session->exited = true;
 }
@@ -98,7 +97,7 @@ static bool control_message(struct exec_session *session, const char *text, size
     json_int_t number = json_integer_value(json_object_get(json, "signal"));
     if (json_is_true(json_object_get(json, "eof"))) {
         frame_stream_queue(&session->agent, AGENT_STDIN_EOF, NULL, 0);
-    } else if (number >= 1 && number <= SIGNAL_MAX) {
+    } else if (number >= 1 && number <= AGENT_SIGNAL_MAX) {
         uint32_t wire = htole32((uint32_t)number);
         frame_stream_queue(&session->agent, AGENT_SIGNAL, &wire, sizeof(wire));
     }
@@ -180,8 +179,8 @@ static void serve_frame(struct exec_session *session, const struct agent_frame *
         send_output(session, frame->type == AGENT_STDOUT ? OUTPUT_STDOUT : OUTPUT_STDERR,
                     frame->payload, frame->length);
     } else if (frame->type == AGENT_EXIT) {
-        struct exec_exit outcome;
-        if (exec_exit_parse(&outcome, frame) < 0)
+        struct agent_exit outcome;
+        if (agent_exit_parse(&outcome, frame) < 0)
             send_failure(session, "the guest's agent sent a malformed exit status");
         else if (outcome.message[0])
             send_failure(session, outcome.message);
