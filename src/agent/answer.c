@@ -62,3 +62,12 @@ int agent_failure_parse(struct agent_failure *failure, const struct agent_frame 
         failure->errnum = (int)errnum;
     return r;
 }
+
+int agent_failure_error(const struct agent_failure *failure, struct error *err)
+{
+    if (failure->errnum == EOPNOTSUPP)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the guest's agent, which may be older than tined, says: %s",
+                         failure->message);
+    return error_set(err, ERROR_SYSTEM, failure->errnum, "the agent says: %s", failure->message);
+}

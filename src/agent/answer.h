@@ -25,5 +25,8 @@ struct agent_failure {
 };
 /* Reads an AGENT_FAILED frame. -EPROTO if it is malformed. */
 int agent_failure_parse(struct agent_failure *failure, const struct agent_frame *frame);
+/* Fills `err` with it: ERROR_UNSUPPORTED if the agent does not know the request, for it may be
+ * older than we are. Returns the negative errno. */
+int agent_failure_error(const struct agent_failure *failure, struct error *err);
 
 #endif

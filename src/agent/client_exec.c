@@ -6,8 +6,7 @@
 
 #include "agent/answer.h"
 #include "agent/client.h"
-#include "agent/connect.h"
-#include "agent/protocol.h"
+#include "agent/client_request.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
 
@@ -50,12 +49,7 @@ int agent_exec_start(const char *vsock_path, unsigned timeout_ms, const struct a
     int r = exec_encode(exec, &fields, err);
     if (r < 0)
         return r;
-    uint64_t deadline = stream_deadline(timeout_ms);
-    _cleanup_(close) int fd = vsock_connect_until(vsock_path, AGENT_PORT, deadline, err);
-    if (fd < 0)
-        return fd;
-    r = agent_frame_write_until(fd, AGENT_EXEC, data, fields.length, deadline, err);
-    return r < 0 ? r : TAKE_FD(fd);
+    return agent_stream_open(vsock_path, timeout_ms, AGENT_EXEC, &fields, err);
 }
 
 /* One output stream being collected, always with a NUL behind it. */
