@@ -27,6 +27,8 @@ static const struct route {
     {"GET", {"instances", ANY, "stats"}, instance_stats_one},
     {"GET", {"instances", ANY, "logs"}, instance_logs_stream},
     {"GET", {"instances", ANY, "exec"}, instance_exec_upgrade},
+    {"GET", {"instances", ANY, "cp"}, instance_cp_upgrade},
+    {"GET", {"instances", ANY, "stat"}, instance_stat_one},
 };
 
 static bool path_matches(const struct route *route, const struct uri *uri, const char **reference)

@@ -24,6 +24,8 @@ route_handler instance_wait_one;
 route_handler instance_stats_one;
 route_handler instance_logs_stream;
 route_handler instance_exec_upgrade;
+route_handler instance_cp_upgrade;
+route_handler instance_stat_one;
 route_handler resources_get;
 
 #endif

@@ -40,7 +40,13 @@ static const struct {
                         "; a Running source needs from_running"},
     [OPERATION_FORK_RUNNING] = {"fork", BIT(STOPPED) | BIT(STANDBY) | BIT(RUNNING), 0, ""},
     [OPERATION_EXEC] = {"execute in", BIT(RUNNING), 0, ""},
+    [OPERATION_COPY] = {"copy files of", BIT(RUNNING), 0, ""},
 };
+
+const char *operation_verb(enum instance_operation operation)
+{
+    return operations[operation].name;
+}
 
 int transition_check(enum instance_operation operation, const struct instance_record *record,
                      struct error *err)

@@ -13,7 +13,11 @@ enum instance_operation {
     OPERATION_FORK,
     OPERATION_FORK_RUNNING, /* with from_running */
     OPERATION_EXEC,
+    OPERATION_COPY, /* files in or out, or a look at one */
 };
+
+/* What it is called in messages, with the instance behind it: "execute in". */
+const char *operation_verb(enum instance_operation operation);
 
 /* 1: go on; 0: nothing to do, and that is success; ERROR_STATE otherwise. */
 int transition_check(enum instance_operation operation, const struct instance_record *record,

@@ -44,7 +44,7 @@ static const struct {
     {OPERATION_START, "-00--+--"},   {OPERATION_STOP, "-++--0--"},
     {OPERATION_STANDBY, "--+---0-"}, {OPERATION_RESTORE, "-00---+-"},
     {OPERATION_FORK, "-----++-"},    {OPERATION_FORK_RUNNING, "--+--++-"},
-    {OPERATION_EXEC, "--+-----"},
+    {OPERATION_EXEC, "--+-----"},    {OPERATION_COPY, "--+-----"},
 };
 
 static void test_every_operation_in_every_state(void **state)
