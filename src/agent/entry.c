@@ -120,9 +120,10 @@ static bool place_valid(struct agent_tree *tree)
     const char *path = tree->entry.path;
     if (!tree->begun) {
         tree->begun = true;
-        if (strlen(path) >= sizeof(tree->root) || strchr(path, '/'))
+        size_t length = strlen(path);
+        if (length >= sizeof(tree->root) || strchr(path, '/'))
             return false;
-        strcpy(tree->root, path);
+        memcpy(tree->root, path, length + 1);
         return true;
     }
     if (strcmp(tree->root, ".") == 0)

@@ -94,6 +94,8 @@ static int cp_run(const struct cli *cli, const void *data, char **operands, unsi
         return cli_usage(cli, "one of the two must be NAME:PATH");
     if (*cp.instance == '\0' || *operands[out ? 1 : 0] == '\0')
         return cli_usage(cli, "a name and a path are needed");
+    if (strcmp(operands[out ? 1 : 0], "-") == 0)
+        return cli_usage(cli, "there is no tar stream: use tar with tine exec, or ./- for a file");
     cp.guest_path = out ? from : to;
     cp.local_path = operands[out ? 1 : 0];
     _cleanup_(close) int signals = signals_open();

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #include "agent/entry.h"
-#include "base/relative_path.h"
 
 static uint8_t data[AGENT_FRAME_LIMIT];
 
@@ -73,12 +72,6 @@ static void paths(void **state)
         if (agent_entry_parse(&entry, &frame) != -EPROTO)
             fail_msg("\"%s\" is taken", bad[i]);
     }
-    char name[NAME_MAX + 2];
-    memset(name, 'n', sizeof(name));
-    name[NAME_MAX + 1] = '\0';
-    assert_false(relative_path_valid(name));
-    name[NAME_MAX] = '\0';
-    assert_true(relative_path_valid(name));
 }
 
 static void entries_that_make_no_sense(void **state)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -85,6 +86,12 @@ static void be_gone(int fd)
 {
 }
 
+static void be_deaf(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLRDHUP};
+    poll(&pollfd, 1, -1);
+}
+
 static void be_early(int fd)
 {
     say(fd, AGENT_OK, NULL, 0);
@@ -158,10 +165,10 @@ static const struct {
     const char *name;
     void (*run)(int fd);
 } scripts[] = {
-    {"old", be_old},     {"garble", be_garbled},    {"hangup", be_gone}, {"early", be_early},
-    {"dots", be_dotted}, {"absolute", be_absolute}, {"stray", be_stray}, {"latin", be_latin},
-    {"long", be_long},   {"short", be_short},       {"cut", be_cut},     {"unended", be_unended},
-    {"link", be_linked}, {"endless", be_endless},
+    {"old", be_old},         {"garble", be_garbled}, {"hangup", be_gone},       {"early", be_early},
+    {"deaf", be_deaf},       {"dots", be_dotted},    {"absolute", be_absolute}, {"stray", be_stray},
+    {"latin", be_latin},     {"long", be_long},      {"short", be_short},       {"cut", be_cut},
+    {"unended", be_unended}, {"link", be_linked},    {"endless", be_endless},
 };
 
 /* True if the request's path was a script's. */

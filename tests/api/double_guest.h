@@ -3,6 +3,7 @@
  * that begin with /hostile/ are answered by a script instead (the last part is its name):
  *   old       an agent that does not know the request
  *   garble    no frame              hangup    closes at once
+ *   deaf      reads nothing until the host closes
  *   early     says OK before the put's end
  *   dots      a file ../evil        absolute  a file /tmp/evil
  *   stray     a second root         latin     a name that is not UTF-8

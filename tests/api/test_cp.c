@@ -2,6 +2,7 @@
 /* GET /instances/{id}/stat and /instances/{id}/cp: a real agent's files, and what hostile guests
  * and clients try. */
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -292,6 +293,31 @@ static void test_to_refused(void **state)
     assert_content(at(daemon, "f"), "kept");
 }
 
+/* A guest that takes nothing holds up the client, not tined's memory. */
+static void test_to_deaf(void **state)
+{
+    const struct daemon *daemon = *state;
+    static char block[65536];
+    size_t sent = 0;
+    int fd = cp_open(daemon, "{\"direction\":\"to\",\"guest_path\":\"/hostile/deaf\"}");
+    /* Frames of 64 KiB with a mask of zeros, until nothing has moved for a while. */
+    static const uint8_t header[14] = {WS_FIN | WS_BINARY, 0x80 | 127, 0, 0, 0, 0, 0, 1};
+    struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+    for (size_t at = 0; sent < 64 << 20 && poll(&pollfd, 1, 500) > 0;) {
+        bool in_header = at < sizeof(header);
+        const void *from = in_header ? (const void *)(header + at) : block + at - sizeof(header);
+        size_t length = (in_header ? sizeof(header) : sizeof(header) + sizeof(block)) - at;
+        ssize_t n = send(fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += (size_t)n;
+            at = (at + (size_t)n) % (sizeof(header) + sizeof(block));
+        }
+    }
+    assert_true(sent > 0);
+    assert_true(sent < 8 << 20);
+    close(fd);
+}
+
 static void await_only(const char *directory, const char *name)
 {
     char command[512];
@@ -544,11 +570,14 @@ static void test_stopping(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_stat),           TEST(test_stat_error),   TEST(test_stat_refused),
-        TEST(test_to_file),        TEST(test_to_directory), TEST(test_to_much),
-        TEST(test_to_refused),     TEST(test_to_cut),       TEST(test_from_file),
-        TEST(test_from_tree),      TEST(test_from_much),    TEST(test_from_hostile),
-        TEST(test_from_abandoned), TEST(test_bad_requests), TEST(test_refused_before_upgrade),
+        TEST(test_stat),         TEST(test_stat_error),
+        TEST(test_stat_refused), TEST(test_to_file),
+        TEST(test_to_directory), TEST(test_to_much),
+        TEST(test_to_refused),   TEST(test_to_cut),
+        TEST(test_to_deaf),      TEST(test_from_file),
+        TEST(test_from_tree),    TEST(test_from_much),
+        TEST(test_from_hostile), TEST(test_from_abandoned),
+        TEST(test_bad_requests), TEST(test_refused_before_upgrade),
         TEST(test_stopping),
     };
     if (argc != 2)

@@ -45,7 +45,7 @@ int copy_base_name(const char *path, char name[NAME_MAX + 1], struct error *err)
         r = last_name(real, name, err);
     }
     if (name[0] == '\0')
-        strcpy(name, ".");
+        memcpy(name, ".", sizeof("."));
     return r;
 }
 

@@ -123,7 +123,7 @@ static int child_walk(struct copy_tree *tree, int fd, const char *name, struct e
     int r = entry_walk(tree, fd, name, err);
     tree->path[length] = '\0';
     if (bare)
-        strcpy(tree->path, ".");
+        memcpy(tree->path, ".", sizeof("."));
     return r;
 }
 
