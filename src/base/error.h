@@ -42,6 +42,9 @@ int error_errno(struct error *err, int errnum, const char *path, const char *for
  * -err->errnum, or -EIO when `err` is NULL or unset. */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The kind of an error as one word: "system", "invalid", "not_found", ... */
+const char *error_code_name(enum error_code code);
+
 /* Makes `err` empty again. */
 void error_clear(struct error *err);
 

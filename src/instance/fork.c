@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "instance/fork_files.h"
 #include "instance/host.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 
 /* What is asked for, and what it is made of. */
@@ -23,6 +24,7 @@ struct fork {
     enum instance_state target;
     bool with_memory; /* the source has a snapshot and the fork wants it */
     bool reserved;    /* there is a row: a failure has something to remove */
+    struct trace trace;
 };
 
 static int check_request(const struct instance_fork_request *request, struct error *err)
@@ -92,6 +94,7 @@ static int make_directory(const struct operation *source, struct operation *op,
 static int make(const struct operation *source, struct operation *op, struct fork *fork,
                 struct error *err)
 {
+    trace_phase(op, "link");
     inherit(&source->record, fork->request->name, &op->record);
     int r = store_insert(op->host->store, &op->record, err);
     if (r < 0)
@@ -137,11 +140,13 @@ static int make_of_running(struct operation *source, struct operation *op, struc
                            struct error *err)
 {
     struct error wake = {0};
-    int r = standby_locked(source, err);
+    trace_phase(op, "standby");
+    int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
     r = make(source, op, fork, err);
-    int woken = restore_locked(source, &wake);
+    trace_phase(op, "wake");
+    int woken = traced(source, "restore", restore_locked, &wake);
     if (woken == 0 || r < 0) {
         if (woken < 0)
             log_error("instance %s stays in standby: %s", source->record.id, wake.message);
@@ -175,6 +180,10 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
+    snprintf(op->record.name, sizeof(op->record.name), "%s", request->name);
+    op->waited_ns = source.waited_ns;
+    source.waited_ns = 0; /* its standby and wake wait no more */
+    trace_begin(&fork->trace, op, "fork");
     enum instance_state state = source.record.state;
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
@@ -199,8 +208,8 @@ int instance_fork(struct host *host, const char *source,
     if (r < 0) {
         if (fork.reserved)
             unmake(&op);
-        return r;
+        return trace_end(&fork.trace, r, err);
     }
     operation_result(&op, record);
-    return 0;
+    return trace_end(&fork.trace, 0, err);
 }
