@@ -7,6 +7,7 @@
  *   later-...       is Initializing when made, Running at the tenth look at it
  *   init-...        stays Initializing
  *   broken-...      is Unknown, with a state_error that is not UTF-8
+ *   flood-...       making it is followed by thousands of events
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +22,16 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "double_agent.h"
+#include "events/events.h"
 #include "instance/instance.h"
+#include "metrics/metrics.h"
 
 #define INSTANCES_MAX 512
 #define LOOKS_LATER   10
 #define MEET_MS       20000
 #define NAP_MS        2500
+#define EVENTS_HELD   64
+#define FLOOD         10000
 
 struct entry {
     struct instance_record record;
@@ -38,6 +43,9 @@ struct host {
     pthread_mutex_t lock;
     pthread_cond_t met;
     char *data_dir;
+    struct events *events;
+    struct metrics *metrics;
+    struct metric *operations;
     struct entry entries[INSTANCES_MAX];
     unsigned made, meeting;
 };
@@ -69,6 +77,11 @@ struct host *host_open(const struct host_options *options, struct error *err)
     if (!host)
         return NULL;
     host->data_dir = strdup(options->data_dir);
+    host->events = events_new(EVENTS_HELD, NULL);
+    host->metrics = metrics_new();
+    host->operations = metrics_add(
+        host->metrics,
+        &(struct metric_spec){"double_operations_total", "x", METRIC_COUNTER, {"kind"}, NULL, 0});
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->met, NULL);
     return host;
@@ -79,8 +92,34 @@ void host_close(struct host *host)
     double_agents_join();
     pthread_mutex_destroy(&host->lock);
     pthread_cond_destroy(&host->met);
+    events_free(host->events);
+    metrics_free(host->metrics);
     free(host->data_dir);
     free(host);
+}
+
+struct events *host_events(struct host *host)
+{
+    return host->events;
+}
+
+char *host_metrics(struct host *host, size_t *length, struct error *err)
+{
+    return metrics_text(host->metrics, length);
+}
+
+static void tell(struct host *host, const struct instance_record *record, const char *kind)
+{
+    struct event event = {.operation_id = "0123456789abcdef", .result = "ok"};
+    snprintf(event.instance_id, sizeof(event.instance_id), "%s", record->id);
+    snprintf(event.instance_name, sizeof(event.instance_name), "%s", record->name);
+    snprintf(event.kind, sizeof(event.kind), "%s", kind);
+    snprintf(event.state, sizeof(event.state), "%s",
+             strcmp(kind, "delete") == 0 ? "" : instance_state_name(record->state));
+    snprintf(event.message, sizeof(event.message), "%.255s", record->state_error);
+    for (int i = 0; i < (begins(record->name, "flood-") ? FLOOD : 1); i++)
+        events_add(host->events, &event);
+    metric_add(host->operations, 1, (const char *const[]){kind});
 }
 
 /* The entry that the reference means; called with the lock held. */
@@ -202,6 +241,7 @@ static int add(struct host *host, const char *name, struct instance_record recor
     record.created_at_ns = record.started_at_ns = time_realtime_ns();
     *entry = (struct entry){.record = record, .used = true};
     log_begin(host, name);
+    tell(host, &record, *record.parent_id ? "fork" : "create");
     if (result)
         *result = record;
     return 0;
@@ -266,6 +306,11 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
     return 0;
 }
 
+static const char *change_name(enum instance_state to)
+{
+    return to == INSTANCE_RUNNING ? "start" : to == INSTANCE_STANDBY ? "standby" : "stop";
+}
+
 /* One change of state, legal from `from` (a set of bits). */
 static int change(struct host *host, const char *reference, unsigned from, enum instance_state to,
                   struct instance_record *record, struct error *err)
@@ -285,6 +330,7 @@ static int change(struct host *host, const char *reference, unsigned from, enum 
     if (entry && r == 0 && !nothing_to_do) {
         entry->record.state = to;
         entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
+        tell(host, &entry->record, change_name(to));
         if (record)
             *record = entry->record;
     }
@@ -328,6 +374,7 @@ int instance_delete(struct host *host, const char *reference, struct error *err)
         char path[4096];
         log_path(host, entry->record.name, "app", path);
         unlink(path);
+        tell(host, &entry->record, "delete");
         entry->used = false;
     }
     pthread_mutex_unlock(&host->lock);
