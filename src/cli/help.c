@@ -17,9 +17,18 @@ static void print_options(const struct command_option *options, size_t count)
 
 void help_print_all(void)
 {
-    printf("Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
-           "Runs microVMs and forks them. NAME is an instance's name, its id, or the beginning of\n"
-           "its id if no other begins so.\n\nCommands:\n");
+    printf(
+        "Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
+        "Runs microVMs and forks them. An instance is one VM with its memory and disks. NAME is\n"
+        "an instance's name, its id, or the beginning of its id if no other begins so.\n\n"
+        "First steps:\n"
+        "  tine doctor                          what this machine can do\n"
+        "  tine run --name web                  boot an instance\n"
+        "  tine exec web uname -a               run a command in it\n"
+        "  tine standby web                     put it to sleep\n"
+        "  tine fork web -n 3 --target-state Running\n"
+        "                                       three running copies of it\n\n"
+        "Commands:\n");
     for (size_t i = 0; commands[i]; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
     printf("\nOptions of every command:\n");
@@ -59,6 +68,8 @@ const struct command help_command = {
     .name = "help",
     .operands = "[COMMAND]",
     .summary = "Explain tine or one command",
+    .examples = "  tine help\n"
+                "  tine help fork\n",
     .operands_max = 1,
     .run = help_run,
 };

@@ -85,7 +85,7 @@ static int add_constants(struct telemetry *telemetry)
     if (!info || !started)
         return -ENOMEM;
     metric_set(info, 1, (const char *const[]){TINE_VERSION});
-    metric_set(started, (double)(time_realtime_ns() / 1000000u) / 1e3, NULL);
+    metric_set(started, (double)time_realtime_ns() / 1e9, NULL);
     metric_add(telemetry->vmms_ended, 0, NULL);
     return 0;
 }

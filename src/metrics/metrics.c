@@ -122,7 +122,7 @@ static bool series_fill(const struct metric *metric, struct series *series,
 /* NULL: no memory. */
 static struct series *series_new(struct metric *metric, const char *const *values)
 {
-    if (metric->series_count == metric->series_capacity) {
+    if (!metric->series || metric->series_count == metric->series_capacity) {
         size_t capacity = 2 * metric->series_capacity + 4;
         struct series *grown = reallocarray(metric->series, capacity, sizeof(*grown));
         if (!grown)
@@ -178,7 +178,7 @@ void metric_observe(struct metric *metric, double value, const char *const *valu
         bucket++;
     pthread_mutex_lock(&metric->metrics->mutex);
     struct series *series = series_of(metric, values);
-    if (series) {
+    if (series && series->counts) {
         series->counts[bucket]++;
         series->value += value;
     }
