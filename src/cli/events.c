@@ -28,12 +28,15 @@ static void print_event(const json_t *event)
     const char *state = view_text(event, "state");
     bool gone = json_is_string(json_object_get(event, "instance_id")) && !*state;
     printf("%s  %-11s  ", view_text(event, "time"), view_text(event, "kind"));
-    cli_print_plain(stdout, view_text(event, "instance_name"));
+    char name[64];
+    snprintf(name, sizeof(name), "%-16s", view_text(event, "instance_name"));
+    cli_print_plain(stdout, name);
     printf("  %s", gone ? "gone" : state);
-    if (*result && strcmp(result, "ok") != 0)
+    bool failed = *result && strcmp(result, "ok") != 0;
+    if (failed)
         printf("  failed (%s)", result);
     if (*message) {
-        fputs(*result ? ": " : "  ", stdout);
+        fputs(failed ? ": " : "  ", stdout);
         cli_print_plain(stdout, message);
     }
     putchar('\n');

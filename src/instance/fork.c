@@ -184,6 +184,7 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
     op->waited_ns = source.waited_ns;
     source.waited_ns = 0; /* its standby and wake wait no more */
     trace_begin(&fork->trace, op, "fork");
+    snprintf(fork->trace.note, sizeof(fork->trace.note), "from %s", source.record.name);
     enum instance_state state = source.record.state;
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;

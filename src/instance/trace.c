@@ -111,8 +111,8 @@ static void tell(const struct trace *trace, int r, const char *result, uint64_t 
     const char *name = trace->op->record.name;
     const char *reason = err ? err->message : errno_name(-r);
     if (r == 0)
-        log_line_fields(LOG_LEVEL_INFO, fields, ARRAY_SIZE(fields), "%s of %s is done (ms: %s)",
-                        trace->kind, name, phases);
+        log_line_fields(LOG_LEVEL_INFO, fields, ARRAY_SIZE(fields), "%s of %s%s%s is done (ms: %s)",
+                        trace->kind, name, *trace->note ? " " : "", trace->note, phases);
     else
         log_line_fields(level_of(err), fields, ARRAY_SIZE(fields), "%s of %s failed: %.*s",
                         trace->kind, name, loggable(reason), reason);
@@ -128,7 +128,7 @@ int trace_end(struct trace *trace, int r, const struct error *err)
     measure(trace, result, duration_ns);
     tell(trace, r, result, duration_ns, err);
     telemetry_event(trace->op, trace->kind, trace->id, result,
-                    r == 0 ? ""
+                    r == 0 ? trace->note
                     : err  ? err->message
                            : errno_name(-r));
     cleanup_log_context(&trace->log);

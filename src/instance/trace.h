@@ -17,6 +17,7 @@ struct trace {
     struct operation *op; /* NULL: not begun, or ended */
     const char *kind;     /* static, as a phase's name: they are labels of metrics */
     char id[TRACE_ID_LENGTH + 1];
+    char note[80]; /* more about it, for its end; the operation may fill it: "from web" */
     struct log_context log;
     uint64_t started_ns, phase_started_ns;
     struct {
@@ -30,7 +31,8 @@ struct trace {
  * thread, as the standby of a source within a fork is, it has that operation's id. */
 void trace_begin(struct trace *trace, struct operation *op, const char *kind);
 /* Ends it with `r` and, if that is negative, `err`; returns `r`. Nothing happens to a trace that
- * has not begun. The instance is still held. */
+ * has not begun. The instance is still held. Every way out of the function
+ * that began it leads here: the thread's log lines carry it until then. */
 int trace_end(struct trace *trace, int r, const struct error *err);
 
 /* The same around one function. */

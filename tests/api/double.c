@@ -109,15 +109,20 @@ char *host_metrics(struct host *host, size_t *length, struct error *err)
     return metrics_text(host->metrics, length);
 }
 
-static void tell(struct host *host, const struct instance_record *record, const char *kind)
+/* `err`: why it failed, or NULL. */
+static void tell(struct host *host, const struct instance_record *record, const char *kind,
+                 const struct error *err)
 {
-    struct event event = {.operation_id = "0123456789abcdef", .result = "ok"};
+    struct event event = {.operation_id = "0123456789abcdef"};
+    bool gone = err || strcmp(kind, "delete") == 0;
     snprintf(event.instance_id, sizeof(event.instance_id), "%s", record->id);
     snprintf(event.instance_name, sizeof(event.instance_name), "%s", record->name);
     snprintf(event.kind, sizeof(event.kind), "%s", kind);
     snprintf(event.state, sizeof(event.state), "%s",
-             strcmp(kind, "delete") == 0 ? "" : instance_state_name(record->state));
-    snprintf(event.message, sizeof(event.message), "%.255s", record->state_error);
+             gone ? "" : instance_state_name(record->state));
+    snprintf(event.result, sizeof(event.result), "%s", err ? error_code_name(err->code) : "ok");
+    snprintf(event.message, sizeof(event.message), "%.255s",
+             err ? err->message : record->state_error);
     for (int i = 0; i < (begins(record->name, "flood-") ? FLOOD : 1); i++)
         events_add(host->events, &event);
     metric_add(host->operations, 1, (const char *const[]){kind});
@@ -229,20 +234,23 @@ static int add(struct host *host, const char *name, struct instance_record recor
 {
     if (is_taken(host, name))
         return error_set(err, ERROR_NAME, EEXIST, "name \"%s\" is taken", name);
+    snprintf(record.name, sizeof(record.name), "%.63s", name);
     int r = behave(host, name, err);
-    if (r < 0)
+    if (r < 0) {
+        snprintf(record.id, sizeof(record.id), "k99999abcdefghijklmnopqr");
+        tell(host, &record, "create", err);
         return r;
+    }
     struct entry *entry = host->entries;
     while (entry->used)
         entry++;
     unsigned number = ++host->made;
     snprintf(record.id, sizeof(record.id), "k%05uabcdefghijklmnopqr", number % 100000);
-    snprintf(record.name, sizeof(record.name), "%.63s", name);
     snprintf(record.hypervisor, sizeof(record.hypervisor), "builtin");
     record.created_at_ns = record.started_at_ns = time_realtime_ns();
     *entry = (struct entry){.record = record, .used = true};
     log_begin(host, name);
-    tell(host, &record, *record.parent_id ? "fork" : "create");
+    tell(host, &record, *record.parent_id ? "fork" : "create", NULL);
     if (result)
         *result = record;
     return 0;
@@ -331,7 +339,7 @@ static int change(struct host *host, const char *reference, unsigned from, enum 
     if (entry && r == 0 && !nothing_to_do) {
         entry->record.state = to;
         entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
-        tell(host, &entry->record, change_name(to));
+        tell(host, &entry->record, change_name(to), NULL);
         if (record)
             *record = entry->record;
     }
@@ -375,7 +383,7 @@ int instance_delete(struct host *host, const char *reference, struct error *err)
         char path[4096];
         log_path(host, entry->record.name, "app", path);
         unlink(path);
-        tell(host, &entry->record, "delete");
+        tell(host, &entry->record, "delete", NULL);
         entry->used = false;
     }
     pthread_mutex_unlock(&host->lock);

@@ -58,9 +58,9 @@ static void test_events(void **state)
     expect_run(daemon, "rm web", 0, "", NULL);
     struct outcome outcome = program_run(daemon, "events --since 10m", NULL);
     assert_int_equal(outcome.status, 0);
-    assert_non_null(strstr(outcome.out, "Z  create       web  Running\n"));
-    assert_non_null(strstr(outcome.out, "Z  standby      web  Standby\n"));
-    assert_non_null(strstr(outcome.out, "Z  delete       web  gone\n"));
+    assert_non_null(strstr(outcome.out, "Z  create       web               Running\n"));
+    assert_non_null(strstr(outcome.out, "Z  standby      web               Standby\n"));
+    assert_non_null(strstr(outcome.out, "Z  delete       web               gone\n"));
     outcome_release(&outcome);
     expect_run(daemon, "events --since 0s", 0, NULL, NULL);
     outcome = program_run(daemon, "events --json", NULL);
@@ -77,9 +77,13 @@ static void test_events(void **state)
     expect_run(daemon, "events --since never", 2, NULL, "tine: events: --since: ");
     expect_run(daemon, "events --since -1m", 2, NULL, "tine: events: --since: \"-1m\" is negative");
     expect_run(daemon, "events web", 2, NULL, "tine: events: unexpected argument \"web\"");
+    expect_run(daemon, "run --name fail-timeout", 1, NULL, "as told");
+    expect_run(daemon, "events", 0,
+               "create       fail-timeout      gone  failed (timeout): fail-timeout: as told\n",
+               NULL);
     /* A message that would steer the terminal, and is no UTF-8 either. */
     expect_run(daemon, "run --name broken-1", 0, "", NULL);
-    expect_run(daemon, "events", 0, "broken-1  Unknown: broken \xef\xbf\xbd here\n", NULL);
+    expect_run(daemon, "events", 0, "broken-1          Unknown  broken \xef\xbf\xbd here\n", NULL);
 }
 
 static void test_events_follow(void **state)
@@ -89,9 +93,9 @@ static void test_events_follow(void **state)
     char text[4096];
     expect_run(daemon, "run --name before", 0, "", NULL);
     program_start(&program, daemon, "events -f --since 1h");
-    await_output(program.out, "create       before  Running\n", text, sizeof(text));
+    await_output(program.out, "create       before            Running\n", text, sizeof(text));
     expect_run(daemon, "run --name after", 0, "", NULL);
-    await_output(program.out, "create       after  Running\n", text, sizeof(text));
+    await_output(program.out, "create       after             Running\n", text, sizeof(text));
     /* tined ends: so does the stream, and that is no failure. */
     daemon_terminate(daemon);
     struct outcome outcome = program_finish(&program);

@@ -81,7 +81,8 @@ static void test_events_of_a_life(void **state)
     /* Nothing to do is no operation. */
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     fixture_fork(fixture, "web", "fork", INSTANCE_RUNNING);
-    expect_event(&reader, "fork", "fork", "Running", "ok");
+    struct event fork = expect_event(&reader, "fork", "fork", "Running", "ok");
+    assert_string_equal(fork.message, "from web");
     assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
     expect_event(&reader, "web", "restore", "Running", "ok");
     assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
