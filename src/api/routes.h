@@ -26,6 +26,12 @@ route_handler instance_wait_one;
 route_handler instance_stats_one;
 route_handler instance_logs_stream;
 route_handler instance_exec_upgrade;
+route_handler snapshots_list;
+route_handler snapshots_create;
+route_handler snapshot_get_one;
+route_handler snapshot_delete_one;
+route_handler snapshot_restore_one;
+route_handler snapshot_fork_one;
 route_handler resources_get;
 
 #endif

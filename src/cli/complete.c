@@ -11,7 +11,8 @@
 
 /* What the words before the last one leave to be said. */
 struct position {
-    const struct command *command;       /* NULL: not named yet */
+    const struct command *command;       /* NULL: not named yet, or nobody knows it */
+    const struct command *const *table;  /* that the next word may name a command of; NULL: none */
     const struct command_option *option; /* whose value comes next; NULL: none */
     unsigned operands;                   /* already there */
     bool options_over;
@@ -59,13 +60,20 @@ static void take_word(struct position *position, const char *word)
         position->option = option && option->kind != OPTION_FLAG ? option : NULL;
         return;
     }
-    if (!position->command) {
-        position->command = command_find(word);
-        position->options_over = !position->command; /* nothing is known of it */
+    const struct command *found = position->table ? command_find(position->table, word) : NULL;
+    bool explains = position->command == &help_command; /* names commands without being them */
+    position->table = found ? found->subcommands : NULL;
+    if (explains)
+        return;
+    if (found && position->operands == 0) {
+        position->command = found;
+        if (found == &help_command)
+            position->table = commands;
         return;
     }
     position->operands++;
-    position->options_over = position->options_over || position->command->options_end;
+    position->options_over =
+        position->options_over || !position->command || position->command->options_end;
 }
 
 static void print_options(const struct command_option *options, size_t count, const char *typed)
@@ -77,10 +85,10 @@ static void print_options(const struct command_option *options, size_t count, co
     }
 }
 
-static void print_commands(const char *typed)
+static void print_commands(const struct command *const *table, const char *typed)
 {
-    for (size_t i = 0; commands[i]; i++)
-        candidate(commands[i]->name, typed);
+    for (size_t i = 0; table[i]; i++)
+        candidate(command_word(table[i]), typed);
 }
 
 static void print_instances(const struct cli *cli, const char *typed)
@@ -90,6 +98,22 @@ static void print_instances(const struct cli *cli, const char *typed)
     size_t i;
     json_t *instance;
     json_array_foreach(list, i, instance) candidate(view_text(instance, "name"), typed);
+}
+
+/* As people call them: SOURCE/NAME; by id if they have no name. */
+static void print_snapshots(const struct cli *cli, const char *typed)
+{
+    struct failure failure = {0};
+    _cleanup_(json) json_t *list = http_get(cli, NULL, "/snapshots", &failure);
+    size_t i;
+    json_t *snapshot;
+    json_array_foreach(list, i, snapshot)
+    {
+        char text[160];
+        const char *name = view_text(snapshot, "name");
+        snprintf(text, sizeof(text), "%s/%s", view_text(snapshot, "source_instance_name"), name);
+        candidate(*name ? text : view_text(snapshot, "id"), typed);
+    }
 }
 
 static void print_value(const struct command_option *option, const char *typed)
@@ -103,29 +127,45 @@ static void print_value(const struct command_option *option, const char *typed)
         candidate(columns[i], typed);
 }
 
-/* By how the usage line calls the operand. */
+/* The word of the usage line that stands for operand number `n`; the last may stand for more
+ * ("..."). NULL: there is none, or it belongs to another program. */
+static const char *operand_word(const struct command *command, unsigned n)
+{
+    const char *word = command->operands;
+    if (n >= command->operands_max || *word == '\0' || (n > 0 && command->options_end))
+        return NULL;
+    for (; n > 0; n--) {
+        const char *space = strchr(word, ' ');
+        if (!space)
+            return strstr(word, "...") ? word : NULL;
+        word = space + 1;
+    }
+    return word;
+}
+
 static void print_operand(const struct cli *cli, const struct position *position, const char *typed)
 {
-    const char *operands = position->command->operands;
-    operands += *operands == '[';
-    if (position->operands >= position->command->operands_max)
+    static const struct {
+        const char *word;
+        void (*print)(const struct cli *cli, const char *typed);
+    } kinds[] = {
+        {"NAME", print_instances}, {"SOURCE", print_instances}, {"SNAPSHOT", print_snapshots}};
+    const char *word = operand_word(position->command, position->operands);
+    if (!word)
         return;
-    bool list =
-        strstr(position->command->operands, "...") != NULL && !position->command->options_end;
-    if (position->operands > 0 && !list)
-        return;
-    if (strncmp(operands, "NAME", 4) == 0 || strncmp(operands, "SOURCE", 6) == 0)
-        print_instances(cli, typed);
-    else if (strncmp(operands, "COMMAND", 7) == 0)
-        print_commands(typed);
-    else if (strncmp(operands, "bash", 4) == 0)
+    word += *word == '[';
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        if (strncmp(word, kinds[i].word, strlen(kinds[i].word)) == 0)
+            kinds[i].print(cli, typed);
+    }
+    if (strcmp(word, "bash") == 0)
         candidate("bash", typed);
 }
 
 void complete_print(const struct cli *cli, char **words, unsigned count)
 {
     static const struct command_option version = {.name = "version"};
-    struct position position = {.socket = cli->socket};
+    struct position position = {.socket = cli->socket, .table = commands};
     const char *typed = count > 0 ? words[count - 1] : "";
     for (unsigned i = 0; i + 1 < count; i++)
         take_word(&position, words[i]);
@@ -140,9 +180,9 @@ void complete_print(const struct cli *cli, char **words, unsigned count)
         else
             print_options(&version, 1, typed);
         print_options(common_options, common_option_count, typed);
-    } else if (command) {
+    } else if (position.table) {
+        print_commands(position.table, typed);
+    } else if (command && command != &help_command) {
         print_operand(&other, &position, typed);
-    } else if (!position.options_over) {
-        print_commands(typed);
     }
 }

@@ -14,7 +14,7 @@ struct event {
     uint64_t sequence; /* counts from 1; set by events_add() */
     uint64_t time_ns;  /* realtime; set by events_add() */
     char instance_id[25], instance_name[64];
-    char kind[16];         /* "standby", "vmm-ended", ... */
+    char kind[24];         /* "standby", "vmm-ended", ... */
     char state[16];        /* of the instance afterwards; empty: it is gone */
     char operation_id[17]; /* empty: nobody asked for it */
     char result[16];       /* of an operation: "ok", or the kind of its error; else empty */

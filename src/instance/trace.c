@@ -31,11 +31,13 @@ static void id_choose(char id[TRACE_ID_LENGTH + 1])
 void trace_begin(struct trace *trace, struct operation *op, const char *kind)
 {
     uint64_t now = time_monotonic_ns();
-    *trace = (struct trace){.op = op, .kind = kind, .started_ns = now - op->waited_ns};
+    *trace = (struct trace){
+        .op = op, .outer = op->trace, .kind = kind, .started_ns = now - op->waited_ns};
     trace->phases[0].name = PHASE_WAIT;
     trace->phase_count = 1;
     trace->phase_started_ns = trace->started_ns;
     op->trace = trace;
+    op->waited_ns = 0; /* an inner one did not wait for it */
     id_choose(trace->id);
     log_context_begin(&trace->log, op->record.id, trace->id);
     const struct log_field field = {"kind", kind};
@@ -132,7 +134,7 @@ int trace_end(struct trace *trace, int r, const struct error *err)
                     : err  ? err->message
                            : errno_name(-r));
     cleanup_log_context(&trace->log);
-    trace->op->trace = NULL;
+    trace->op->trace = trace->outer;
     trace->op = NULL;
     return r;
 }

@@ -15,6 +15,7 @@
 
 struct trace {
     struct operation *op; /* NULL: not begun, or ended */
+    struct trace *outer;  /* what the instance was in before; NULL: nothing */
     const char *kind;     /* static, as a phase's name: they are labels of metrics */
     char id[TRACE_ID_LENGTH + 1];
     char note[80]; /* more about it, for its end; the operation may fill it: "from web" */

@@ -22,34 +22,16 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "double.h"
 #include "double_agent.h"
 #include "events/events.h"
-#include "instance/instance.h"
 #include "metrics/metrics.h"
 
-#define INSTANCES_MAX 512
-#define LOOKS_LATER   10
-#define MEET_MS       20000
-#define NAP_MS        2500
-#define EVENTS_HELD   64
-#define FLOOD         10000
-
-struct entry {
-    struct instance_record record;
-    bool used;
-    unsigned looks;
-};
-
-struct host {
-    pthread_mutex_t lock;
-    pthread_cond_t met;
-    char *data_dir;
-    struct events *events;
-    struct metrics *metrics;
-    struct metric *operations;
-    struct entry entries[INSTANCES_MAX];
-    unsigned made, meeting;
-};
+#define LOOKS_LATER 10
+#define MEET_MS     20000
+#define NAP_MS      2500
+#define EVENTS_HELD 64
+#define FLOOD       10000
 
 static const struct {
     const char *name;
@@ -228,8 +210,7 @@ static int name_check(const char *name, struct error *err)
     return error_set(err, ERROR_INVALID, EINVAL, "\"%s\" is not a name", name);
 }
 
-/* Makes an entry; called with the lock held. */
-static int add(struct host *host, const char *name, struct instance_record record,
+int double_add(struct host *host, const char *name, struct instance_record record,
                struct instance_record *result, struct error *err)
 {
     if (is_taken(host, name))
@@ -283,7 +264,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.image, sizeof(wanted.image), "%s", request->kernel ? request->kernel : image);
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
-    int r = add(host, chosen, wanted, record, err);
+    int r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;
 }
@@ -320,8 +301,7 @@ static const char *change_name(enum instance_state to)
     return to == INSTANCE_RUNNING ? "start" : to == INSTANCE_STANDBY ? "standby" : "stop";
 }
 
-/* One change of state, legal from `from` (a set of bits). */
-static int change(struct host *host, const char *reference, unsigned from, enum instance_state to,
+int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
                   struct instance_record *record, struct error *err)
 {
     struct error own = {0};
@@ -352,26 +332,26 @@ static int change(struct host *host, const char *reference, unsigned from, enum 
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
                    struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
+    return double_change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
                   struct instance_record *record, struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
-                  INSTANCE_STOPPED, record, err);
+    return double_change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
+                         INSTANCE_STOPPED, record, err);
 }
 
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
+    return double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
 }
 
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
+    return double_change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
 }
 
 int instance_delete(struct host *host, const char *reference, struct error *err)
@@ -411,7 +391,7 @@ int instance_fork(struct host *host, const char *source,
         snprintf(fork.memory_method, sizeof(fork.memory_method), "link");
         if (request->has_target)
             fork.state = request->target;
-        r = add(host, request->name, fork, record, &own);
+        r = double_add(host, request->name, fork, record, &own);
     }
     pthread_mutex_unlock(&host->lock);
     if (r < 0 && err)

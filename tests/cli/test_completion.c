@@ -75,6 +75,12 @@ static void test_commands(void **state)
     expect(*state, "tine help events ", "");
     expect(*state, "tine xyz ", "");
     expect(*state, "tine completion ", "bash");
+    expect(*state, "tine snapshot ", "create ls inspect fork restore rm");
+    expect(*state, "tine snapshot re", "restore");
+    expect(*state, "tine snapshot ls --jso", "--json");
+    expect(*state, "tine snapshot xyz ", "");
+    expect(*state, "tine help snapshot r", "restore rm");
+    expect(*state, "tine help snapshot rm ", "");
 }
 
 static void test_options(void **state)
@@ -110,6 +116,14 @@ static void test_names(void **state)
     expect(daemon, "tine exec -i we", "web web-2");
     expect(daemon, "tine exec web we", "");
     expect(daemon, "tine ps ", "");
+    expect_run(daemon, "snapshot create db --name warm", 0, "", NULL);
+    expect(daemon, "tine snapshot create we", "web web-2");
+    expect(daemon, "tine snapshot fork ", "db/warm");
+    expect(daemon, "tine snapshot fork db/w", "db/warm");
+    expect(daemon, "tine snapshot restore d", "db");
+    expect(daemon, "tine snapshot restore db ", "db/warm");
+    expect(daemon, "tine snapshot restore db db/warm ", "");
+    expect(daemon, "tine snapshot rm x ", "db/warm");
     char words[256];
     snprintf(words, sizeof(words), "tine --socket %s inspect d", daemon->socket);
     expect(daemon, words, "db");

@@ -122,6 +122,44 @@ static void test_events_of_a_running_source(void **state)
     }
 }
 
+/* What is done to instances for the sake of snapshots. */
+static void test_snapshots(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct snapshot_record snapshot;
+    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .name = "warm"};
+    const struct snapshot_target asleep = {.has_state = true, .state = INSTANCE_STANDBY};
+    fixture_create(fixture, "web");
+    struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
+    assert_ok(snapshot_create(fixture->host, "web", &request, &snapshot, &err), &err);
+    struct event standby = expect_event(&reader, "web", "standby", "Standby", "ok");
+    struct event restore = expect_event(&reader, "web", "restore", "Running", "ok");
+    struct event create = expect_event(&reader, "web", "snapshot", "Running", "ok");
+    assert_string_equal(create.message, "as warm");
+    assert_string_equal(standby.operation_id, create.operation_id);
+    assert_string_equal(restore.operation_id, create.operation_id);
+    assert_ok(snapshot_fork(fixture->host, snapshot.id, "fork", &asleep, NULL, &err), &err);
+    struct event fork = expect_event(&reader, "fork", "fork", "Standby", "ok");
+    assert_non_null(strstr(fork.message, snapshot.id));
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    expect_event(&reader, "web", "standby", "Standby", "ok");
+    assert_ok(snapshot_restore(fixture->host, "web", snapshot.id, &asleep, NULL, &err), &err);
+    struct event back = expect_event(&reader, "web", "snapshot-restore", "Standby", "ok");
+    assert_non_null(strstr(back.message, snapshot.id));
+    _cleanup_(free) char *text = metrics_of(fixture);
+    static const char *const series[] = {
+        "{operation=\"snapshot\",phase=\"wait\"}", "{operation=\"snapshot\",phase=\"standby\"}",
+        "{operation=\"snapshot\",phase=\"link\"}", "{operation=\"snapshot\",phase=\"wake\"}",
+        "{operation=\"snapshot-restore\",phase=\"link\"}"};
+    for (size_t i = 0; i < ARRAY_SIZE(series); i++) {
+        char name[160];
+        snprintf(name, sizeof(name), "tine_operation_phase_duration_seconds_count%s", series[i]);
+        assert_sample(text, name, 1);
+    }
+    assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
+}
+
 static void test_failure(void **state)
 {
     struct fixture *fixture = *state;
@@ -357,6 +395,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_events_of_a_life),
         FIXTURE_TEST(test_events_of_a_running_source),
+        FIXTURE_TEST(test_snapshots),
         FIXTURE_TEST(test_failure),
         FIXTURE_TEST(test_vmm_that_dies),
         FIXTURE_TEST(test_recovery),
