@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/access.h"
 #include "base/cleanup.h"
 
 #define ANY "{id}"
@@ -57,6 +58,9 @@ enum MHD_Result route_dispatch(struct request *request)
         if (strcmp(routes[i].method, request->method) != 0)
             continue;
         request->reference = reference;
+        access_check_scope(request, &problem);
+        if (problem.status != 0)
+            return reply_problem(request, &problem);
         return routes[i].handle(request);
     }
     if (path_known)

@@ -8,13 +8,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "api/access.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#define CONNECTION_LIMIT   4096u
 #define CONNECTION_MEMORY  (size_t)(32u << 10) /* request line and headers must fit */
 #define OVERSIZE_DISCARD   ((size_t)8 * SERVER_BODY_LIMIT)
 #define SLOW_BODY_TIMEOUTS 4u /* a body may trickle this many idle time-outs long */
@@ -25,7 +25,9 @@ static void *on_target(void *data, const char *target, struct MHD_Connection *co
     struct request *request = calloc(1, sizeof(*request));
     if (!request)
         return NULL;
-    request->server = data;
+    const struct server_listener *listener = data;
+    request->server = listener->server;
+    request->needs_token = listener->needs_token;
     request->connection = connection;
     request->started_ns = time_monotonic_ns();
     request->uri_status = uri_parse(&request->uri, target);
@@ -62,7 +64,12 @@ static enum MHD_Result refuse_large(struct request *request)
 
 static enum MHD_Result headers_received(struct request *request)
 {
+    struct problem problem = {0};
     request->dispatched = true;
+    if (request->needs_token)
+        access_check(request, &problem);
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
     const char *length = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                      MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && strtoull(length, NULL, 10) > SERVER_BODY_LIMIT)
@@ -159,34 +166,39 @@ static void on_log(void *data, const char *format, va_list args)
     log_debug("http: %s", line);
 }
 
-int server_start(struct server *server, int listen_fd, struct error *err)
+int server_start(struct server *server, struct error *err)
 {
     atomic_init(&server->stopping, false);
     atomic_init(&server->active, 0);
     atomic_init(&server->streams, 0);
+    server->listener_count = 0;
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->stop_fd < 0) {
-        close(listen_fd);
-        return error_errno(err, errno, NULL, "eventfd");
-    }
+    return server->stop_fd < 0 ? error_errno(err, errno, NULL, "eventfd") : 0;
+}
+
+int server_listen(struct server *server, int listen_fd, bool needs_token, struct error *err)
+{
+    struct server_listener *listener = &server->listeners[server->listener_count];
+    *listener = (struct server_listener){.server = server, .needs_token = needs_token};
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_log, NULL},
         {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, server},
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, server},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, listener},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, listener},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)server->request_timeout_s, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, CONNECTION_LIMIT, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)server->max_connections, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    server->daemon = MHD_start_daemon(
+    listener->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, server, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    if (server->daemon)
+        0, NULL, NULL, on_request, listener, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    if (listener->daemon) {
+        server->listener_count++;
         return 0;
+    }
     close(listen_fd);
-    close(server->stop_fd);
     return error_set(err, ERROR_SYSTEM, EIO, "the HTTP server does not start");
 }
 
@@ -197,14 +209,17 @@ void server_refuse(struct server *server)
     /* A counter that starts at zero takes one. */
     if (write(server->stop_fd, &one, sizeof(one)) < 0)
         log_error("eventfd: %s", strerror(errno));
-    int listen_fd = MHD_quiesce_daemon(server->daemon);
-    if (listen_fd >= 0)
-        close(listen_fd);
+    for (size_t i = 0; i < server->listener_count; i++) {
+        int listen_fd = MHD_quiesce_daemon(server->listeners[i].daemon);
+        if (listen_fd >= 0)
+            close(listen_fd);
+    }
 }
 
 void server_stop(struct server *server)
 {
-    MHD_stop_daemon(server->daemon);
+    for (size_t i = 0; i < server->listener_count; i++)
+        MHD_stop_daemon(server->listeners[i].daemon);
+    server->listener_count = 0;
     close(server->stop_fd);
-    server->daemon = NULL;
 }

@@ -66,7 +66,7 @@ const struct command *command_find(const char *name);
 
 extern const struct command run_command, ps_command, inspect_command, logs_command, exec_command,
     standby_command, restore_command, fork_command, stop_command, start_command, rm_command,
-    stats_command, doctor_command, version_command, help_command;
+    stats_command, token_command, doctor_command, version_command, help_command;
 
 /* Help on standard output: everything, or one command. */
 void help_print_all(void);

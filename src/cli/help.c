@@ -17,7 +17,7 @@ static void print_options(const struct command_option *options, size_t count)
 
 void help_print_all(void)
 {
-    printf("Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
+    printf("Usage: tine [--socket PATH | --host URL] [--json] COMMAND [ARGUMENT...]\n\n"
            "Runs microVMs and forks them. NAME is an instance's name, its id, or the beginning of\n"
            "its id if no other begins so.\n\nCommands:\n");
     for (size_t i = 0; commands[i]; i++)

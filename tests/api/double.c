@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "double_agent.h"
 #include "instance/instance.h"
 
@@ -122,6 +123,8 @@ static int behave(struct host *host, const char *name, struct error *err)
         if (begins(name, failures[i].name))
             return error_set(err, failures[i].code, failures[i].errnum, "%s: as told", name);
     }
+    if (begins(name, "nap-") || begins(name, "meet-"))
+        log_info("%s is under way", name);
     if (begins(name, "nap-")) {
         pthread_mutex_unlock(&host->lock);
         time_sleep_ms(NAP_MS);

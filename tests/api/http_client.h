@@ -17,6 +17,8 @@ struct http_reply {
 
 /* A connection to the daemon with a receive time-out, so that no test hangs. */
 int http_open(const struct daemon *daemon);
+/* The same over TCP, to the daemon_port(). */
+int http_open_tcp(const struct daemon *daemon);
 void http_send(int fd, const void *bytes, size_t length);
 void http_send_text(int fd, const char *text);
 /* Reads up to the end of the connection, and takes the reply apart. Closes `fd`. */

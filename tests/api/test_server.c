@@ -41,35 +41,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Runs the program to its end; what it printed lands in `output`. */
-static int run(const char *const *arguments, char *output, size_t size)
-{
-    int ends[2];
-    char *argv[16] = {(char *)double_path};
-    for (size_t i = 0; arguments[i]; i++)
-        argv[i + 1] = (char *)arguments[i];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        execv(double_path, argv);
-        _exit(99);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    for (ssize_t n; length + 1 < size; length += (size_t)n) {
-        n = read(ends[0], output + length, size - 1 - length);
-        if (n <= 0)
-            break;
-    }
-    output[length] = '\0';
-    close(ends[0]);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 static void test_options(void **state)
 {
     static const struct {
@@ -89,7 +60,8 @@ static void test_options(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char output[4096];
-        assert_int_equal(run(cases[i].arguments, output, sizeof(output)), cases[i].status);
+        assert_int_equal(program_output(double_path, cases[i].arguments, output, sizeof(output)),
+                         cases[i].status);
         if (!strstr(output, cases[i].part))
             fail_msg("\"%s\" is not in \"%s\"", cases[i].part, output);
     }
@@ -112,7 +84,7 @@ static int second_tined(const struct daemon *daemon, char *output, size_t size)
     char data[256];
     snprintf(data, sizeof(data), "%s/other", daemon->dir);
     const char *arguments[] = {"--socket", daemon->socket, "--data-dir", data, NULL};
-    return run(arguments, output, size);
+    return program_output(double_path, arguments, output, size);
 }
 
 static void test_socket_live(void **state)

@@ -21,9 +21,9 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",  "ps",      "inspect", "logs",    "exec",
-                                    "fork", "standby", "restore", "stop",    "start",
-                                    "rm",   "stats",   "doctor",  "version", "help"};
+static const char *const names[] = {"run",     "ps",      "inspect", "logs",  "exec", "fork",
+                                    "standby", "restore", "stop",    "start", "rm",   "stats",
+                                    "token",   "doctor",  "version", "help"};
 
 /* Nobody listens there. */
 static struct daemon nobody = {.socket = "/tmp/tine-test-nobody.sock"};
