@@ -21,6 +21,7 @@
 
 #define EXIT_USAGE     2
 #define STOP_POLL_MS   20
+#define SWEEP_MS       1000
 #define STREAM_GRACE_S 5
 
 /* Every VM and every client costs descriptors. */
@@ -95,8 +96,8 @@ static int serve(const struct tined_options *options, struct host *host, int sig
     if (r < 0)
         return r;
     service_notify("READY=1");
-    while (!signal_wait(signal_fd, -1))
-        ;
+    while (!signal_wait(signal_fd, SWEEP_MS))
+        server_sweep(&server);
     service_notify("STOPPING=1");
     stop_gracefully(&server, &claim, signal_fd, options->stop_timeout_ms);
     return 0;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/connections.h"
 #include "base/error.h"
 
 struct host;
@@ -33,6 +34,7 @@ struct server {
     const struct token_secret *token_secret; /* for listeners that ask for tokens */
     struct server_listener listeners[SERVER_MAX_LISTENERS];
     size_t listener_count;
+    struct connections connections;
     int stop_fd; /* an eventfd, readable from the moment tined stops */
     atomic_bool stopping;
     atomic_uint active;  /* requests under way */
@@ -40,10 +42,13 @@ struct server {
 };
 
 /* Makes a server of what the caller filled in: host, data_dir, request_timeout_s, max_connections,
- * token_secret. It serves nothing yet; server_stop() in any case. */
+ * token_secret. It serves nothing yet. server_stop() after a success. */
 int server_start(struct server *server, struct error *err);
 /* Serves `listen_fd` (owned by the server from then on) until server_stop(). */
 int server_listen(struct server *server, int listen_fd, bool needs_token, struct error *err);
+
+/* Hangs up on clients that take too long to send a request. To be called about every second. */
+void server_sweep(struct server *server);
 
 /* Begins to stop: no new connection or request is taken; streams, waits and exec sessions end;
  * operations go on. */
