@@ -17,6 +17,7 @@
 
 #include "base/tcp_socket.h"
 #include "base/unix_socket.h"
+#include "openapi.h"
 
 #define RECEIVE_TIMEOUT_S 60
 
@@ -146,7 +147,9 @@ struct http_reply http_call(const struct daemon *daemon, const char *method, con
                          method, path, body ? strlen(body) : 0, body ? body : "") > 0);
     http_send_text(fd, text);
     free(text);
-    return http_finish(fd);
+    struct http_reply reply = http_finish(fd);
+    openapi_check(method, path, body, &reply);
+    return reply;
 }
 
 json_t *http_expect(const struct daemon *daemon, const char *method, const char *path,

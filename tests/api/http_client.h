@@ -25,7 +25,8 @@ void http_send_text(int fd, const char *text);
 struct http_reply http_finish(int fd);
 void http_release(struct http_reply *reply);
 
-/* One request with "Connection: close". `body` may be NULL. */
+/* One request with "Connection: close". `body` may be NULL. What is asked and answered must be as
+ * documented (openapi.h). */
 struct http_reply http_call(const struct daemon *daemon, const char *method, const char *path,
                             const char *body);
 /* The value of a header, cut at the line's end, in a static buffer; NULL if absent. */

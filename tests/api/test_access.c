@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "http_client.h"
+#include "openapi.h"
 
 static const char *double_path;
 static unsigned char secret_bytes[] = "the secret of this very test, that no log may show";
@@ -82,7 +83,9 @@ static struct http_reply call(const struct daemon *daemon, const char *method, c
                          method, path, header, strlen(body), body) > 0);
     int fd = http_open_tcp(daemon);
     http_send_text(fd, text);
-    return http_finish(fd);
+    struct http_reply reply = http_finish(fd);
+    openapi_check(method, path, body, &reply);
+    return reply;
 }
 
 /* A request over TCP, and the status and error it gets. */
