@@ -4,6 +4,7 @@
 
 #include "api/instance_json.h"
 #include "api/routes.h"
+#include "api/tags.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 
@@ -72,7 +73,6 @@ static void ignored_check(const struct fields *fields)
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
     fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
     fields_string_map(fields, "env");
-    fields_string_map(fields, "tags");
 }
 
 static void request_read(const struct fields *fields, struct instance_create_request *create)
@@ -95,8 +95,10 @@ enum MHD_Result instances_create(struct request *request)
     struct problem problem = {0};
     struct instance_create_request create = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
-    if (body)
-        request_read(&(struct fields){body, "", &problem}, &create);
+    struct fields fields = {body, "", &problem};
+    request_read(&fields, &create);
+    _cleanup_(free) char *tags = tags_text(&fields);
+    create.tags = tags;
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;

@@ -14,7 +14,7 @@ struct run_options {
     const char *name, *kernel, *initrd, *cmdline;
     unsigned vcpus;
     uint64_t memory;
-    struct option_list disks;
+    struct option_list disks, tags;
     bool no_agent;
 };
 
@@ -71,6 +71,22 @@ static int add_disks(json_t *tine, const struct option_list *disks, struct failu
     return 0;
 }
 
+/* "KEY=VALUE" each. */
+static int add_tags(json_t *body, const struct option_list *tags, struct failure *failure)
+{
+    json_t *map = json_object();
+    json_object_set_new(body, "tags", map);
+    for (unsigned i = 0; i < tags->count; i++) {
+        const char *key = tags->items[i], *equals = strchr(key, '=');
+        json_t *value = equals ? json_string(equals + 1) : NULL;
+        if (!value || json_object_setn_new(map, key, (size_t)(equals - key), value) < 0) {
+            failure_set(failure, CLI_FAILED, "failed", "--tag: \"%s\" is not KEY=VALUE", key);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* The request; NULL and the failure if a file is missing. */
 static json_t *request_json(const struct run_options *options, const char *image,
                             struct failure *failure)
@@ -88,6 +104,10 @@ static json_t *request_json(const struct run_options *options, const char *image
         json_object_set_new(body, "name", json_string(options->name));
     if (image)
         json_object_set_new(body, "image", json_string(image));
+    if (add_tags(body, &options->tags, failure) < 0) {
+        json_decref(body);
+        return NULL;
+    }
     if (options->memory > 0) {
         char size[32];
         snprintf(size, sizeof(size), "%llu", (unsigned long long)options->memory);
@@ -133,6 +153,7 @@ static const struct command_option run_options[] = {
     {"cmdline", 0, OPTION_TEXT, OPTION(cmdline), "TEXT", "the kernel's command line"},
     {"disk", 0, OPTION_LIST, OPTION(disks), "FILE[:ro][:root]",
      "a disk: copied, or shared read-only; may be repeated"},
+    {"tag", 0, OPTION_LIST, OPTION(tags), "KEY=VALUE", "a note of yours; may be repeated"},
     {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
      "do not wait for the guest's agent; no exec then"},
 };

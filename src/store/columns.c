@@ -53,6 +53,7 @@ static const struct column columns[] = {
     COLUMN(memory_method, COLUMN_TEXT),
     COLUMN(memory_bytes_copied, COLUMN_U64),
     COLUMN(disk_bytes_copied, COLUMN_U64),
+    COLUMN(tags, COLUMN_TEXT),
 };
 
 /* `before`, then every column written with `format` (its name, then its parameter), then `after`.

@@ -41,6 +41,7 @@ static const char *const steps[] = {
     " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
     " PRIMARY KEY (instance_id, slot)"
     ") STRICT, WITHOUT ROWID;",
+    "ALTER TABLE instances ADD COLUMN tags TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

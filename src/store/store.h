@@ -13,6 +13,7 @@
 
 #define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
 #define INSTANCE_NAME_MAX  63
+#define INSTANCE_TAGS_SIZE 4096
 
 /* As in the REST contract; the names are those of instance_state_name(). */
 enum instance_state {
@@ -53,6 +54,7 @@ struct instance_record {
     char memory_method[16]; /* "link", "reflink", "copy"; empty if not a fork */
     uint64_t memory_bytes_copied;
     uint64_t disk_bytes_copied;
+    char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
 };
 
 struct store;

@@ -237,6 +237,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.image, sizeof(wanted.image), "%s", request->kernel ? request->kernel : image);
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
+    snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
     int r = add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;

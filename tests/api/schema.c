@@ -176,7 +176,9 @@ static bool check_limit(struct schema_check *check, const json_t *schema, const 
 static bool check_length(struct schema_check *check, const json_t *schema, const json_t *rule,
                          const json_t *value, const char *where)
 {
-    size_t length = json_is_array(value) ? json_array_size(value) : json_string_length(value);
+    size_t length = json_is_array(value)    ? json_array_size(value)
+                    : json_is_object(value) ? json_object_size(value)
+                                            : json_string_length(value);
     return length <= (size_t)json_integer_value(rule) || fault(check, "%s: is too long", where);
 }
 
@@ -195,6 +197,7 @@ static const struct {
     {"maximum", check_limit},
     {"maxLength", check_length},
     {"maxItems", check_length},
+    {"maxProperties", check_length},
     {"description", NULL},
 };
 

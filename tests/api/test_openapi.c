@@ -171,6 +171,7 @@ static void test_checker(void **state)
         {"{'minimum':1,'maximum':2}", "3", "out of range", false},
         {"{'maxLength':2}", "'abc'", "too long", false},
         {"{'maxItems':1}", "[1,2]", "too long", false},
+        {"{'maxProperties':1}", "{'a':1,'b':2}", "too long", false},
         {"{'oneOf':[]}", "1", "keyword oneOf is not known", false},
         {"{'$ref':'#/components/schemas/State'}", "'Running'", NULL, false},
         {"{'$ref':'#/components/schemas/State'}", "'running'", "enum", false},
