@@ -6,11 +6,12 @@
 #include "api/access.h"
 #include "base/cleanup.h"
 
-#define ANY "{id}"
+#define ANY  "{id}"
+#define REST "{name...}"
 
 static const struct route {
     const char *method;
-    const char *path[4]; /* segments; "{id}" takes any */
+    const char *path[4]; /* segments; "{id}" takes any, "{name...}" all that are left */
     route_handler *handle;
 } routes[] = {
     {"GET", {"health"}, health_get},
@@ -28,6 +29,10 @@ static const struct route {
     {"GET", {"instances", ANY, "stats"}, instance_stats_one},
     {"GET", {"instances", ANY, "logs"}, instance_logs_stream},
     {"GET", {"instances", ANY, "exec"}, instance_exec_upgrade},
+    {"GET", {"images"}, images_list},
+    {"POST", {"images"}, images_create},
+    {"GET", {"images", REST}, image_get_one},
+    {"DELETE", {"images", REST}, image_delete_one},
 };
 
 static bool path_matches(const struct route *route, const struct uri *uri, const char **reference)
@@ -36,6 +41,8 @@ static bool path_matches(const struct route *route, const struct uri *uri, const
     for (; i < ARRAY_SIZE(route->path) && route->path[i]; i++) {
         if (i >= uri->segment_count)
             return false;
+        if (strcmp(route->path[i], REST) == 0)
+            return true;
         bool any = strcmp(route->path[i], ANY) == 0;
         /* An empty id would be a prefix of every id. */
         if (any ? *uri->segments[i] == '\0' : strcmp(route->path[i], uri->segments[i]) != 0)

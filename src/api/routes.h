@@ -25,5 +25,9 @@ route_handler instance_stats_one;
 route_handler instance_logs_stream;
 route_handler instance_exec_upgrade;
 route_handler resources_get;
+route_handler images_list;
+route_handler images_create;
+route_handler image_get_one;
+route_handler image_delete_one;
 
 #endif

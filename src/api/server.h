@@ -12,6 +12,7 @@
 #include "base/error.h"
 
 struct host;
+struct image_store;
 struct token_secret;
 struct MHD_Daemon;
 
@@ -29,6 +30,7 @@ struct server_listener {
 struct server {
     struct host *host;
     const char *data_dir;
+    struct image_store *images;
     unsigned request_timeout_s; /* how long a client may take to send its request; 0: no limit */
     unsigned max_connections;   /* of each listener */
     const struct token_secret *token_secret; /* for listeners that ask for tokens */
@@ -41,8 +43,8 @@ struct server {
     atomic_uint streams; /* logs and exec sessions under way */
 };
 
-/* Makes a server of what the caller filled in: host, data_dir, request_timeout_s, max_connections,
- * token_secret. It serves nothing yet. server_stop() after a success. */
+/* Makes a server of what the caller filled in: host, data_dir, images, request_timeout_s,
+ * max_connections, token_secret. It serves nothing yet. server_stop() after a success. */
 int server_start(struct server *server, struct error *err);
 /* Serves `listen_fd` (owned by the server from then on) until server_stop(). */
 int server_listen(struct server *server, int listen_fd, bool needs_token, struct error *err);

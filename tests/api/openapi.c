@@ -34,11 +34,14 @@ const json_t *openapi_document(void)
     return loaded;
 }
 
-/* True if the request's path, up to its query, is of this form; "{x}" stands for a segment. */
+/* True if the request's path, up to its query, is of this form; "{id}" stands for a segment,
+ * "{name}" for all that are left. */
 static bool path_matches(const char *form, const char *path)
 {
     while (*form == '/' && *path == '/') {
         size_t form_length = strcspn(++form, "/"), length = strcspn(++path, "/?");
+        if (strcmp(form, "{name}") == 0)
+            return length > 0;
         bool any = *form == '{' && length > 0;
         if (!any && (form_length != length || strncmp(form, path, length) != 0))
             return false;

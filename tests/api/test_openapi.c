@@ -207,6 +207,8 @@ static void test_paths(void **state)
         {"/instances?state=Running", "/instances"},
         {"/instances/a%2Fb", "/instances/{id}"},
         {"/instances/a/stop?x", "/instances/{id}/stop"},
+        {"/images/a/b:c?x", "/images/{name}"},
+        {"/images/", "/images"},
         {"/instances//stop", NULL},
         {"/instances/a/b", NULL},
         {"/instance", NULL},
