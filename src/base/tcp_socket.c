@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -62,6 +63,25 @@ static struct addrinfo *resolve(const char *address, int flags, struct error *er
     return NULL;
 }
 
+/* A peer that vanished without a word (a cut line, a machine that lost power) is given up on after
+ * some two minutes: streams have no other end. Accepted sockets inherit it. */
+static int keep_alive(int fd)
+{
+    static const struct {
+        int level, option, value;
+    } options[] = {
+        {SOL_SOCKET, SO_KEEPALIVE, 1},           {IPPROTO_TCP, TCP_KEEPIDLE, 60}, /* seconds */
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 120000}, /* milliseconds, for what was sent */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        if (setsockopt(fd, options[i].level, options[i].option, &options[i].value,
+                       sizeof(options[i].value)) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 int tcp_listen(const char *address, struct error *err)
 {
     struct error local = {0};
@@ -77,6 +97,9 @@ int tcp_listen(const char *address, struct error *err)
     int on = 1;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
         return error_errno(err, errno, address, "SO_REUSEADDR for %s", address);
+    int r = keep_alive(fd);
+    if (r < 0)
+        return error_errno(err, -r, address, "keep-alive for %s", address);
     if (bind(fd, found->ai_addr, found->ai_addrlen) < 0)
         return error_errno(err, errno, address, "bind %s", address);
     if (listen(fd, SOMAXCONN) < 0)
@@ -94,7 +117,7 @@ int tcp_connect(const char *address, struct error *err)
     int errnum = 0;
     for (const struct addrinfo *one = found; one; one = one->ai_next) {
         _cleanup_(close) int fd = socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, one->ai_addr, one->ai_addrlen) == 0)
+        if (fd >= 0 && keep_alive(fd) == 0 && connect(fd, one->ai_addr, one->ai_addrlen) == 0)
             return TAKE_FD(fd);
         errnum = errno;
     }

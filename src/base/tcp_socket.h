@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TCP sockets by "HOST:PORT"; an IPv6 address stands in brackets: "[::1]:8080". Descriptors are
- * close-on-exec. ERROR_INVALID: the text is no such address. */
+ * close-on-exec, and give up on a peer that vanished. ERROR_INVALID: the text is no such address.
+ */
 #ifndef TINE_BASE_TCP_SOCKET_H
 #define TINE_BASE_TCP_SOCKET_H
 

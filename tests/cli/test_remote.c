@@ -76,6 +76,10 @@ static void test_commands(void **state)
     over_tcp("logs web", 0, "line 5 of web", NULL);
     over_tcp("exec web echo over tcp", 0, "over tcp", NULL);
     over_tcp("rm -f web", 0, "", NULL);
+    /* Files are tined's, wherever that is. */
+    over_tcp("run --name disky --kernel /nonexistent/k --disk /nonexistent/d:ro", 0, "disky", NULL);
+    over_tcp("run --kernel vmlinux", 1, NULL, "kernel vmlinux: with --host it must be an absolute");
+    over_tcp("run --disk d:root", 1, NULL, "disk d: with --host it must be an absolute path there");
     setenv("TINE_HOST", host, 1);
     expect_run(&nobody, "run --name two", 0, "two", NULL);
     /* A socket on the command line makes the host void. */
