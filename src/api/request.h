@@ -23,6 +23,7 @@ struct request {
     struct uri uri;
     int uri_status;                  /* of uri_parse() */
     const char *reference;           /* the {id} of the route, or NULL */
+    const char *inner;               /* its second {id}, or NULL */
     char id[INSTANCE_ID_LENGTH + 1]; /* of a stream's instance */
     char *body;
     size_t body_length, body_capacity;

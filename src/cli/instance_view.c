@@ -2,6 +2,7 @@
 #include "cli/instance_view.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -45,4 +46,43 @@ void view_bytes(const json_t *number, char text[32])
     text[0] = '\0';
     if (json_is_integer(number))
         size_format((uint64_t)json_integer_value(number), text);
+}
+
+#define NAME_WIDTH 24
+
+static void print_object(const json_t *object, const char *prefix);
+
+static void print_value(const char *name, const json_t *value)
+{
+    if (json_is_null(value) || (json_is_string(value) && *json_string_value(value) == '\0')) {
+        printf("%-*s -\n", NAME_WIDTH, name);
+    } else if (json_is_object(value)) {
+        print_object(value, name);
+    } else if (json_is_string(value)) {
+        printf("%-*s ", NAME_WIDTH, name);
+        for (const char *c = json_string_value(value); *c; c++)
+            putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+        putchar('\n');
+    } else {
+        _cleanup_(free) char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        printf("%-*s %s\n", NAME_WIDTH, name, text ? text : "");
+    }
+}
+
+/* Objects inside are shown as "outer.inner". */
+static void print_object(const json_t *object, const char *prefix)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char name[128];
+        snprintf(name, sizeof(name), "%s%s%s", prefix, *prefix ? "." : "", key);
+        print_value(name, value);
+    }
+}
+
+void view_print(const json_t *object)
+{
+    print_object(object, "");
 }

@@ -14,5 +14,7 @@ const json_t *view_inner(const json_t *object, const char *outer, const char *na
 void view_age(const char *time, char text[32]);
 /* Bytes as "1.5 MiB", for tables of figures. */
 void view_bytes(const json_t *number, char text[32]);
+/* Everything in an object, a line each. */
+void view_print(const json_t *object);
 
 #endif

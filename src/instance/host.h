@@ -16,14 +16,15 @@ struct watch;
 
 /* Nothing in it changes after host_open() but what its parts guard themselves. */
 struct host {
-    char *data_dir;   /* absolute */
-    char *guests_dir; /* <data_dir>/guests */
-    char *kit_dir;    /* NULL: none */
+    char *data_dir;      /* absolute */
+    char *guests_dir;    /* <data_dir>/guests */
+    char *snapshots_dir; /* <data_dir>/snapshots */
+    char *kit_dir;       /* NULL: none */
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisor;
     int lock_fd; /* holds the flock of <data_dir>/lock */
-    int guests_fd;
+    int guests_fd, snapshots_fd;
     struct store *store;
     struct lock_table *locks;
     struct watch *watch;
@@ -56,10 +57,9 @@ static inline void cleanup_operation(struct operation *op)
 {
     operation_end(op);
 }
-#define OPERATION_NONE \
-    {                  \
-        .guest_fd = -1 \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define OPERATION_NONE {.guest_fd = -1}
+/* clang-format on */
 
 /* Moves to the next state for everybody who looks: one legal hop (asserted). The row is not
  * written. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running -> Standby, in this order (the promises are those of settle.h):
  *
- *   pause; save into a temporary directory; publish it as snapshot/; write the row; kill the VMM;
- *   drop base/.
+ *   pause; save into a temporary directory; sync the disks; publish snapshot/; write the row; kill
+ *   the VMM; drop base/.
  *
  * Until snapshot/ is published every failure is undone by resuming the VM. Publishing before the
  * kill costs nothing, since a paused VM changes neither memory nor disks, and it means that at no
@@ -10,6 +10,7 @@
  * snapshot/ (it kills it: Standby) or without (it resumes it: Running). The row is written before
  * the kill because it is the last step that can fail for want of space. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,25 @@ static int remove_base_state(struct operation *op, struct error *err)
     return errno == ENOENT ? 0 : error_errno(err, errno, label.text, "remove %s", label.text);
 }
 
+/* The guest's memory remembers every write to its disks, also those it never flushed: after a power
+ * cut both must be of the same moment. Read-only disks are not written. */
+static int sync_disks(const struct operation *op, struct error *err)
+{
+    for (unsigned i = 0; i < op->record.disk_count; i++) {
+        char name[32];
+        if (op->record.disks[i].read_only)
+            continue;
+        snprintf(name, sizeof(name), GUEST_DISKS "/%u.img", i);
+        const struct label label = operation_label(op, name);
+        _cleanup_(close) int fd = openat(op->guest_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(err, errno, label.text, "open %s", label.text);
+        if (fsync(fd) < 0)
+            return error_errno(err, errno, label.text, "sync %s", label.text);
+    }
+    return step("standby-synced", err);
+}
+
 static int save(struct operation *op, const char *temporary, struct error *err)
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
@@ -46,6 +66,8 @@ static int save(struct operation *op, const char *temporary, struct error *err)
     int r = hypervisor->snapshot(hypervisor, &spec, temporary, err);
     if (r == 0)
         r = step("standby-saved", err);
+    if (r == 0)
+        r = sync_disks(op, err);
     if (r == 0)
         r = stack_publish_directory(op->guest_fd, temporary, GUEST_SNAPSHOT, err);
     return r < 0 ? r : step("standby-published", err);

@@ -13,6 +13,9 @@ enum instance_operation {
     OPERATION_FORK,
     OPERATION_FORK_RUNNING, /* with from_running */
     OPERATION_EXEC,
+    OPERATION_SNAPSHOT_STANDBY, /* create, by kind */
+    OPERATION_SNAPSHOT_STOPPED,
+    OPERATION_SNAPSHOT_RESTORE,
 };
 
 /* 1: go on; 0: nothing to do, and that is success; ERROR_STATE otherwise. */

@@ -88,6 +88,13 @@ int stack_stat(const struct stack_file *file, struct stack_stat *stat, struct er
 int stack_publish_directory(int parent, const char *temporary, const char *final,
                             struct error *err);
 
+/* The same where `final` is a directory that is to be replaced: the two change places by one
+ * rename(2) (RENAME_EXCHANGE), so that `final` is always one of them, whole; `temporary` is the old
+ * one afterwards. ERROR_UNSUPPORTED where the file system can't. After a failure they are where
+ * they were. */
+int stack_exchange_directories(int parent, const char *temporary, const char *final,
+                               struct error *err);
+
 /* Removes every entry of the directory whose name marks it as half-made (is_temporary_name()).
  * Returns how many were removed. */
 int stack_sweep(int dirfd, const char *label, struct error *err);

@@ -21,27 +21,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "double.h"
 #include "double_agent.h"
-#include "instance/instance.h"
 
-#define INSTANCES_MAX 512
-#define LOOKS_LATER   10
-#define MEET_MS       20000
-#define NAP_MS        2500
-
-struct entry {
-    struct instance_record record;
-    bool used;
-    unsigned looks;
-};
-
-struct host {
-    pthread_mutex_t lock;
-    pthread_cond_t met;
-    char *data_dir;
-    struct entry entries[INSTANCES_MAX];
-    unsigned made, meeting;
-};
+#define LOOKS_LATER 10
+#define MEET_MS     20000
+#define NAP_MS      2500
 
 static const struct {
     const char *name;
@@ -186,8 +171,7 @@ static int name_check(const char *name, struct error *err)
     return error_set(err, ERROR_INVALID, EINVAL, "\"%s\" is not a name", name);
 }
 
-/* Makes an entry; called with the lock held. */
-static int add(struct host *host, const char *name, struct instance_record record,
+int double_add(struct host *host, const char *name, struct instance_record record,
                struct instance_record *result, struct error *err)
 {
     if (is_taken(host, name))
@@ -238,7 +222,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
     snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
-    int r = add(host, chosen, wanted, record, err);
+    int r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;
 }
@@ -270,8 +254,7 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
     return 0;
 }
 
-/* One change of state, legal from `from` (a set of bits). */
-static int change(struct host *host, const char *reference, unsigned from, enum instance_state to,
+int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
                   struct instance_record *record, struct error *err)
 {
     struct error own = {0};
@@ -301,26 +284,26 @@ static int change(struct host *host, const char *reference, unsigned from, enum 
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
                    struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
+    return double_change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
                   struct instance_record *record, struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
-                  INSTANCE_STOPPED, record, err);
+    return double_change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
+                         INSTANCE_STOPPED, record, err);
 }
 
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
+    return double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
 }
 
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    return change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
+    return double_change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
 }
 
 int instance_delete(struct host *host, const char *reference, struct error *err)
@@ -359,7 +342,7 @@ int instance_fork(struct host *host, const char *source,
         snprintf(fork.memory_method, sizeof(fork.memory_method), "link");
         if (request->has_target)
             fork.state = request->target;
-        r = add(host, request->name, fork, record, &own);
+        r = double_add(host, request->name, fork, record, &own);
     }
     pthread_mutex_unlock(&host->lock);
     if (r < 0 && err)

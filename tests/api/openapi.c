@@ -80,16 +80,19 @@ static const json_t *operation_find(const json_t *document, const char *method, 
 static void content_check(const json_t *document, const char *what, const json_t *content,
                           const struct http_reply *reply)
 {
-    const char *type = http_header(reply, "Content-Type");
+    const char *header = http_header(reply, "Content-Type");
+    char type[64] = ""; /* without parameters */
     struct schema_check check = {.document = document};
     if (json_object_size(content) == 0) {
         if (reply->body_length > 0)
             fail_msg("%s: a body that is not documented", what);
         return;
     }
-    const json_t *media = type ? json_object_get(content, type) : NULL;
+    if (header)
+        snprintf(type, sizeof(type), "%.*s", (int)strcspn(header, "; "), header);
+    const json_t *media = json_object_get(content, type);
     if (!media)
-        fail_msg("%s: the type %s is not documented", what, type ? type : "(none)");
+        fail_msg("%s: the type \"%s\" is not documented", what, type);
     if (strcmp(type, "application/json") != 0)
         return;
     if (!reply->json ||
