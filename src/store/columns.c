@@ -87,7 +87,8 @@ static const struct column snapshots[] = {
     SOURCE(has_initrd, COLUMN_BOOL),
     SOURCE(skip_guest_agent, COLUMN_BOOL),
     SOURCE(cmdline, COLUMN_TEXT),
-    SOURCE(tags, COLUMN_TEXT),
+    COLUMN(tags, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "source_tags", source.tags, COLUMN_TEXT),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),

@@ -70,7 +70,8 @@ static const char *const steps[] = {
     " PRIMARY KEY (snapshot_id, slot)"
     ") STRICT, WITHOUT ROWID;",
     "ALTER TABLE instances ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE snapshots ADD COLUMN tags TEXT NOT NULL DEFAULT '';",
+    "ALTER TABLE snapshots ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN source_tags TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -65,6 +65,7 @@ struct snapshot_record {
     uint64_t created_at_ns;           /* realtime */
     uint64_t size_bytes;              /* of all its files; holes count */
     char compression_state[16];       /* of the memory file: "none" */
+    char tags[INSTANCE_TAGS_SIZE];    /* as an instance's; its source's are in `source` */
     /* The source as it was: its identity (id, name, hypervisor), which may be gone by now, and the
      * configuration that an instance made from the snapshot gets. The rest is not kept. */
     struct instance_record source;

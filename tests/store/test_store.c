@@ -449,6 +449,7 @@ static struct snapshot_record sample_snapshot(const char *id, const char *name, 
         .created_at_ns = INT64_MAX,
         .size_bytes = 1ull << 40,
         .compression_state = "none",
+        .tags = "{\"of\":\"the snapshot\"}",
         .source = sample(source, "source"),
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
@@ -485,6 +486,7 @@ static void assert_same_snapshot(const struct snapshot_record *a, const struct s
     assert_int_equal(a->created_at_ns, b->created_at_ns);
     assert_int_equal(a->size_bytes, b->size_bytes);
     assert_string_equal(a->compression_state, b->compression_state);
+    assert_string_equal(a->tags, b->tags);
     assert_same(&kept, &b->source);
 }
 
