@@ -14,6 +14,8 @@ enum MHD_Result reply_response(struct request *request, unsigned status,
     /* Clients of this API send a request again after these, doing the work twice, unless told. */
     if (status == MHD_HTTP_CONFLICT || status >= 500)
         MHD_add_response_header(response, "x-should-retry", "false");
+    if (status == MHD_HTTP_UNAUTHORIZED)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     return MHD_queue_response(request->connection, status, response);
 }
 

@@ -28,7 +28,9 @@ struct request {
     char *body;
     size_t body_length, body_capacity;
     bool body_too_large, dispatched;
-    atomic_uint *counter; /* the server's counter that this request is part of */
+    bool needs_token;          /* the listener asks for one */
+    const char *missing_scope; /* what its token may not do; NULL: nothing is missing */
+    atomic_uint *counter;      /* the server's counter that this request is part of */
     uint64_t started_ns;
     unsigned status; /* answered; 0: not yet */
 };

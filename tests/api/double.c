@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "double.h"
 #include "double_agent.h"
 #include "double_guest.h"
@@ -154,6 +155,8 @@ static int behave(struct host *host, const char *name, struct error *err)
         if (begins(name, failures[i].name))
             return error_set(err, failures[i].code, failures[i].errnum, "%s: as told", name);
     }
+    if (begins(name, "nap-") || begins(name, "meet-"))
+        log_info("%s is under way", name);
     if (begins(name, "nap-")) {
         pthread_mutex_unlock(&host->lock);
         time_sleep_ms(NAP_MS);
@@ -269,6 +272,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.image, sizeof(wanted.image), "%s", request->kernel ? request->kernel : image);
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
+    snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
     int r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;
