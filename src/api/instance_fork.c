@@ -2,21 +2,8 @@
 /* POST /instances/{id}/fork. */
 #include "api/instance_json.h"
 #include "api/routes.h"
+#include "api/target_state.h"
 #include "base/cleanup.h"
-
-static void target_read(const struct fields *fields, struct instance_fork_request *fork)
-{
-    const char *target = NULL;
-    fields_string(fields, "target_state", &target);
-    if (!target)
-        return;
-    fork->has_target = true;
-    if (instance_state_parse(target, &fork->target) < 0 ||
-        (fork->target != INSTANCE_RUNNING && fork->target != INSTANCE_STANDBY &&
-         fork->target != INSTANCE_STOPPED))
-        problem_set(fields->problem, 400, "invalid_request",
-                    "target_state: must be Running, Standby or Stopped, not \"%.64s\"", target);
-}
 
 static void request_read(const struct fields *fields, struct instance_fork_request *fork)
 {
@@ -24,7 +11,7 @@ static void request_read(const struct fields *fields, struct instance_fork_reque
     fields_string(fields, "name", &fork->name);
     fields_bool(fields, "from_running", &fork->from_running);
     fields_bool(fields, "wait_for_network", &ignored); /* a fork is always ready when we answer */
-    target_read(fields, fork);
+    fork->has_target = target_state_read(fields, &fork->target);
     if (!fork->name)
         problem_set(fields->problem, 400, PROBLEM_BAD_REQUEST, "name: is required");
 }

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 
-static json_t *time_json(uint64_t realtime_ns)
+json_t *time_json(uint64_t realtime_ns)
 {
     if (realtime_ns == 0)
         return json_null();
@@ -16,7 +16,7 @@ static json_t *time_json(uint64_t realtime_ns)
     return json_string(text);
 }
 
-static json_t *text_or_null(const char *text)
+json_t *text_or_null(const char *text)
 {
     return *text ? json_text(text, strlen(text)) : json_null();
 }

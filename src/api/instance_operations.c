@@ -2,6 +2,7 @@
 /* POST /instances/{id}/{start,stop,standby,restore}: one shape, four operations. */
 #include <stdlib.h>
 
+#include "api/compression.h"
 #include "api/instance_json.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
@@ -58,20 +59,6 @@ enum MHD_Result instance_stop_one(struct request *request)
     return reply_outcome(request, r, &record, &err);
 }
 
-/* Compression is part of the contract, but not of this server yet: asked for, it is refused. */
-static void compression_check(const struct fields *fields)
-{
-    struct fields compression = fields_object(fields, "compression", "compression.");
-    bool enabled = false;
-    fields_bool(&compression, "enabled", &enabled);
-    if (compression.object && !json_object_get(compression.object, "enabled"))
-        problem_set(fields->problem, 400, "invalid_snapshot_compression",
-                    "compression.enabled: is required");
-    if (enabled)
-        problem_set(fields->problem, 501, "not_supported",
-                    "compression: memory can't be compressed yet");
-}
-
 static void delay_check(const struct fields *fields)
 {
     const char *delay = NULL;
@@ -103,7 +90,7 @@ enum MHD_Result instance_standby_one(struct request *request)
     struct problem problem = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
     struct fields fields = {body, "", &problem};
-    compression_check(&fields);
+    compression_check(&fields, true);
     delay_check(&fields);
     if (json_object_get(body, "compression") || json_object_get(body, "compression_delay"))
         standby_check(request, &problem);

@@ -75,6 +75,14 @@ static int set_log_level(struct tined_options *options, const char *value, struc
                      "--log-level: \"%.32s\" is not error, warning, info or debug", value);
 }
 
+static int set_log_format(struct tined_options *options, const char *value, struct error *err)
+{
+    if (log_format_parse(value, &options->log_format) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, EINVAL,
+                     "--log-format: \"%.32s\" is not text, json or journal", value);
+}
+
 static int set_version(struct tined_options *options, const char *value, struct error *err)
 {
     options->version = true;
@@ -101,6 +109,7 @@ static const struct {
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",
      set_request_timeout},
     {"log-level", "LEVEL", "error, warning, info or debug (default info)", set_log_level},
+    {"log-format", "FORMAT", "text, json, or journal for systemd's (default text)", set_log_format},
     {"version", NULL, "print the version", set_version},
     {"help", NULL, "print this", set_help},
 };

@@ -14,6 +14,7 @@ struct tined_options {
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     enum log_level log_level;
+    enum log_format log_format;
     bool version, help;
 };
 

@@ -23,6 +23,7 @@ struct request {
     struct uri uri;
     int uri_status;                  /* of uri_parse() */
     const char *reference;           /* the {id} of the route, or NULL */
+    const char *inner;               /* its second {id}, or NULL */
     char id[INSTANCE_ID_LENGTH + 1]; /* of a stream's instance */
     char *body;
     size_t body_length, body_capacity;
@@ -46,10 +47,6 @@ void request_becomes_stream(struct request *request);
 
 /* The body as a JSON object, or NULL and a problem. */
 json_t *request_body(const struct request *request, struct problem *problem);
-
-/* A query parameter that is true or false; absent, it leaves the value as it was. */
-void request_query_bool(const struct request *request, const char *name, bool *value,
-                        struct problem *problem);
 
 /* The connection's descriptor, for watching whether the client went away; -1 if unknown. */
 int request_descriptor(const struct request *request);

@@ -9,10 +9,12 @@
 
 static const struct route {
     const char *method;
-    const char *path[4]; /* segments; "{id}" takes any */
+    const char *path[5]; /* segments; "{id}" takes any */
     route_handler *handle;
 } routes[] = {
     {"GET", {"health"}, health_get},
+    {"GET", {"metrics"}, metrics_get},
+    {"GET", {"events"}, events_stream},
     {"GET", {"resources"}, resources_get},
     {"GET", {"instances"}, instances_list},
     {"POST", {"instances"}, instances_create},
@@ -27,13 +29,22 @@ static const struct route {
     {"GET", {"instances", ANY, "stats"}, instance_stats_one},
     {"GET", {"instances", ANY, "logs"}, instance_logs_stream},
     {"GET", {"instances", ANY, "exec"}, instance_exec_upgrade},
+    {"POST", {"instances", ANY, "snapshots"}, snapshots_create},
+    {"POST", {"instances", ANY, "snapshots", ANY, "restore"}, snapshot_restore_one},
+    {"GET", {"snapshots"}, snapshots_list},
+    {"GET", {"snapshots", ANY}, snapshot_get_one},
+    {"DELETE", {"snapshots", ANY}, snapshot_delete_one},
+    {"POST", {"snapshots", ANY, "fork"}, snapshot_fork_one},
     {"GET", {"instances", ANY, "cp"}, instance_cp_upgrade},
     {"GET", {"instances", ANY, "stat"}, instance_stat_one},
 };
 
-static bool path_matches(const struct route *route, const struct uri *uri, const char **reference)
+#define REFERENCES_MAX 2 /* in one path */
+
+static bool path_matches(const struct route *route, const struct uri *uri,
+                         const char *references[REFERENCES_MAX])
 {
-    size_t i = 0;
+    size_t i = 0, taken = 0;
     for (; i < ARRAY_SIZE(route->path) && route->path[i]; i++) {
         if (i >= uri->segment_count)
             return false;
@@ -41,8 +52,8 @@ static bool path_matches(const struct route *route, const struct uri *uri, const
         /* An empty id would be a prefix of every id. */
         if (any ? *uri->segments[i] == '\0' : strcmp(route->path[i], uri->segments[i]) != 0)
             return false;
-        if (any)
-            *reference = uri->segments[i];
+        if (any && taken < REFERENCES_MAX)
+            references[taken++] = uri->segments[i];
     }
     return i == uri->segment_count;
 }
@@ -52,13 +63,14 @@ enum MHD_Result route_dispatch(struct request *request)
     struct problem problem = {0};
     bool path_known = false;
     for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-        const char *reference = NULL;
-        if (!path_matches(&routes[i], &request->uri, &reference))
+        const char *references[REFERENCES_MAX] = {NULL};
+        if (!path_matches(&routes[i], &request->uri, references))
             continue;
         path_known = true;
         if (strcmp(routes[i].method, request->method) != 0)
             continue;
-        request->reference = reference;
+        request->reference = references[0];
+        request->inner = references[1];
         return routes[i].handle(request);
     }
     if (path_known)

@@ -48,6 +48,6 @@ static inline void *take_ptr(void *pointer_to_pointer)
 #define TAKE_PTR(p)   ((__typeof__(p))take_ptr(&(p)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+    ((type *)(void *)(-(ptrdiff_t)offsetof(type, member) + (char *)(pointer)))
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ERRNO_LAST EHWPOISON /* Linux's highest, asm-generic/errno.h */
+
 const char *errno_name(int errnum)
 {
     static __thread char unknown[24];
@@ -16,7 +18,29 @@ const char *errno_name(int errnum)
     return unknown;
 }
 
-static enum error_code code_of_errno(int errnum)
+const char *error_code_name(enum error_code code)
+{
+    static const char *const names[] = {
+        [ERROR_SYSTEM] = "system",       [ERROR_INVALID] = "invalid",
+        [ERROR_NOT_FOUND] = "not_found", [ERROR_AMBIGUOUS] = "ambiguous",
+        [ERROR_STATE] = "state",         [ERROR_NAME] = "name",
+        [ERROR_RESOURCES] = "resources", [ERROR_UNSUPPORTED] = "unsupported",
+        [ERROR_CORRUPT] = "corrupt",     [ERROR_TIMEOUT] = "timeout",
+    };
+    return (size_t)code < sizeof(names) / sizeof(names[0]) ? names[code] : "system";
+}
+
+int errno_number(const char *name)
+{
+    for (int errnum = 1; errnum <= ERRNO_LAST; errnum++) {
+        const char *known = strerrorname_np(errnum);
+        if (known && strcmp(known, name) == 0)
+            return errnum;
+    }
+    return 0;
+}
+
+enum error_code error_code_of_errno(int errnum)
 {
     switch (errnum) {
     case ENOSPC:
@@ -48,7 +72,7 @@ int error_errno(struct error *err, int errnum, const char *path, const char *for
 {
     if (!err)
         return -errnum;
-    err->code = code_of_errno(errnum);
+    err->code = error_code_of_errno(errnum);
     err->errnum = errnum;
     snprintf(err->path, sizeof(err->path), "%s", path ? path : "");
     va_list args;

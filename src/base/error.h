@@ -38,9 +38,15 @@ int error_set(struct error *err, enum error_code code, int errnum, const char *f
 int error_errno(struct error *err, int errnum, const char *path, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The code that error_errno() gives to an errno. */
+enum error_code error_code_of_errno(int errnum);
+
 /* Puts "<formatted>: " before the message that is already there; code and errno stay. Returns
  * -err->errnum, or -EIO when `err` is NULL or unset. */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The kind of an error as one word: "system", "invalid", "not_found", ... */
+const char *error_code_name(enum error_code code);
 
 /* Makes `err` empty again. */
 void error_clear(struct error *err);
@@ -48,5 +54,7 @@ void error_clear(struct error *err);
 /* The symbolic name of an errno: "ENOSPC"; "errno 1234" for an unknown one. Thread-local buffer for
  * the latter. */
 const char *errno_name(int errnum);
+/* The reverse, for a name that comes from elsewhere: 0 for one that is unknown. */
+int errno_number(const char *name);
 
 #endif

@@ -36,7 +36,7 @@ struct command_option {
 };
 
 struct command {
-    const char *name;
+    const char *name;     /* of a subcommand: "snapshot ls" */
     const char *operands; /* for the usage line */
     const char *summary;  /* one line, for the list */
     const char *details;  /* more for its own help, or NULL */
@@ -45,6 +45,8 @@ struct command {
     size_t option_count, options_size;
     unsigned operands_min, operands_max;
     bool options_end; /* options end at the first operand, the rest belongs to another program */
+    /* Instead of `run`, up to a NULL: the first operand is one of these; options_end is set. */
+    const struct command *const *subcommands;
     int (*run)(const struct cli *cli, const void *options, char **operands, unsigned count);
 };
 
@@ -62,11 +64,18 @@ int command_parse(struct cli *cli, int argc, char **argv, void *options, bool *h
 
 /* All commands, in the order of help, up to a NULL. */
 extern const struct command *const commands[];
-const struct command *command_find(const char *name);
+/* The command of that (last) word in a table; NULL if there is none. */
+const struct command *command_find(const struct command *const *table, const char *word);
+/* What it is called in its table: "ls" for "snapshot ls". */
+const char *command_word(const struct command *command);
 
 extern const struct command run_command, ps_command, inspect_command, logs_command, exec_command,
     cp_command, standby_command, restore_command, fork_command, stop_command, start_command,
-    rm_command, stats_command, doctor_command, version_command, help_command;
+    rm_command, stats_command, snapshot_command, top_command, events_command, tree_command,
+    wait_command, completion_command, doctor_command, version_command, help_command;
+
+extern const struct command snapshot_create_command, snapshot_ls_command, snapshot_inspect_command,
+    snapshot_restore_command, snapshot_fork_command, snapshot_rm_command;
 
 /* Help on standard output: everything, or one command. */
 void help_print_all(void);

@@ -15,13 +15,27 @@ static void print_options(const struct command_option *options, size_t count)
     }
 }
 
+static void print_commands(const struct command *const *table)
+{
+    for (size_t i = 0; table[i]; i++)
+        printf("  %-10s %s\n", command_word(table[i]), table[i]->summary);
+}
+
 void help_print_all(void)
 {
-    printf("Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
-           "Runs microVMs and forks them. NAME is an instance's name, its id, or the beginning of\n"
-           "its id if no other begins so.\n\nCommands:\n");
-    for (size_t i = 0; commands[i]; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    printf(
+        "Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
+        "Runs microVMs and forks them. An instance is one VM with its memory and disks. NAME is\n"
+        "an instance's name, its id, or the beginning of its id if no other begins so.\n\n"
+        "First steps:\n"
+        "  tine doctor                          what this machine can do\n"
+        "  tine run --name web                  boot an instance\n"
+        "  tine exec web uname -a               run a command in it\n"
+        "  tine standby web                     put it to sleep\n"
+        "  tine fork web -n 3 --target-state Running\n"
+        "                                       three running copies of it\n\n"
+        "Commands:\n");
+    print_commands(commands);
     printf("\nOptions of every command:\n");
     print_options(common_options, common_option_count);
     printf(
@@ -35,6 +49,10 @@ void help_print_command(const struct command *command)
            command->operands, command->summary);
     if (command->details)
         printf("\n%s", command->details);
+    if (command->subcommands) {
+        printf("\nCommands:\n");
+        print_commands(command->subcommands);
+    }
     printf("\nOptions:\n");
     print_options(command->options, command->option_count);
     print_options(common_options, common_option_count);
@@ -42,23 +60,32 @@ void help_print_command(const struct command *command)
         printf("\nExamples:\n%s", command->examples);
 }
 
+/* "help snapshot fork" is about the command of that name in the table of "snapshot". */
 static int help_run(const struct cli *cli, const void *options, char **operands, unsigned count)
 {
+    const struct command *const *table = commands;
+    const struct command *command = NULL;
     if (count == 0) {
         help_print_all();
         return CLI_OK;
     }
-    const struct command *command = command_find(operands[0]);
-    if (!command)
-        return cli_usage(cli, "unknown command \"%s\"", operands[0]);
+    for (unsigned i = 0; i < count; i++) {
+        command = table ? command_find(table, operands[i]) : NULL;
+        if (!command)
+            return cli_usage(cli, "unknown command \"%s\"", operands[i]);
+        table = command->subcommands;
+    }
     help_print_command(command);
     return CLI_OK;
 }
 
 const struct command help_command = {
     .name = "help",
-    .operands = "[COMMAND]",
+    .operands = "[COMMAND...]",
     .summary = "Explain tine or one command",
-    .operands_max = 1,
+    .examples = "  tine help\n"
+                "  tine help fork\n"
+                "  tine help snapshot create\n",
+    .operands_max = 2,
     .run = help_run,
 };

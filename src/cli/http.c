@@ -43,19 +43,31 @@ char *uri_escape(const char *text)
     return escaped;
 }
 
-char *instance_path(const char *reference, const char *rest)
+static char *resource_path(const char *collection, const char *reference, const char *rest)
 {
     _cleanup_(free) char *escaped = uri_escape(reference);
     char *path;
     if (!escaped)
         return NULL;
-    return asprintf(&path, "/instances/%s%s", escaped, rest) < 0 ? NULL : path;
+    return asprintf(&path, "/%s/%s%s", collection, escaped, rest) < 0 ? NULL : path;
+}
+
+char *instance_path(const char *reference, const char *rest)
+{
+    return resource_path("instances", reference, rest);
+}
+
+char *snapshot_path(const char *id, const char *rest)
+{
+    return resource_path("snapshots", id, rest);
 }
 
 int failure_unreachable(struct failure *failure, const struct cli *cli, const char *cause)
 {
-    return failure_set(failure, CLI_UNREACHABLE, "unreachable", "tined does not answer on %s: %s",
-                       cli->socket, cause);
+    const char *hint = strcmp(cause, strerror(EACCES)) == 0 ? "only its owner and root may use it"
+                                                            : "is it running?";
+    return failure_set(failure, CLI_UNREACHABLE, "unreachable",
+                       "tined does not answer on %s: %s; %s", cli->socket, cause, hint);
 }
 
 void failure_from_reply(struct failure *failure, long status, const char *body, size_t length)
@@ -242,10 +254,11 @@ void http_calls_release(struct http_call *calls, size_t count)
     }
 }
 
-json_t *http_get(const struct cli *cli, const char *label, const char *path,
-                 struct failure *failure)
+/* One call alone; takes `body`. */
+static json_t *call_once(const struct cli *cli, const char *label, const char *method,
+                         const char *path, json_t *body, struct failure *failure)
 {
-    struct http_call call = {.method = "GET", .path = path ? strdup(path) : NULL};
+    struct http_call call = {.method = method, .path = path ? strdup(path) : NULL, .body = body};
     json_t *reply = NULL;
     if (!call.path)
         failure_set(failure, CLI_FAILED, "failed", "out of memory");
@@ -255,8 +268,22 @@ json_t *http_get(const struct cli *cli, const char *label, const char *path,
         *failure = call.failure;
     if (call.path && !reply && failure->exit_status == 0)
         failure_set(failure, CLI_FAILED, "failed", "tined's answer is empty");
+    if (reply && strcmp(method, "POST") == 0)
+        json_object_set_new(reply, "elapsed_ms", json_real(call.elapsed_ms));
     http_calls_release(&call, 1);
     return reply;
+}
+
+json_t *http_get(const struct cli *cli, const char *label, const char *path,
+                 struct failure *failure)
+{
+    return call_once(cli, label, "GET", path, NULL, failure);
+}
+
+json_t *http_post(const struct cli *cli, const char *label, const char *path, json_t *body,
+                  struct failure *failure)
+{
+    return call_once(cli, label, "POST", path, body, failure);
 }
 
 struct stream {

@@ -29,6 +29,9 @@ int http_run(const struct cli *cli, const char *label, struct http_call *calls, 
 /* One call: the reply (owner: caller), or NULL and the failure. */
 json_t *http_get(const struct cli *cli, const char *label, const char *path,
                  struct failure *failure);
+/* The same for a POST; takes `body`, which may be NULL. The reply has "elapsed_ms" added. */
+json_t *http_post(const struct cli *cli, const char *label, const char *path, json_t *body,
+                  struct failure *failure);
 void http_calls_release(struct http_call *calls, size_t count);
 
 /* A GET whose body is handed on as it comes. The receiver returns false to end the stream. */
@@ -40,6 +43,8 @@ int http_stream(const struct cli *cli, const char *path, http_receiver *receive,
 char *uri_escape(const char *text);
 /* "/instances/REFERENCE" and `rest`, the reference percent-encoded. Owner: caller. */
 char *instance_path(const char *reference, const char *rest);
+/* "/snapshots/ID" and `rest`. Owner: caller. */
+char *snapshot_path(const char *id, const char *rest);
 
 /* What a reply that is no success says. */
 void failure_from_reply(struct failure *failure, long status, const char *body, size_t length);

@@ -14,31 +14,57 @@
 #define COMMANDS_MAX 64
 
 const struct command *const commands[] = {
-    &run_command,   &ps_command,   &inspect_command, &logs_command,    &cp_command,
-    &exec_command,  &fork_command, &standby_command, &restore_command, &stop_command,
-    &start_command, &rm_command,   &stats_command,   &doctor_command,  &version_command,
-    &help_command,  NULL,
+    &run_command,
+    &ps_command,
+    &inspect_command,
+    &logs_command,
+    &exec_command,
+    &cp_command,
+    &fork_command,
+    &standby_command,
+    &restore_command,
+    &stop_command,
+    &start_command,
+    &rm_command,
+    &snapshot_command,
+    &stats_command,
+    &top_command,
+    &events_command,
+    &tree_command,
+    &wait_command,
+    &doctor_command,
+    &completion_command,
+    &version_command,
+    &help_command,
+    NULL,
 };
 
-const struct command *command_find(const char *name)
+const char *command_word(const struct command *command)
 {
-    for (size_t i = 0; commands[i]; i++) {
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    const char *space = strrchr(command->name, ' ');
+    return space ? space + 1 : command->name;
+}
+
+const struct command *command_find(const struct command *const *table, const char *word)
+{
+    for (size_t i = 0; table[i]; i++) {
+        if (strcmp(command_word(table[i]), word) == 0)
+            return table[i];
     }
     return NULL;
 }
 
-static int unknown_command(const struct cli *cli, const char *name)
+static int unknown_command(const struct cli *cli, const struct command *const *table,
+                           const char *word)
 {
-    const char *names[COMMANDS_MAX];
+    const char *words[COMMANDS_MAX];
     size_t count = 0;
-    for (; commands[count] && count < COMMANDS_MAX; count++)
-        names[count] = commands[count]->name;
-    const char *near = nearest_word(name, names, count);
+    for (; table[count] && count < COMMANDS_MAX; count++)
+        words[count] = command_word(table[count]);
+    const char *near = nearest_word(word, words, count);
     if (near)
-        return cli_usage(cli, "unknown command \"%s\", did you mean \"%s\"?", name, near);
-    return cli_usage(cli, "unknown command \"%s\"", name);
+        return cli_usage(cli, "unknown command \"%s\", did you mean \"%s\"?", word, near);
+    return cli_usage(cli, "unknown command \"%s\"", word);
 }
 
 /* Options in front of the command: the common ones, and --version. */
@@ -53,12 +79,14 @@ static const struct command global = {
     .options_end = true,
 };
 
-static int run_command_named(struct cli *cli, int argc, char **argv)
+static int run_command_of(struct cli *cli, const struct command *const *table, int argc,
+                          char **argv)
 {
-    cli->command = command_find(argv[0]);
-    if (!cli->command)
-        return unknown_command(cli, argv[0]);
-    _cleanup_(free) void *options = calloc(1, cli->command->options_size + 1);
+    const struct command *command = command_find(table, argv[0]);
+    if (!command)
+        return unknown_command(cli, table, argv[0]);
+    cli->command = command;
+    _cleanup_(free) void *options = calloc(1, command->options_size + 1);
     if (!options)
         return CLI_FAILED;
     bool help = false;
@@ -68,10 +96,12 @@ static int run_command_named(struct cli *cli, int argc, char **argv)
     if (r != CLI_OK)
         return r;
     if (help) {
-        help_print_command(cli->command);
+        help_print_command(command);
         return CLI_OK;
     }
-    return cli->command->run(cli, options, operands, count);
+    if (command->subcommands)
+        return run_command_of(cli, command->subcommands, (int)count, operands);
+    return command->run(cli, options, operands, count);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -92,7 +122,7 @@ static int run(struct cli *cli, int argc, char **argv)
     }
     if (count == 0)
         return cli_usage(cli, "a command is needed");
-    return run_command_named(cli, (int)count, operands);
+    return run_command_of(cli, commands, (int)count, operands);
 }
 
 int main(int argc, char **argv)

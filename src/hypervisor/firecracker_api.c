@@ -95,10 +95,8 @@ static int request_address(struct request *request, struct error *err)
 }
 
 /* The text of a fault, safe for one log line. */
-static void fault_text(const struct request *request, char *text, size_t size)
+static void fault_text(const json_t *json, char *text, size_t size)
 {
-    _cleanup_(json) json_t *json =
-        request->answer ? json_loadb(request->answer, request->answer_length, 0, NULL) : NULL;
     const char *fault = json_string_value(json_object_get(json, "fault_message"));
     if (!fault)
         fault = json_string_value(json_object_get(json, "error"));
@@ -109,19 +107,44 @@ static void fault_text(const struct request *request, char *text, size_t size)
     }
 }
 
+/* tine-vmm names the errno behind a fault; Firecracker, which does not, and faults that are the
+ * request's own stay EREMOTEIO, so that no other errno is taken for that of a missing VMM. */
+static int fault_errno(const json_t *json)
+{
+    const char *name = json_string_value(json_object_get(json, "errno"));
+    int errnum = name ? errno_number(name) : 0;
+    bool host_failed = errnum == EIO || error_code_of_errno(errnum) == ERROR_RESOURCES;
+    return host_failed ? errnum : EREMOTEIO;
+}
+
+static int refused(const struct request *request, long status, const json_t *json,
+                   struct error *err)
+{
+    char text[768];
+    fault_text(json, text, sizeof(text));
+    int errnum = fault_errno(json);
+    enum error_code code = status == 400 ? ERROR_INVALID : ERROR_SYSTEM;
+    if (errnum != EREMOTEIO)
+        code = error_code_of_errno(errnum);
+    return error_set(err, code, errnum, "VMM refuses %s %s (status %ld): %s", request->method,
+                     request->path, status, text);
+}
+
+static json_t *answer_read(const struct request *request)
+{
+    return request->answer ? json_loadb(request->answer, request->answer_length, 0, NULL) : NULL;
+}
+
 static int check_status(const struct request *request, long status, json_t **answer,
                         struct error *err)
 {
     if (status < 200 || status > 299) {
-        char text[768];
-        fault_text(request, text, sizeof(text));
-        return error_set(err, status == 400 ? ERROR_INVALID : ERROR_SYSTEM, EREMOTEIO,
-                         "VMM refuses %s %s (status %ld): %s", request->method, request->path,
-                         status, text);
+        _cleanup_(json) json_t *json = answer_read(request);
+        return refused(request, status, json, err);
     }
     if (!answer)
         return 0;
-    *answer = request->answer ? json_loadb(request->answer, request->answer_length, 0, NULL) : NULL;
+    *answer = answer_read(request);
     if (!*answer)
         return error_set(err, ERROR_SYSTEM, EPROTO, "VMM answers %s %s with what is not JSON",
                          request->method, request->path);

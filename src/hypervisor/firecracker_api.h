@@ -19,7 +19,9 @@ struct vmm_api {
  * or NULL if there was none; owner: caller.
  *
  * A fault the VMM reports is -EREMOTEIO with its fault_message, ERROR_INVALID for status 400 and
- * ERROR_SYSTEM for others; ERROR_TIMEOUT when time is over; any other errno: no answer. */
+ * ERROR_SYSTEM for others. Where its field `errno` says that the host failed the VMM, it is that
+ * errno: ENOSPC, EDQUOT, ENOMEM, EMFILE and ENFILE are ERROR_RESOURCES, EIO is ERROR_SYSTEM.
+ * ERROR_TIMEOUT when time is over; any other errno: no answer. */
 int vmm_api_get(const struct vmm_api *api, const char *path, json_t **answer, struct error *err);
 int vmm_api_put(const struct vmm_api *api, const char *path, json_t *body, struct error *err);
 int vmm_api_patch(const struct vmm_api *api, const char *path, json_t *body, struct error *err);

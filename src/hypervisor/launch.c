@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -89,14 +90,23 @@ static int step_session(struct child *child)
     return result(setsid());
 }
 
+/* The kernel's own form (arch/x86/include/uapi/asm/signal.h); all zero is SIG_DFL. */
+struct kernel_sigaction {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    unsigned long mask;
+};
+
+/* Past the C library: since glibc 2.41 its sigaction() takes a lock for SIGABRT, which another
+ * thread of tined may have held at the moment of the fork, and the child would wait for ever. */
 static int step_signals(struct child *child)
 {
-    struct sigaction action = {.sa_handler = SIG_DFL};
+    static const struct kernel_sigaction action;
     for (int number = 1; number <= LAST_SIGNAL; number++)
-        sigaction(number, &action, NULL); /* refused for SIGKILL, SIGSTOP and libc's own two */
-    sigset_t none;
-    sigemptyset(&none);
-    return result(sigprocmask(SIG_SETMASK, &none, NULL));
+        syscall(SYS_rt_sigaction, number, &action, NULL, sizeof(action.mask)); /* not KILL, STOP */
+    const unsigned long none = 0;
+    return result((int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none)));
 }
 
 static int step_stdio(struct child *child)

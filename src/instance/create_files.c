@@ -7,25 +7,56 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "instance/kit.h"
 #include "stack/stack.h"
 
-/* `path` is absolute and free of symbolic links. Adds what was copied to `*copied` if given. */
-static int bring(const char *path, bool immutable, const struct stack_file *to, uint64_t *copied,
-                 struct error *err)
+/* A file by the directory it is in. */
+struct source {
+    struct stack_file file;
+    char *parent;
+};
+
+static void cleanup_source(struct source *source)
+{
+    cleanup_close(&source->file.dirfd);
+    free(source->parent);
+}
+
+/* `path` is absolute and free of symbolic links. */
+static int source_open(struct source *source, const char *path, struct error *err)
 {
     const char *slash = strrchr(path, '/');
-    _cleanup_(free) char *parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    if (!parent)
+    *source = (struct source){.file = {-1, slash + 1, path}};
+    source->parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (!source->parent)
         return error_errno(err, ENOMEM, path, "copy %s", path);
-    _cleanup_(close) int dir = dir_open(AT_FDCWD, parent, err);
-    if (dir < 0)
-        return dir;
-    const struct stack_file from = {dir, slash + 1, path};
+    source->file.dirfd = dir_open(AT_FDCWD, source->parent, err);
+    return source->file.dirfd < 0 ? source->file.dirfd : 0;
+}
+
+/* Adds what was copied to `*copied`. */
+static int bring_copy(const char *path, const struct stack_file *to, uint64_t *copied,
+                      struct error *err)
+{
+    _cleanup_(source) struct source source = {.file.dirfd = -1};
     struct stack_result result = {.bytes_copied = 0};
-    int r = immutable ? stack_share(&from, to, &result, err) : stack_copy(&from, to, &result, err);
-    if (r == 0 && copied)
+    int r = source_open(&source, path, err);
+    if (r == 0)
+        r = stack_copy(&source.file, to, &result, err);
+    if (r == 0)
         *copied += result.bytes_copied;
     return r;
+}
+
+static int bring(const struct host *host, const char *path, bool from_kit,
+                 const struct stack_file *to, struct error *err)
+{
+    uint64_t copied = 0;
+    if (!from_kit)
+        return bring_copy(path, to, &copied, err);
+    _cleanup_(source) struct source source = {.file.dirfd = -1};
+    int r = source_open(&source, path, err);
+    return r < 0 ? r : kit_share(host, &source.file, to, err);
 }
 
 static int bring_boot(struct operation *op, const struct create_plan *plan, struct draft *draft,
@@ -38,10 +69,10 @@ static int bring_boot(struct operation *op, const struct create_plan *plan, stru
         return boot;
     const struct stack_file to_kernel = {boot, "kernel", kernel.text};
     const struct stack_file to_initrd = {boot, "initrd", initrd.text};
-    int r = bring(plan->kernel, plan->kernel_from_kit, &to_kernel, NULL, err);
+    int r = bring(op->host, plan->kernel, plan->kernel_from_kit, &to_kernel, err);
     return r < 0 || !plan->initrd
                ? r
-               : bring(plan->initrd, plan->initrd_from_kit, &to_initrd, NULL, err);
+               : bring(op->host, plan->initrd, plan->initrd_from_kit, &to_initrd, err);
 }
 
 int create_files(struct operation *op, const struct create_plan *plan, struct draft *draft,
@@ -58,7 +89,7 @@ int create_files(struct operation *op, const struct create_plan *plan, struct dr
         snprintf(name, sizeof(name), "%u.img", i);
         const struct label label = operation_label(op, GUEST_DISKS);
         const struct stack_file to = {disks, name, label.text};
-        r = bring(plan->disks[i], false, &to, &op->record.disk_bytes_copied, err);
+        r = bring_copy(plan->disks[i], &to, &op->record.disk_bytes_copied, err);
     }
     return r < 0 ? r : step("create-copied", err);
 }

@@ -17,22 +17,27 @@ static int make_one(int dirfd, const char *name, struct error *err)
     return 0;
 }
 
-int draft_make(struct operation *op, struct draft *draft, struct error *err)
+int draft_make_for(const struct owner *owner, struct draft *draft, struct error *err)
 {
-    static const char *const rooms[] = {"run", "log", "boot", GUEST_DISKS};
-    *draft = (struct draft){.host = op->host, .fd = -1};
-    draft->name = temporary_name(op->record.id);
+    *draft = (struct draft){.parent = owner->parent, .fd = -1};
+    draft->name = temporary_name(owner->id);
     if (!draft->name)
-        return error_errno(err, ENOMEM, op->guest_dir, "make %s", op->guest_dir);
-    int r = make_one(op->host->guests_fd, draft->name, err);
+        return error_errno(err, ENOMEM, owner->parent_path, "make %s/%s", owner->parent_path,
+                           owner->id);
+    int r = make_one(owner->parent, draft->name, err);
     if (r < 0)
         return r;
-    draft->fd = dir_open(op->host->guests_fd, draft->name, err);
-    if (draft->fd < 0)
-        return draft->fd;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rooms); i++)
-        r = make_one(draft->fd, rooms[i], err);
-    return r;
+    draft->fd = dir_open(owner->parent, draft->name, err);
+    return draft->fd < 0 ? draft->fd : 0;
+}
+
+int draft_make(struct operation *op, struct draft *draft, struct error *err)
+{
+    const struct owner owner = operation_owner(op);
+    int r = draft_make_for(&owner, draft, err);
+    if (r == 0)
+        r = make_one(draft->fd, "run", err);
+    return r < 0 ? r : make_one(draft->fd, "log", err);
 }
 
 int draft_subdirectory(const struct draft *draft, const char *name, struct error *err)
@@ -42,15 +47,30 @@ int draft_subdirectory(const struct draft *draft, const char *name, struct error
     return dir_open(draft->fd, name, err);
 }
 
-int draft_publish(struct operation *op, struct draft *draft, struct error *err)
+int draft_publish_for(const struct owner *owner, struct draft *draft, struct error *err)
 {
-    int r = stack_publish_directory(op->host->guests_fd, draft->name, op->record.id, err);
+    int r = stack_publish_directory(owner->parent, draft->name, owner->id, err);
     if (r < 0) {
-        error_wrap(err, "instance %s", op->record.name);
+        error_wrap(err, "%s %s", owner->thing, owner->id);
         return r;
     }
     free(TAKE_PTR(draft->name));
-    return operation_open_directory(op, err);
+    return 0;
+}
+
+int draft_publish(struct operation *op, struct draft *draft, struct error *err)
+{
+    const struct owner owner = operation_owner(op);
+    int r = draft_publish_for(&owner, draft, err);
+    return r < 0 ? r : operation_open_directory(op, err);
+}
+
+int draft_exchange(const struct owner *owner, const struct draft *draft, struct error *err)
+{
+    int r = stack_exchange_directories(owner->parent, draft->name, owner->id, err);
+    if (r < 0)
+        error_wrap(err, "%s %s", owner->thing, owner->id);
+    return r;
 }
 
 void cleanup_draft(struct draft *draft)
@@ -60,23 +80,23 @@ void cleanup_draft(struct draft *draft)
     if (!draft->name)
         return;
     struct error err = {0};
-    if (tree_remove(draft->host->guests_fd, draft->name, &err) < 0)
-        log_warning("a half-made guest directory stays until the next start: %s", err.message);
+    if (tree_remove(draft->parent, draft->name, &err) < 0)
+        log_warning("a directory under a temporary name stays until the next start: %s",
+                    err.message);
     free(draft->name);
 }
 
-int directory_discard(struct operation *op, char **trash, struct error *err)
+int directory_discard(const struct owner *owner, char **trash, struct error *err)
 {
-    struct host *host = op->host;
+    const char *path = owner->parent_path;
     *trash = NULL;
-    _cleanup_(free) char *name = temporary_name(op->record.id);
+    _cleanup_(free) char *name = temporary_name(owner->id);
     if (!name)
-        return error_errno(err, ENOMEM, op->guest_dir, "remove %s", op->guest_dir);
-    if (renameat(host->guests_fd, op->record.id, host->guests_fd, name) < 0)
-        return errno == ENOENT ? 0
-                               : error_errno(err, errno, op->guest_dir, "remove %s", op->guest_dir);
+        return error_errno(err, ENOMEM, path, "remove %s/%s", path, owner->id);
+    if (renameat(owner->parent, owner->id, owner->parent, name) < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, path, "remove %s/%s", path, owner->id);
     *trash = TAKE_PTR(name);
-    return dir_sync(host->guests_fd, host->guests_dir, err);
+    return dir_sync(owner->parent, path, err);
 }
 
 int directory_drop(struct operation *op, const char *name, struct error *err)

@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guest directories: made under a temporary name, published by rename, removed by renaming away
- * first, so that under its own name a guest directory is always whole (R3). */
+/* Guest and snapshot directories: made under a temporary name, published by rename, removed by
+ * renaming away first, so that under its own name a directory is always whole (R3). */
 #ifndef TINE_INSTANCE_DIRECTORY_H
 #define TINE_INSTANCE_DIRECTORY_H
 
-#include "instance/host.h"
+#include "instance/owner.h"
 
-/* A guest directory in the making: guests/<id>.tine-tmp-... with run/, log/, boot/ and disks/. If
- * it is not published it is removed. */
+/* A directory in the making: <parent>/<id>.tine-tmp-... If it is not published it is removed. */
 struct draft {
-    struct host *host;
+    int parent;
     char *name; /* NULL: published, or never made */
     int fd;
 };
 
+/* Empty. */
+int draft_make_for(const struct owner *owner, struct draft *draft, struct error *err);
+/* Everything in it is synced and it appears as <parent>/<id>. */
+int draft_publish_for(const struct owner *owner, struct draft *draft, struct error *err);
+/* The same where there is a directory already: the two change places, at once and durably, so that
+ * what the draft names is now the old one. A second call undoes it. ERROR_UNSUPPORTED where the
+ * file system can't do it. */
+int draft_exchange(const struct owner *owner, const struct draft *draft, struct error *err);
+/* For guest directories: with run/ and log/; and op->guest_fd is opened. */
 int draft_make(struct operation *op, struct draft *draft, struct error *err);
-/* Everything in it is synced and it appears as guests/<id>; opens op->guest_fd. */
 int draft_publish(struct operation *op, struct draft *draft, struct error *err);
 void cleanup_draft(struct draft *draft);
 /* Opens a directory of the draft, made if missing. */
 int draft_subdirectory(const struct draft *draft, const char *name, struct error *err);
 
-/* Renames the guest directory away, durably; `*trash` (owner: caller) names what is left for
- * tree_remove() in host->guests_fd, NULL when there was nothing. */
-int directory_discard(struct operation *op, char **trash, struct error *err);
+/* Renames an owner's directory away, durably; `*trash` (owner: caller) names what is left for
+ * tree_remove() in its parent, NULL when there was nothing. */
+int directory_discard(const struct owner *owner, char **trash, struct error *err);
 
 /* Drops snapshot/ or base/: gone at once for whoever looks, then removed. Not there is success. */
 int directory_drop(struct operation *op, const char *name, struct error *err);

@@ -6,26 +6,19 @@
  *   whole; wake a source that was Running; let go of the source; bring the fork to its target.
  *
  * The source is held only for as long as its files are linked, so forks of one source run at the
- * same time. A row in state Created is an instance in the making, as in create. */
+ * same time; those that ask for a Running source while it is on its way to standby for another fork
+ * share that nap (lock.h). A row in state Created is an instance in the making, as in create. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/fork.h"
 #include "instance/fork_files.h"
-#include "instance/host.h"
 #include "instance/transition.h"
 
-/* What is asked for, and what it is made of. */
-struct fork {
-    const struct instance_fork_request *request;
-    enum instance_state target;
-    bool with_memory; /* the source has a snapshot and the fork wants it */
-    bool reserved;    /* there is a row: a failure has something to remove */
-};
-
-static int check_request(const struct instance_fork_request *request, struct error *err)
+int fork_check(const struct instance_fork_request *request, struct error *err)
 {
     if (!request->name || !instance_name_valid(request->name))
         return error_set(err, ERROR_INVALID, EINVAL,
@@ -47,11 +40,8 @@ static int hold_source(struct host *host, const char *reference,
                        struct error *err)
 {
     enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
-    int r = operation_begin(host, reference, LOCK_SHARED, source, err);
-    if (r == 0 && request->from_running && source->record.state == INSTANCE_RUNNING) {
-        operation_end(source);
-        r = operation_begin(host, reference, LOCK_EXCLUSIVE, source, err);
-    }
+    enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
+    int r = operation_begin(host, reference, lock, source, err);
     if (r == 0)
         r = transition_check(kind, &source->record, err);
     return r < 0 ? r : 0;
@@ -76,33 +66,56 @@ static void inherit(const struct instance_record *source, const char *name,
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
 }
 
-static int make_directory(const struct operation *source, struct operation *op,
-                          const struct fork *fork, struct error *err)
+static int make_directory(const struct owner *from, struct operation *op, const struct fork *fork,
+                          struct error *err)
 {
     _cleanup_(draft) struct draft draft = {.fd = -1};
+    const struct owner to = operation_owner(op);
+    struct handover handover = {.from = from,
+                                .to = &to,
+                                .draft = &draft,
+                                .record = &op->record,
+                                .memory = fork->with_memory};
     int r = draft_make(op, &draft, err);
     if (r == 0)
-        r = fork_files(source, op, fork->with_memory, &draft, err);
+        r = fork_files(&handover, err);
+    if (r == 0)
+        r = step("fork-linked", err);
     if (r == 0)
         r = draft_publish(op, &draft, err);
     return r < 0 ? r : step("fork-published", err);
 }
 
-/* Its birth: from the name on, the fork exists for others, in the state its files say. */
-static int make(const struct operation *source, struct operation *op, struct fork *fork,
-                struct error *err)
+void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, const char *source)
 {
-    inherit(&source->record, fork->request->name, &op->record);
+    snprintf(op->record.name, sizeof(op->record.name), "%s", fork->request->name);
+    op->waited_ns = waited_ns;
+    trace_begin(&fork->trace, op, "fork");
+    snprintf(fork->trace.note, sizeof(fork->trace.note), "from %.64s", source);
+}
+
+int fork_make(const struct owner *from, const struct instance_record *source, struct operation *op,
+              struct fork *fork, struct error *err)
+{
+    trace_phase(op, "link");
+    inherit(source, fork->request->name, &op->record);
     int r = store_insert(op->host->store, &op->record, err);
     if (r < 0)
         return r;
     fork->reserved = true;
     r = step("fork-reserved", err);
     if (r == 0)
-        r = make_directory(source, op, fork, err);
+        r = make_directory(from, op, fork, err);
     if (r == 0)
         op->record.state = fork->with_memory ? INSTANCE_STANDBY : INSTANCE_STOPPED;
     return r;
+}
+
+static int make(const struct operation *source, struct operation *op, struct fork *fork,
+                struct error *err)
+{
+    const struct owner from = operation_owner(source);
+    return fork_make(&from, &source->record, op, fork, err);
 }
 
 /* Nothing is left of it. */
@@ -122,7 +135,7 @@ static int boot_first(struct operation *op, struct error *err)
     return boot_locked(op, err);
 }
 
-static int reach_target(struct operation *op, const struct fork *fork, struct error *err)
+int fork_reach_target(struct operation *op, const struct fork *fork, struct error *err)
 {
     if (op->record.state == fork->target)
         return store_update(op->host->store, &op->record, err);
@@ -132,16 +145,34 @@ static int reach_target(struct operation *op, const struct fork *fork, struct er
     return r < 0 || fork->target == INSTANCE_RUNNING ? r : standby_locked(op, err);
 }
 
+int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_record *record,
+                struct error *err)
+{
+    if (r == 0)
+        r = fork_reach_target(op, fork, err);
+    if (r < 0) {
+        if (fork->reserved)
+            unmake(op);
+        return trace_end(&fork->trace, r, err);
+    }
+    operation_result(op, record);
+    return trace_end(&fork->trace, 0, err);
+}
+
 /* The source sleeps while its files are linked, and is woken whatever becomes of the fork. */
 static int make_of_running(struct operation *source, struct operation *op, struct fork *fork,
                            struct error *err)
 {
     struct error wake = {0};
-    int r = standby_locked(source, err);
+    trace_phase(op, "standby");
+    int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
+    lock_nap_open(&source->hold);
     r = make(source, op, fork, err);
-    int woken = restore_locked(source, &wake);
+    trace_phase(op, "wake");
+    lock_nap_close(&source->hold);
+    int woken = traced(source, "restore", restore_locked, &wake);
     if (woken == 0 || r < 0) {
         if (woken < 0)
             log_error("instance %s stays in standby: %s", source->record.id, wake.message);
@@ -175,11 +206,18 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
-    enum instance_state state = source.record.state;
+    fork_begin(op, fork, source.waited_ns, source.record.name);
+    source.waited_ns = 0; /* its standby and wake wait no more */
+    /* A source in somebody's nap is Running for everybody but the forks of this nap. */
+    enum instance_state state = source.hold.joined ? INSTANCE_RUNNING : source.record.state;
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
-    return state == INSTANCE_RUNNING ? make_of_running(&source, op, fork, err)
-                                     : make(&source, op, fork, err);
+    if (source.record.state == INSTANCE_RUNNING)
+        return make_of_running(&source, op, fork, err);
+    /* Held for writing only to find out that it sleeps anyway. */
+    if (source.hold.writing)
+        lock_nap_open(&source.hold);
+    return make(&source, op, fork, err);
 }
 
 int instance_fork(struct host *host, const char *source,
@@ -188,19 +226,11 @@ int instance_fork(struct host *host, const char *source,
 {
     struct fork fork = {.request = request};
     _cleanup_(operation) struct operation op = OPERATION_NONE;
-    int r = check_request(request, err);
+    int r = fork_check(request, err);
     if (r == 0)
         r = operation_begin_new(host, &op, err);
     if (r < 0)
         return r;
     r = fork_source(host, source, &fork, &op, err);
-    if (r == 0)
-        r = reach_target(&op, &fork, err);
-    if (r < 0) {
-        if (fork.reserved)
-            unmake(&op);
-        return r;
-    }
-    operation_result(&op, record);
-    return 0;
+    return fork_finish(&op, &fork, r, record, err);
 }

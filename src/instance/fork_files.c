@@ -7,9 +7,9 @@
 #include "base/file.h"
 #include "stack/stack.h"
 
-/* A directory of the guest directory in both places. */
+/* A directory of an owner in both places. */
 struct pair {
-    const struct operation *source, *fork;
+    struct handover *handover;
     const char *directory;
     int from, to;
 };
@@ -22,12 +22,13 @@ static void cleanup_pair(struct pair *pair)
         close(pair->to);
 }
 
-static int pair_open(struct pair *pair, const struct draft *draft, struct error *err)
+static int pair_open(struct pair *pair, struct error *err)
 {
-    pair->from = dir_open(pair->source->guest_fd, pair->directory, err);
+    const struct owner *from = pair->handover->from;
+    pair->from = dir_open(from->fd, pair->directory, err);
     if (pair->from < 0)
-        return error_wrap(err, "source %s", pair->source->record.name);
-    pair->to = draft_subdirectory(draft, pair->directory, err);
+        return error_wrap(err, "%s %s", from->thing, from->id);
+    pair->to = draft_subdirectory(pair->handover->draft, pair->directory, err);
     return pair->to < 0 ? pair->to : 0;
 }
 
@@ -35,68 +36,70 @@ static int give(const struct pair *pair, const char *name, bool share, struct st
                 struct error *err)
 {
     char path[64];
+    struct stack_stat stat;
     snprintf(path, sizeof(path), "%s/%s", pair->directory, name);
-    const struct label from_label = operation_label(pair->source, path);
-    const struct label to_label = operation_label(pair->fork, path);
+    const struct label from_label = owner_label(pair->handover->from, path);
+    const struct label to_label = owner_label(pair->handover->to, path);
     const struct stack_file from = {pair->from, name, from_label.text};
     const struct stack_file to = {pair->to, name, to_label.text};
     *result = (struct stack_result){.bytes_copied = 0};
-    return share ? stack_share(&from, &to, result, err) : stack_copy(&from, &to, result, err);
+    int r = share ? stack_share(&from, &to, result, err) : stack_copy(&from, &to, result, err);
+    if (r == 0)
+        r = stack_stat(&to, &stat, err);
+    if (r == 0)
+        pair->handover->size_bytes += stat.size;
+    return r;
 }
 
-static int give_boot(const struct operation *source, struct operation *op,
-                     const struct draft *draft, struct error *err)
+static int give_boot(struct handover *handover, struct error *err)
 {
-    _cleanup_(pair) struct pair pair = {source, op, "boot", -1, -1};
+    _cleanup_(pair) struct pair pair = {handover, "boot", -1, -1};
     struct stack_result result;
-    int r = pair_open(&pair, draft, err);
+    int r = pair_open(&pair, err);
     if (r == 0)
         r = give(&pair, "kernel", true, &result, err);
-    if (r == 0 && op->record.has_initrd)
+    if (r == 0 && handover->record->has_initrd)
         r = give(&pair, "initrd", true, &result, err);
     return r;
 }
 
-static int give_disks(const struct operation *source, struct operation *op,
-                      const struct draft *draft, struct error *err)
+static int give_disks(struct handover *handover, struct error *err)
 {
-    _cleanup_(pair) struct pair pair = {source, op, GUEST_DISKS, -1, -1};
-    int r = pair_open(&pair, draft, err);
-    for (unsigned i = 0; r == 0 && i < op->record.disk_count; i++) {
+    _cleanup_(pair) struct pair pair = {handover, GUEST_DISKS, -1, -1};
+    struct instance_record *record = handover->record;
+    int r = pair_open(&pair, err);
+    for (unsigned i = 0; r == 0 && i < record->disk_count; i++) {
         struct stack_result result;
         char name[16];
         snprintf(name, sizeof(name), "%u.img", i);
-        r = give(&pair, name, op->record.disks[i].read_only, &result, err);
-        op->record.disk_bytes_copied += r == 0 ? result.bytes_copied : 0;
+        r = give(&pair, name, record->disks[i].read_only, &result, err);
+        record->disk_bytes_copied += r == 0 ? result.bytes_copied : 0;
     }
     return r;
 }
 
-static int give_memory(const struct operation *source, struct operation *op,
-                       const struct draft *draft, struct error *err)
+static int give_memory(struct handover *handover, struct error *err)
 {
-    _cleanup_(pair) struct pair pair = {source, op, GUEST_SNAPSHOT, -1, -1};
+    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    struct instance_record *record = handover->record;
     struct stack_result memory = {0}, state = {0};
-    int r = pair_open(&pair, draft, err);
+    int r = pair_open(&pair, err);
     if (r == 0)
         r = give(&pair, SNAPSHOT_STATE, true, &state, err);
     if (r == 0)
         r = give(&pair, SNAPSHOT_MEMORY, true, &memory, err);
     if (r < 0)
         return r;
-    op->record.memory_bytes_copied = memory.bytes_copied;
-    snprintf(op->record.memory_method, sizeof(op->record.memory_method), "%s",
+    record->memory_bytes_copied = memory.bytes_copied;
+    snprintf(record->memory_method, sizeof(record->memory_method), "%s",
              stack_method_name(memory.method));
     return 0;
 }
 
-int fork_files(const struct operation *source, struct operation *op, bool memory,
-               struct draft *draft, struct error *err)
+int fork_files(struct handover *handover, struct error *err)
 {
-    int r = give_boot(source, op, draft, err);
+    int r = give_boot(handover, err);
     if (r == 0)
-        r = give_disks(source, op, draft, err);
-    if (r == 0 && memory)
-        r = give_memory(source, op, draft, err);
-    return r < 0 ? r : step("fork-linked", err);
+        r = give_disks(handover, err);
+    return r < 0 || !handover->memory ? r : give_memory(handover, err);
 }

@@ -4,11 +4,18 @@
 
 #include "instance/directory.h"
 
-/* Gives the draft its own names for everything the fork needs (R1): links for what nobody writes
- * (kernel, initrd, read-only disks and, with `memory`, the snapshot), private copies of writable
- * disks. Records in the fork's row what had to be copied. The source is held at least for reading
- * and has no VMM that runs. */
-int fork_files(const struct operation *source, struct operation *op, bool memory,
-               struct draft *draft, struct error *err);
+/* Files on their way from one owner to another, each of which is an instance or a snapshot. */
+struct handover {
+    const struct owner *from, *to;
+    const struct draft *draft;      /* of `to` */
+    struct instance_record *record; /* says what there is; learns what had to be copied */
+    bool memory;                    /* the snapshot/ too */
+    uint64_t size_bytes;            /* the result: of all files, holes included */
+};
+
+/* Gives the draft its own names for everything `to` needs (R1): links for what nobody writes
+ * (kernel, initrd, read-only disks and, with `memory`, the memory image), private copies of
+ * writable disks. `from` is held at least for reading and has no VMM that runs. */
+int fork_files(struct handover *handover, struct error *err);
 
 #endif

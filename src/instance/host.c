@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "instance/recover.h"
+#include "instance/telemetry.h"
 #include "instance/watch.h"
 
 #define AGENT_TIMEOUT_MS 120000
@@ -28,6 +29,17 @@ static int copy_options(struct host *host, const struct host_options *options, s
     return 0;
 }
 
+/* Makes and opens a directory in the data directory; returns the descriptor. */
+static int open_room(struct host *host, const char *name, char **path, struct error *err)
+{
+    if (asprintf(path, "%s/%s", host->data_dir, name) < 0) {
+        *path = NULL;
+        return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
+    }
+    int r = dir_make_all(*path, err);
+    return r < 0 ? r : dir_open(AT_FDCWD, *path, err);
+}
+
 /* The absolute path: VMMs are told it, and tined may be anywhere. */
 static int open_directories(struct host *host, const char *data_dir, struct error *err)
 {
@@ -37,15 +49,11 @@ static int open_directories(struct host *host, const char *data_dir, struct erro
     host->data_dir = realpath(data_dir, NULL);
     if (!host->data_dir)
         return error_errno(err, errno, data_dir, "open %s", data_dir);
-    if (asprintf(&host->guests_dir, "%s/guests", host->data_dir) < 0) {
-        host->guests_dir = NULL;
-        return error_errno(err, ENOMEM, data_dir, "open %s", data_dir);
-    }
-    r = dir_make_all(host->guests_dir, err);
-    if (r < 0)
-        return r;
-    host->guests_fd = dir_open(AT_FDCWD, host->guests_dir, err);
-    return host->guests_fd < 0 ? host->guests_fd : 0;
+    host->guests_fd = open_room(host, "guests", &host->guests_dir, err);
+    if (host->guests_fd < 0)
+        return host->guests_fd;
+    host->snapshots_fd = open_room(host, "snapshots", &host->snapshots_dir, err);
+    return host->snapshots_fd < 0 ? host->snapshots_fd : 0;
 }
 
 /* The lock goes with the process, however it ends. */
@@ -88,6 +96,9 @@ static int open_all(struct host *host, const struct host_options *options, struc
         r = open_store(host, err);
     if (r < 0)
         return r;
+    host->telemetry = telemetry_new(err);
+    if (!host->telemetry)
+        return -ENOMEM;
     host->locks = lock_table_new();
     if (!host->locks)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
@@ -102,7 +113,7 @@ struct host *host_open(const struct host_options *options, struct error *err)
         error_errno(err, ENOMEM, options->data_dir, "open %s", options->data_dir);
         return NULL;
     }
-    host->lock_fd = host->guests_fd = -1;
+    host->lock_fd = host->guests_fd = host->snapshots_fd = -1;
     if (open_all(host, options, err) < 0) {
         host_close(host);
         return NULL;
@@ -117,12 +128,16 @@ void host_close(struct host *host)
     watch_stop(host->watch);
     lock_table_free(host->locks);
     store_close(host->store);
+    telemetry_free(host->telemetry);
     if (host->guests_fd >= 0)
         close(host->guests_fd);
+    if (host->snapshots_fd >= 0)
+        close(host->snapshots_fd);
     if (host->lock_fd >= 0)
         close(host->lock_fd);
     free(host->data_dir);
     free(host->guests_dir);
+    free(host->snapshots_dir);
     free(host->kit_dir);
     free(host->vmm_binary);
     free(host);

@@ -12,19 +12,23 @@
 #define VMM_KILL_MS \
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
+struct telemetry;
+struct trace;
 struct watch;
 
 /* Nothing in it changes after host_open() but what its parts guard themselves. */
 struct host {
-    char *data_dir;   /* absolute */
-    char *guests_dir; /* <data_dir>/guests */
-    char *kit_dir;    /* NULL: none */
+    char *data_dir;      /* absolute */
+    char *guests_dir;    /* <data_dir>/guests */
+    char *snapshots_dir; /* <data_dir>/snapshots */
+    char *kit_dir;       /* NULL: none */
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisor;
     int lock_fd; /* holds the flock of <data_dir>/lock */
-    int guests_fd;
+    int guests_fd, snapshots_fd;
     struct store *store;
+    struct telemetry *telemetry;
     struct lock_table *locks;
     struct watch *watch;
 };
@@ -34,8 +38,11 @@ struct operation {
     struct host *host;
     struct lock_hold hold;
     struct instance_record record;
-    char *guest_dir; /* absolute path, for VMMs and sockets */
-    int guest_fd;    /* -1: not made yet, or missing */
+    char *guest_dir;     /* absolute path, for VMMs and sockets */
+    int guest_fd;        /* -1: not made yet, or missing */
+    uint64_t waited_ns;  /* for the lock */
+    struct trace *trace; /* what it is part of; NULL: nothing that anybody asked for */
+    bool removed;        /* there is nothing left of the instance */
 };
 
 /* Resolves, waits for the lock, reads the row and puts it right if its VMM has died meanwhile. A
@@ -56,10 +63,9 @@ static inline void cleanup_operation(struct operation *op)
 {
     operation_end(op);
 }
-#define OPERATION_NONE \
-    {                  \
-        .guest_fd = -1 \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define OPERATION_NONE {.guest_fd = -1}
+/* clang-format on */
 
 /* Moves to the next state for everybody who looks: one legal hop (asserted). The row is not
  * written. */

@@ -17,6 +17,7 @@
 #include "hypervisor/hypervisor.h"
 #include "store/store.h"
 
+struct events;
 struct host;
 
 struct host_options {
@@ -34,6 +35,12 @@ struct host_options {
 struct host *host_open(const struct host_options *options, struct error *err);
 /* Leaves VMs running. No operation may be under way. */
 void host_close(struct host *host);
+
+/* Everything that is measured, in the text form of metrics/metrics.h; owner: caller. NULL and the
+ * error. What it costs is bounded however many VMs run. */
+char *host_metrics(struct host *host, size_t *length, struct error *err);
+/* The host's latest events (events/events.h); valid as long as the host. */
+struct events *host_events(struct host *host);
 
 struct instance_disk_request {
     const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */
@@ -102,9 +109,9 @@ struct instance_fork_request {
 };
 /* A new instance with files of its own (R1): memory, kernel and read-only disks are links, writable
  * disks private copies. A Running source (from_running) goes to standby, is linked and runs again
- * before the fork wakes; other forks of it wait meanwhile. A failed fork is removed whole and the
- * source is as before; only if that source itself could not be woken again the message says so and
- * it is in Standby. */
+ * before the fork wakes; forks that wait for it meanwhile are linked in the same nap. A failed fork
+ * is removed whole and the source is as before; only if that source itself could not be woken again
+ * the message says so and it is in Standby. */
 int instance_fork(struct host *host, const char *source,
                   const struct instance_fork_request *request, struct instance_record *record,
                   struct error *err);

@@ -13,6 +13,7 @@ struct lock_entry {
     unsigned users; /* holders and those who wait */
     unsigned readers;
     bool writer;
+    bool nap; /* the writer does not write, and lets readers with LOCK_NAP in */
     unsigned writers_waiting;
     bool shows;
     enum instance_state shown;
@@ -94,6 +95,35 @@ static void wait_read(struct lock_table *table, struct lock_entry *entry)
     entry->readers++;
 }
 
+/* True if it came into a nap, false if it is the writer. */
+static bool wait_nap(struct lock_table *table, struct lock_entry *entry)
+{
+    entry->writers_waiting++;
+    while (!entry->nap && (entry->writer || entry->readers > 0))
+        pthread_cond_wait(&entry->changed, &table->mutex);
+    entry->writers_waiting--;
+    bool joins = entry->nap;
+    entry->readers += joins;
+    entry->writer = true;
+    return joins;
+}
+
+/* Waits for its turn and fills what the hold says of it. */
+static void entry_enter(struct lock_table *table, struct lock_entry *entry, enum lock_kind kind,
+                        struct lock_hold *hold)
+{
+    hold->joined = false;
+    if (kind == LOCK_SHARED)
+        wait_read(table, entry);
+    else if (kind == LOCK_NAP)
+        hold->joined = wait_nap(table, entry);
+    else
+        wait_write(table, entry);
+    hold->table = table;
+    hold->entry = entry;
+    hold->writing = kind != LOCK_SHARED && !hold->joined;
+}
+
 int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, struct lock_hold *hold,
               struct error *err)
 {
@@ -101,17 +131,12 @@ int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, str
     /* An entry exists only while somebody holds it or waits for it. */
     bool busy = kind == LOCK_TRY_EXCLUSIVE && entry_find(table, id);
     struct lock_entry *entry = busy ? NULL : entry_use(table, id);
-    if (entry && kind == LOCK_SHARED)
-        wait_read(table, entry);
-    else if (entry)
-        wait_write(table, entry);
+    if (entry)
+        entry_enter(table, entry, kind, hold);
     pthread_mutex_unlock(&table->mutex);
     if (busy)
         return -EBUSY;
-    if (!entry)
-        return error_errno(err, ENOMEM, id, "lock instance %s", id);
-    *hold = (struct lock_hold){.table = table, .entry = entry, .writing = kind != LOCK_SHARED};
-    return 0;
+    return entry ? 0 : error_errno(err, ENOMEM, id, "lock instance %s", id);
 }
 
 void lock_release(struct lock_hold *hold)
@@ -122,6 +147,7 @@ void lock_release(struct lock_hold *hold)
     pthread_mutex_lock(&table->mutex);
     if (hold->writing) {
         hold->entry->writer = false;
+        hold->entry->nap = false;
         hold->entry->shows = false;
     } else {
         hold->entry->readers--;
@@ -129,6 +155,32 @@ void lock_release(struct lock_hold *hold)
     entry_leave(table, hold->entry);
     pthread_mutex_unlock(&table->mutex);
     *hold = (struct lock_hold){.table = NULL};
+}
+
+void lock_nap_open(const struct lock_hold *hold)
+{
+    pthread_mutex_lock(&hold->table->mutex);
+    hold->entry->nap = true;
+    pthread_cond_broadcast(&hold->entry->changed);
+    pthread_mutex_unlock(&hold->table->mutex);
+}
+
+void lock_nap_close(const struct lock_hold *hold)
+{
+    pthread_mutex_lock(&hold->table->mutex);
+    hold->entry->nap = false;
+    while (hold->entry->readers > 0)
+        pthread_cond_wait(&hold->entry->changed, &hold->table->mutex);
+    pthread_mutex_unlock(&hold->table->mutex);
+}
+
+unsigned lock_users(struct lock_table *table, const char *id)
+{
+    pthread_mutex_lock(&table->mutex);
+    const struct lock_entry *entry = entry_find(table, id);
+    unsigned users = entry ? entry->users : 0;
+    pthread_mutex_unlock(&table->mutex);
+    return users;
 }
 
 void lock_show(const struct lock_hold *hold, enum instance_state state)

@@ -4,8 +4,16 @@
  * everything that may write holds it for writing (R5). A writer that waits goes before readers that
  * come later, so that a stream of forks can't starve a standby.
  *
- * Order: a fork's lock is taken before its source's, while nobody else can know the fork's id; no
- * other two are ever held together. */
+ * Forks of a running source share one nap of it: the first holds the source for writing, puts it to
+ * sleep and opens the nap; the others, who wait for the same kind of hold, then come in as readers
+ * beside it; before it wakes the source it closes the nap, which waits until they have left.
+ *
+ * A snapshot has its lock in the same table: fork and restore hold it for reading, create and
+ * delete for writing.
+ *
+ * Order: first that of what is being made, a fork or a snapshot, while nobody else can know its id;
+ * then that of an instance; then that of a snapshot. Never two instances or two snapshots that
+ * others know of. */
 #ifndef TINE_INSTANCE_LOCK_H
 #define TINE_INSTANCE_LOCK_H
 
@@ -20,12 +28,14 @@ enum lock_kind {
     LOCK_SHARED,
     LOCK_EXCLUSIVE,
     LOCK_TRY_EXCLUSIVE, /* does not wait */
+    LOCK_NAP,           /* exclusive, or a reader in a nap that somebody has opened */
 };
 
 struct lock_hold {
     struct lock_table *table; /* NULL: nothing is held */
     struct lock_entry *entry;
     bool writing;
+    bool joined; /* a nap: LOCK_NAP found one open */
 };
 
 struct lock_table *lock_table_new(void);
@@ -37,6 +47,12 @@ void lock_table_free(struct lock_table *table);
 int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, struct lock_hold *hold,
               struct error *err);
 void lock_release(struct lock_hold *hold);
+/* By the holder for writing: what the lock guards is not written until the nap is closed or the
+ * hold released. Closing returns when nobody reads any more. */
+void lock_nap_open(const struct lock_hold *hold);
+void lock_nap_close(const struct lock_hold *hold);
+/* How many hold it or wait for it. */
+unsigned lock_users(struct lock_table *table, const char *id);
 
 /* The state that the operation which holds the lock for writing is passing through, for those who
  * only look. It ends with the hold. */

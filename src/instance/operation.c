@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "instance/host.h"
 #include "instance/id.h"
+#include "instance/owner.h"
 #include "instance/settle.h"
 
 int step(const char *name, struct error *err)
@@ -27,7 +29,9 @@ static int operation_init(struct host *host, const char *id, enum lock_kind kind
         op->guest_dir = NULL;
         return error_errno(err, ENOMEM, id, "instance %s", id);
     }
+    uint64_t begin = time_monotonic_ns();
     int r = lock_take(host->locks, id, kind, &op->hold, err);
+    op->waited_ns = time_monotonic_ns() - begin;
     if (r < 0)
         operation_end(op);
     return r;
@@ -80,7 +84,7 @@ static int begin_by_id(struct host *host, const char *id, enum lock_kind kind, s
     int r = operation_begin_raw(host, id, kind, op, err);
     if (r == 0)
         r = operation_open_directory(op, err);
-    if (r == 0 && kind == LOCK_EXCLUSIVE && is_stale(op))
+    if (r == 0 && op->hold.writing && is_stale(op))
         r = settle(op, "the VMM ended", err);
     if (r < 0)
         operation_end(op);
@@ -96,7 +100,7 @@ int operation_begin(struct host *host, const char *reference, enum lock_kind kin
         return r;
     for (;;) {
         r = begin_by_id(host, id, kind, op, err);
-        if (r < 0 || kind == LOCK_EXCLUSIVE || !is_stale(op))
+        if (r < 0 || op->hold.writing || !is_stale(op))
             return r;
         /* Only a writer may put the row right. */
         operation_end(op);
@@ -188,9 +192,8 @@ void process_release(struct vm_process *process)
 
 struct label operation_label(const struct operation *op, const char *name)
 {
-    struct label label;
-    snprintf(label.text, sizeof(label.text), "guests/%s/%s", op->record.id, name);
-    return label;
+    const struct owner owner = operation_owner(op);
+    return owner_label(&owner, name);
 }
 
 char *operation_path(const struct operation *op, const char *name)

@@ -9,10 +9,9 @@ struct ready {
     int fd;
     char *path;
 };
-#define READY_NONE \
-    {              \
-        .fd = -1   \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define READY_NONE {.fd = -1}
+/* clang-format on */
 
 /* Listens where the VMM connects when the guest does; before the VMM starts, so that no report is
  * missed. */

@@ -12,6 +12,7 @@
 #include "instance/directory.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
+#include "instance/strangers.h"
 #include "stack/stack.h"
 
 #define ENDED "the VMM ended while tined was not running"
@@ -109,7 +110,9 @@ static int recover_present(struct operation *op, const struct found *found, stru
 static int recover_one(struct host *host, const struct found *found, const char *id,
                        struct error *err)
 {
+    _cleanup_(log_context) struct log_context context;
     _cleanup_(operation) struct operation op = OPERATION_NONE;
+    log_context_begin(&context, id, NULL);
     int r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
     if (r < 0)
         return r;
@@ -121,30 +124,19 @@ static int recover_one(struct host *host, const struct found *found, const char 
     return r < 0 ? settle_unknown(&op, cause.message, err) : 0;
 }
 
-/* A guest directory without a row is never removed: with a lost database that would be everybody's
- * memory. */
-static int warn_of_strangers(struct host *host, const struct instance_record *records, size_t count,
-                             struct error *err)
+struct known {
+    const struct instance_record *records;
+    size_t count;
+};
+
+static bool is_known(const char *name, const void *context)
 {
-    int copy = dir_open(host->guests_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, host->guests_dir, "read %s", host->guests_dir);
+    const struct known *known = context;
+    for (size_t i = 0; i < known->count; i++) {
+        if (strcmp(known->records[i].id, name) == 0)
+            return true;
     }
-    const struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        bool known = entry->d_name[0] == '.';
-        for (size_t i = 0; i < count && !known; i++)
-            known = strcmp(records[i].id, entry->d_name) == 0;
-        if (!known)
-            log_warning("%s/%s belongs to no instance; it is left alone", host->guests_dir,
-                        entry->d_name);
-    }
-    return 0;
+    return false;
 }
 
 int recover(struct host *host, struct error *err)
@@ -161,5 +153,9 @@ int recover(struct host *host, struct error *err)
         return r;
     /* Last: a temporary name is how a half-done delete is told. */
     int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
-    return swept < 0 ? swept : warn_of_strangers(host, records, count, err);
+    if (swept < 0)
+        return swept;
+    const struct known known = {records, count};
+    r = strangers_warn(host->guests_fd, host->guests_dir, "instance", is_known, &known, err);
+    return r < 0 ? r : recover_snapshots(host, err);
 }

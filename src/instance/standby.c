@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running -> Standby, in this order (the promises are those of settle.h):
  *
- *   pause; save into a temporary directory; publish it as snapshot/; write the row; kill the VMM;
- *   drop base/.
+ *   pause; save into a temporary directory; sync the disks; publish snapshot/; write the row; kill
+ *   the VMM; drop base/.
  *
  * Until snapshot/ is published every failure is undone by resuming the VM. Publishing before the
  * kill costs nothing, since a paused VM changes neither memory nor disks, and it means that at no
@@ -10,6 +10,7 @@
  * snapshot/ (it kills it: Standby) or without (it resumes it: Running). The row is written before
  * the kill because it is the last step that can fail for want of space. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
 #include "stack/stack.h"
@@ -37,15 +39,38 @@ static int remove_base_state(struct operation *op, struct error *err)
     return errno == ENOENT ? 0 : error_errno(err, errno, label.text, "remove %s", label.text);
 }
 
+/* The guest's memory remembers every write to its disks, also those it never flushed: after a power
+ * cut both must be of the same moment. Read-only disks are not written. */
+static int sync_disks(const struct operation *op, struct error *err)
+{
+    for (unsigned i = 0; i < op->record.disk_count; i++) {
+        char name[32];
+        if (op->record.disks[i].read_only)
+            continue;
+        snprintf(name, sizeof(name), GUEST_DISKS "/%u.img", i);
+        const struct label label = operation_label(op, name);
+        _cleanup_(close) int fd = openat(op->guest_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return error_errno(err, errno, label.text, "open %s", label.text);
+        if (fsync(fd) < 0)
+            return error_errno(err, errno, label.text, "sync %s", label.text);
+    }
+    return step("standby-synced", err);
+}
+
 static int save(struct operation *op, const char *temporary, struct error *err)
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
     if (mkdirat(op->guest_fd, temporary, 0700) < 0)
         return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir, temporary);
+    trace_phase(op, "save");
     int r = hypervisor->snapshot(hypervisor, &spec, temporary, err);
     if (r == 0)
         r = step("standby-saved", err);
+    trace_phase(op, "publish");
+    if (r == 0)
+        r = sync_disks(op, err);
     if (r == 0)
         r = stack_publish_directory(op->guest_fd, temporary, GUEST_SNAPSHOT, err);
     return r < 0 ? r : step("standby-published", err);
@@ -57,6 +82,7 @@ static int record_standby(struct operation *op, struct error *err)
     const struct instance_record before = op->record;
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
+    trace_phase(op, "record");
     int r = store_update(op->host->store, &op->record, err);
     if (r < 0)
         op->record = before;
@@ -67,6 +93,7 @@ static int pause_and_save(struct operation *op, const char *temporary, struct er
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
+    trace_phase(op, "pause");
     int r = hypervisor->pause(hypervisor, &spec, err);
     if (r < 0)
         return r;
@@ -136,6 +163,7 @@ static int fail(struct operation *op, const char *temporary, const struct instan
 /* From here on it is in Standby whatever happens; what stays is swept before the next restore. */
 static int finish(struct operation *op, struct error *err)
 {
+    trace_phase(op, "kill");
     int r = kill_locked(op, err);
     if (r < 0) {
         settle_unknown(op, err ? err->message : "its VMM can't be killed", NULL);
@@ -182,7 +210,7 @@ int instance_standby(struct host *host, const char *reference, struct instance_r
         return r;
     r = transition_check(OPERATION_STANDBY, &op.record, err);
     if (r > 0)
-        r = standby_locked(&op, err);
+        r = traced(&op, "standby", standby_locked, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

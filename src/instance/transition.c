@@ -40,6 +40,10 @@ static const struct {
                         "; a Running source needs from_running"},
     [OPERATION_FORK_RUNNING] = {"fork", BIT(STOPPED) | BIT(STANDBY) | BIT(RUNNING), 0, ""},
     [OPERATION_EXEC] = {"execute in", BIT(RUNNING), 0, ""},
+    [OPERATION_SNAPSHOT_STANDBY] = {"take a Standby snapshot of", BIT(RUNNING) | BIT(STANDBY), 0,
+                                    ""},
+    [OPERATION_SNAPSHOT_STOPPED] = {"take a Stopped snapshot of", BIT(STOPPED), 0, ""},
+    [OPERATION_SNAPSHOT_RESTORE] = {"restore a snapshot in", BIT(STOPPED) | BIT(STANDBY), 0, ""},
     [OPERATION_COPY] = {"copy files of", BIT(RUNNING), 0, ""},
 };
 

@@ -13,6 +13,9 @@ enum instance_operation {
     OPERATION_FORK,
     OPERATION_FORK_RUNNING, /* with from_running */
     OPERATION_EXEC,
+    OPERATION_SNAPSHOT_STANDBY, /* create, by kind */
+    OPERATION_SNAPSHOT_STOPPED,
+    OPERATION_SNAPSHOT_RESTORE,
     OPERATION_COPY, /* files in or out, or a look at one */
 };
 

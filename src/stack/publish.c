@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "stack/stack.h"
 
 #define TREE_DEPTH 16u /* guest directories are three deep */
@@ -90,4 +91,34 @@ int stack_publish_directory(int parent, const char *temporary, const char *final
     if (r < 0)
         return error_errno(err, -r, final, "publish %s: sync its parent", final);
     return dir_sync(parent, final, err);
+}
+
+static int exchange(int parent, const char *temporary, const char *final, struct error *err)
+{
+    if (renameat2(parent, temporary, parent, final, RENAME_EXCHANGE) == 0)
+        return 0;
+    int r = error_errno(err, errno, final, "exchange %s and %s", temporary, final);
+    if (err && (r == -EINVAL || r == -ENOSYS))
+        err->code = ERROR_UNSUPPORTED;
+    return r;
+}
+
+int stack_exchange_directories(int parent, const char *temporary, const char *final,
+                               struct error *err)
+{
+    int r = sync_tree(parent, temporary, 0, err);
+    if (r < 0) {
+        error_wrap(err, "replace %s", final);
+        return r;
+    }
+    r = exchange(parent, temporary, final, err);
+    if (r < 0)
+        return r;
+    r = failpoint("stack-exchange-before-sync");
+    r = r < 0 ? error_errno(err, -r, final, "replace %s: sync its parent", final)
+              : dir_sync(parent, final, err);
+    struct error undo = {0};
+    if (r < 0 && exchange(parent, temporary, final, &undo) < 0)
+        log_error("%s", undo.message);
+    return r;
 }

@@ -88,11 +88,24 @@ int stack_stat(const struct stack_file *file, struct stack_stat *stat, struct er
 int stack_publish_directory(int parent, const char *temporary, const char *final,
                             struct error *err);
 
+/* The same where `final` is a directory that is to be replaced: the two change places by one
+ * rename(2) (RENAME_EXCHANGE), so that `final` is always one of them, whole; `temporary` is the old
+ * one afterwards. ERROR_UNSUPPORTED where the file system can't. After a failure they are where
+ * they were. */
+int stack_exchange_directories(int parent, const char *temporary, const char *final,
+                               struct error *err);
+
 /* Removes every entry of the directory whose name marks it as half-made (is_temporary_name()).
  * Returns how many were removed. */
 int stack_sweep(int dirfd, const char *label, struct error *err);
 
 /* How often sharing fell back from link(2), by errno, since the process started: for metrics. */
 uint64_t stack_fallback_count(int errnum);
+
+/* What stack_unshare() has done since the process started, where there was something to do. */
+struct stack_unshare_totals {
+    uint64_t count, bytes_copied, duration_ns;
+};
+struct stack_unshare_totals stack_unshare_totals(void);
 
 #endif

@@ -25,13 +25,20 @@ struct column {
     size_t offset, size;
 };
 
-#define COLUMN(field, column_kind)                                                                \
-    {                                                                                             \
-        .name = #field, .kind = (column_kind), .offset = offsetof(struct instance_record, field), \
-        .size = sizeof(((struct instance_record *)0)->field)                                      \
-    }
+struct columns {
+    const char *table, *thing;
+    const struct column *list; /* the id first */
+    size_t count, record_size;
+};
 
-static const struct column columns[] = {
+/* clang-format off */ /* its versions differ on braces in macros */
+#define COLUMN_OF(record, column_name, field, column_kind)                                       \
+    {.name = (column_name), .kind = (column_kind), .offset = offsetof(struct record, field),     \
+     .size = sizeof(((struct record *)0)->field)}
+/* clang-format on */
+#define COLUMN(field, column_kind) COLUMN_OF(instance_record, #field, field, column_kind)
+
+static const struct column instances[] = {
     COLUMN(id, COLUMN_TEXT),
     COLUMN(name, COLUMN_TEXT),
     COLUMN(image, COLUMN_TEXT),
@@ -55,56 +62,107 @@ static const struct column columns[] = {
     COLUMN(disk_bytes_copied, COLUMN_U64),
 };
 
-/* `before`, then every column written with `format` (its name, then its parameter), then `after`.
- */
-static char *join(const char *before, void (*write)(FILE *, size_t), const char *after)
+const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
+                                         sizeof(struct instance_record)};
+
+#undef COLUMN
+#define COLUMN(field, column_kind) COLUMN_OF(snapshot_record, #field, field, column_kind)
+#define SOURCE(field, column_kind) COLUMN_OF(snapshot_record, #field, source.field, column_kind)
+
+/* Of the source its identity, and what an instance made from the snapshot needs to be the same. */
+static const struct column snapshots[] = {
+    COLUMN(id, COLUMN_TEXT),
+    COLUMN(name, COLUMN_TEXT),
+    COLUMN(kind, COLUMN_STATE),
+    COLUMN(created_at_ns, COLUMN_U64),
+    COLUMN(size_bytes, COLUMN_U64),
+    COLUMN(compression_state, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "source_instance_id", source.id, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "source_instance_name", source.name, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "source_hypervisor", source.hypervisor, COLUMN_TEXT),
+    SOURCE(image, COLUMN_TEXT),
+    SOURCE(vcpus, COLUMN_UNSIGNED),
+    SOURCE(memory_bytes, COLUMN_U64),
+    SOURCE(has_initrd, COLUMN_BOOL),
+    SOURCE(skip_guest_agent, COLUMN_BOOL),
+    SOURCE(cmdline, COLUMN_TEXT),
+};
+
+const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),
+                                         sizeof(struct snapshot_record)};
+
+typedef void column_writer(FILE *stream, const struct columns *columns, size_t i);
+
+static void write_list(FILE *stream, const struct columns *columns, column_writer *write)
+{
+    for (size_t i = 0; i < columns->count; i++) {
+        fputs(i > 0 ? ", " : "", stream);
+        write(stream, columns, i);
+    }
+}
+
+static void write_name(FILE *stream, const struct columns *columns, size_t i)
+{
+    fputs(columns->list[i].name, stream);
+}
+
+static void write_parameter(FILE *stream, const struct columns *columns, size_t i)
+{
+    fprintf(stream, "?%zu", i + 1);
+}
+
+static void write_assignment(FILE *stream, const struct columns *columns, size_t i)
+{
+    fprintf(stream, "%s = ?%zu", columns->list[i].name, i + 1);
+}
+
+static char *finish(FILE *stream, char **sql)
+{
+    if (fclose(stream) == 0)
+        return *sql;
+    free(*sql);
+    return NULL;
+}
+
+char *columns_insert_sql(const struct columns *columns)
 {
     char *sql = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&sql, &length);
     if (!stream)
         return NULL;
-    fputs(before, stream);
-    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
-        fputs(i > 0 ? ", " : "", stream);
-        write(stream, i);
-    }
-    fputs(after, stream);
-    if (fclose(stream) == 0)
-        return sql;
-    free(sql);
-    return NULL;
+    fprintf(stream, "INSERT INTO %s (", columns->table);
+    write_list(stream, columns, write_name);
+    fputs(") VALUES (", stream);
+    write_list(stream, columns, write_parameter);
+    fputs(")", stream);
+    return finish(stream, &sql);
 }
 
-static void write_name(FILE *stream, size_t i)
+char *columns_update_sql(const struct columns *columns)
 {
-    fputs(columns[i].name, stream);
+    char *sql = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&sql, &length);
+    if (!stream)
+        return NULL;
+    fprintf(stream, "UPDATE %s SET ", columns->table);
+    write_list(stream, columns, write_assignment);
+    fputs(" WHERE id = ?1", stream);
+    return finish(stream, &sql);
 }
 
-static void write_parameter(FILE *stream, size_t i)
+char *columns_select_sql(const struct columns *columns, const char *rest)
 {
-    fprintf(stream, "?%zu", i + 1);
-}
-
-static void write_assignment(FILE *stream, size_t i)
-{
-    fprintf(stream, "%s = ?%zu", columns[i].name, i + 1);
-}
-
-char *columns_insert_sql(void)
-{
-    _cleanup_(free) char *names = join("INSERT INTO instances (", write_name, ") VALUES (");
-    return names ? join(names, write_parameter, ")") : NULL;
-}
-
-char *columns_update_sql(void)
-{
-    return join("UPDATE instances SET ", write_assignment, " WHERE id = ?1");
-}
-
-char *columns_select_sql(const char *rest)
-{
-    return join("SELECT ", write_name, rest);
+    char *sql = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&sql, &length);
+    if (!stream)
+        return NULL;
+    fputs("SELECT ", stream);
+    write_list(stream, columns, write_name);
+    fprintf(stream, " FROM %s %s", columns->table, rest);
+    return finish(stream, &sql);
 }
 
 static bool text_ok(const char *text, size_t length)
@@ -142,8 +200,7 @@ static int bind_u64(struct store *store, sqlite3_stmt *statement, int parameter,
 }
 
 static int bind_one(struct store *store, sqlite3_stmt *statement, int parameter,
-                    const struct column *column, const struct instance_record *record,
-                    struct error *err)
+                    const struct column *column, const void *record, struct error *err)
 {
     const void *field = (const char *)record + column->offset;
     switch (column->kind) {
@@ -164,13 +221,13 @@ static int bind_one(struct store *store, sqlite3_stmt *statement, int parameter,
     }
 }
 
-int columns_bind(struct store *store, sqlite3_stmt *statement, const struct instance_record *record,
-                 struct error *err)
+int columns_bind(struct store *store, sqlite3_stmt *statement, const struct columns *columns,
+                 const void *record, struct error *err)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
-        int r = bind_one(store, statement, (int)i + 1, &columns[i], record, err);
+    for (size_t i = 0; i < columns->count; i++) {
+        int r = bind_one(store, statement, (int)i + 1, &columns->list[i], record, err);
         if (r > 0)
-            return database_error(store, err, "bind %s", columns[i].name);
+            return database_error(store, err, "bind %s", columns->list[i].name);
         if (r < 0)
             return r;
     }
@@ -214,20 +271,21 @@ static bool read_integer(sqlite3_stmt *statement, int i, const struct column *co
     return true;
 }
 
-int columns_read(struct store *store, sqlite3_stmt *statement, struct instance_record *record,
-                 struct error *err)
+int columns_read(struct store *store, sqlite3_stmt *statement, const struct columns *columns,
+                 void *record, struct error *err)
 {
-    memset(record, 0, sizeof(*record));
-    for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
-        const struct column *column = &columns[i];
+    memset(record, 0, columns->record_size);
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct column *column = &columns->list[i];
         void *field = (char *)record + column->offset;
         bool ok = column->kind == COLUMN_TEXT    ? read_text(statement, (int)i, column, field)
                   : column->kind == COLUMN_STATE ? read_state(statement, (int)i, field)
                                                  : read_integer(statement, (int)i, column, field);
         if (!ok)
             return error_set(err, ERROR_CORRUPT, EUCLEAN,
-                             "database %s: instance '%s' has a %s that makes no sense", store->path,
-                             record->id, column->name);
+                             "database %s: %s '%s' has a %s that makes no sense", store->path,
+                             columns->thing, (const char *)record + columns->list[0].offset,
+                             column->name);
     }
     return 0;
 }

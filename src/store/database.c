@@ -64,6 +64,59 @@ int database_step_done(struct store *store, enum store_statement statement, cons
     return result;
 }
 
+int statement_prepare(struct store *store, enum store_statement statement, const char *sql,
+                      struct error *err)
+{
+    if (!sql)
+        return error_errno(err, ENOMEM, store->path, "database %s", store->path);
+    if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                           &store->statements[statement], NULL) != SQLITE_OK)
+        return database_error(store, err, "prepare '%.80s'", sql);
+    return 0;
+}
+
+sqlite3_stmt *statement_key(struct store *store, enum store_statement statement, const char *key)
+{
+    sqlite3_stmt *prepared = store->statements[statement];
+    sqlite3_bind_text(prepared, 1, key, -1, SQLITE_TRANSIENT);
+    return prepared;
+}
+
+int database_transaction(struct store *store, store_write *write, enum store_statement statement,
+                         const void *record, struct error *err)
+{
+    pthread_mutex_lock(&store->lock);
+    int r = database_step_done(store, STATEMENT_BEGIN, "begin", err);
+    if (r == 0) {
+        r = write(store, statement, record, err);
+        if (r == 0)
+            r = database_step_done(store, STATEMENT_COMMIT, "commit", err);
+        /* SQLite may have rolled back by itself (full disk); else it is done here. */
+        if (r < 0 && !sqlite3_get_autocommit(store->db))
+            database_step_done(store, STATEMENT_ROLLBACK, "roll back", NULL);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return r;
+}
+
+int database_name_file(struct store *store, int r, struct error *err)
+{
+    if (err)
+        snprintf(err->path, sizeof(err->path), "%s", store->path);
+    return r;
+}
+
+int list_grow(struct store *store, void **list, size_t count, size_t record_size, struct error *err)
+{
+    if ((count & (count - 1)) != 0)
+        return 0;
+    void *grown = reallocarray(*list, count == 0 ? 1 : count * 2, record_size);
+    if (!grown)
+        return error_errno(err, ENOMEM, store->path, "list from %s", store->path);
+    *list = grown;
+    return 0;
+}
+
 /* The whole file is read once: it is small, and a broken page found later would be found in the
  * middle of an operation. */
 static int check_pages(struct store *store, struct error *err)
@@ -122,7 +175,9 @@ static int open_all(struct store *store, struct error *err)
         r = check_pages(store, err);
     if (r == 0)
         r = schema_migrate(store, err);
-    return r < 0 ? r : statements_prepare(store, err);
+    if (r == 0)
+        r = statements_prepare(store, err);
+    return r < 0 ? r : snapshot_statements_prepare(store, err);
 }
 
 struct store *store_open(const char *path, struct error *err)

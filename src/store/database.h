@@ -23,6 +23,13 @@ enum store_statement {
     STATEMENT_BY_ID,
     STATEMENT_BY_NAME,
     STATEMENT_BY_PREFIX,
+    STATEMENT_SNAPSHOT_INSERT,
+    STATEMENT_SNAPSHOT_DELETE,
+    STATEMENT_SNAPSHOT_GET,
+    STATEMENT_SNAPSHOT_LIST,
+    STATEMENT_SNAPSHOT_DISKS,
+    STATEMENT_SNAPSHOT_DISK_INSERT,
+    STATEMENT_SNAPSHOT_DISKS_DELETE,
     STATEMENT_COUNT,
 };
 
@@ -43,22 +50,51 @@ int database_run(struct store *store, const char *sql, struct error *err);
 /* Runs one prepared statement to its end and resets it; `what` names it in messages. */
 int database_step_done(struct store *store, enum store_statement statement, const char *what,
                        struct error *err);
-/* Prepares every statement of the table. */
+/* Prepares one; `sql` NULL is lack of memory. */
+int statement_prepare(struct store *store, enum store_statement statement, const char *sql,
+                      struct error *err);
+/* The statement with its first parameter bound to a text (NULL: SQL's null). */
+sqlite3_stmt *statement_key(struct store *store, enum store_statement statement, const char *key);
+/* A write is one transaction: `write` between begin and commit, rolled back when it fails. */
+typedef int store_write(struct store *store, enum store_statement statement, const void *record,
+                        struct error *err);
+int database_transaction(struct store *store, store_write *write, enum store_statement statement,
+                         const void *record, struct error *err);
+/* For what is the caller's doing the message is about the record; the file goes to err->path.
+ * Returns `r`. */
+int database_name_file(struct store *store, int r, struct error *err);
+/* Makes room for one more record in a list that grows by doubling. */
+int list_grow(struct store *store, void **list, size_t count, size_t record_size,
+              struct error *err);
+
+/* instances.c, snapshots.c: prepare the statements of their tables. */
 int statements_prepare(struct store *store, struct error *err);
+int snapshot_statements_prepare(struct store *store, struct error *err);
+
+/* disks.c: the disks of an instance or a snapshot, in rows of their own. */
+struct disk_statements {
+    enum store_statement read, insert, delete;
+};
+int disks_write(struct store *store, const struct disk_statements *statements, const char *id,
+                const struct instance_record *record, struct error *err);
+int disks_read(struct store *store, const struct disk_statements *statements, const char *id,
+               struct instance_record *record, struct error *err);
 
 /* schema.c: brings the file to this program's version, one transaction per step. */
 int schema_migrate(struct store *store, struct error *err);
 
-/* columns.c: the columns of the table `instances` and the fields of the record, in one table. */
-char *columns_insert_sql(void); /* owner: caller; NULL: no memory */
-char *columns_update_sql(void);
-char *columns_select_sql(const char *rest);
+/* columns.c: the columns of a table and the fields of its record, in one table. */
+struct columns;
+extern const struct columns instance_columns, snapshot_columns;
+char *columns_insert_sql(const struct columns *columns); /* owner: caller; NULL: no memory */
+char *columns_update_sql(const struct columns *columns);
+char *columns_select_sql(const struct columns *columns, const char *rest);
 /* Binds the record's fields, in order from parameter 1. */
-int columns_bind(struct store *store, sqlite3_stmt *statement, const struct instance_record *record,
-                 struct error *err);
+int columns_bind(struct store *store, sqlite3_stmt *statement, const struct columns *columns,
+                 const void *record, struct error *err);
 /* Reads them back from a row of columns_select_sql(). A value that does not fit is ERROR_CORRUPT.
  */
-int columns_read(struct store *store, sqlite3_stmt *statement, struct instance_record *record,
-                 struct error *err);
+int columns_read(struct store *store, sqlite3_stmt *statement, const struct columns *columns,
+                 void *record, struct error *err);
 
 #endif

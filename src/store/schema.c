@@ -41,6 +41,34 @@ static const char *const steps[] = {
     " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
     " PRIMARY KEY (instance_id, slot)"
     ") STRICT, WITHOUT ROWID;",
+    /* A snapshot outlives its source: source_instance_id refers to nothing. An empty name is none.
+     */
+    "CREATE TABLE snapshots ("
+    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " id TEXT NOT NULL UNIQUE CHECK (length(id) = 24),"
+    " name TEXT NOT NULL CHECK (length(name) <= 63),"
+    " kind TEXT NOT NULL CHECK (kind IN ('Standby', 'Stopped')),"
+    " created_at_ns INTEGER NOT NULL,"
+    " size_bytes INTEGER NOT NULL,"
+    " compression_state TEXT NOT NULL,"
+    " source_instance_id TEXT NOT NULL CHECK (length(source_instance_id) = 24),"
+    " source_instance_name TEXT NOT NULL,"
+    " source_hypervisor TEXT NOT NULL,"
+    " image TEXT NOT NULL,"
+    " vcpus INTEGER NOT NULL,"
+    " memory_bytes INTEGER NOT NULL,"
+    " has_initrd INTEGER NOT NULL CHECK (has_initrd IN (0, 1)),"
+    " skip_guest_agent INTEGER NOT NULL CHECK (skip_guest_agent IN (0, 1)),"
+    " cmdline TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX snapshot_names ON snapshots (source_instance_id, name) WHERE name <> '';"
+    "CREATE TABLE snapshot_disks ("
+    " snapshot_id TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,"
+    " slot INTEGER NOT NULL,"
+    " read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),"
+    " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
+    " PRIMARY KEY (snapshot_id, slot)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

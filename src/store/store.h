@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metadata in SQLite: one row per instance. The only program that opens it is tined. Safe from any
- * thread; every call is one transaction. */
+/* Metadata in SQLite: one row per instance or snapshot. The only program that opens it is tined.
+ * Safe from any thread; every call is one transaction. */
 #ifndef TINE_STORE_STORE_H
 #define TINE_STORE_STORE_H
 
@@ -55,6 +55,26 @@ struct instance_record {
     uint64_t disk_bytes_copied;
 };
 
+/* A capture of an instance that is independent of it. */
+struct snapshot_record {
+    char id[INSTANCE_ID_LENGTH + 1];
+    char name[INSTANCE_NAME_MAX + 1]; /* unique among its source's; empty: none */
+    enum instance_state kind;         /* Standby: memory, devices and disks; Stopped: disks alone */
+    uint64_t created_at_ns;           /* realtime */
+    uint64_t size_bytes;              /* of all its files; holes count */
+    char compression_state[16];       /* of the memory file: "none" */
+    /* The source as it was: its identity (id, name, hypervisor), which may be gone by now, and the
+     * configuration that an instance made from the snapshot gets. The rest is not kept. */
+    struct instance_record source;
+};
+
+/* Which snapshots; conditions that are not given (NULL, false) take all. */
+struct snapshot_filter {
+    const char *name, *source_instance_id;
+    bool has_kind;
+    enum instance_state kind;
+};
+
 struct store;
 
 /* Opens or creates the database file and migrates it to the current schema; WAL, synchronous=FULL.
@@ -78,5 +98,16 @@ int store_list(struct store *store, struct instance_record **records, size_t *co
 /* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND (-ENOENT), ERROR_AMBIGUOUS
  * (-ENOTUNIQ). `id` holds INSTANCE_ID_LENGTH + 1 bytes. */
 int store_resolve(struct store *store, const char *reference, char *id, struct error *err);
+
+/* Snapshots, the same way; they are found by their full id only. */
+/* ERROR_NAME (-EEXIST) if the source has a snapshot of that name. */
+int store_snapshot_insert(struct store *store, const struct snapshot_record *record,
+                          struct error *err);
+int store_snapshot_delete(struct store *store, const char *id, struct error *err);
+int store_snapshot_get(struct store *store, const char *id, struct snapshot_record *record,
+                       struct error *err);
+/* In order of creation; owner: caller (free()). */
+int store_snapshot_list(struct store *store, const struct snapshot_filter *filter,
+                        struct snapshot_record **records, size_t *count, struct error *err);
 
 #endif

@@ -9,8 +9,10 @@
 
 #define SPACES " \t\n"
 
-static int __attribute__((format(printf, 3, 4)))
-append(char cmdline[VM_CMDLINE_MAX], struct error *err, const char *format, ...)
+static int append(char cmdline[VM_CMDLINE_MAX], struct error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int append(char cmdline[VM_CMDLINE_MAX], struct error *err, const char *format, ...)
 {
     size_t used = strlen(cmdline);
     va_list args;

@@ -59,6 +59,9 @@ static int publish(struct snapshot_file *state, struct snapshot_file *memory, st
     int r = failpoint_check("vmm-snapshot-memory", memory->path, err);
     if (r == 0)
         r = snapshot_file_set_aside(state, err);
+    /* The memory may lie in another directory, whose changes no journal orders with these. */
+    if (r == 0 && state->aside)
+        r = snapshot_file_sync_directory(state, err);
     if (r == 0)
         r = snapshot_file_set_aside(memory, err);
     if (r == 0)

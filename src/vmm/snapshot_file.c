@@ -59,8 +59,16 @@ int snapshot_file_set_aside(struct snapshot_file *file, struct error *err)
     return 0;
 }
 
+/* The old file was set aside: what is at the path now is the other file of this snapshot, given
+ * under two names of one place, or somebody else's. */
 int snapshot_file_place(struct snapshot_file *file, struct error *err)
 {
+    int exists = file_exists(AT_FDCWD, file->path, err);
+    if (exists > 0)
+        return error_set(err, ERROR_INVALID, EEXIST,
+                         "%s: another file has come to this path meanwhile", file->path);
+    if (exists < 0)
+        return exists;
     if (rename(file->temporary, file->path) < 0)
         return error_errno(err, errno, file->path, "rename %s to %s", file->temporary, file->path);
     file->made = false;

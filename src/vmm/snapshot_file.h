@@ -29,7 +29,7 @@ int snapshot_file_create(struct snapshot_file *file, const char *path, struct er
 int snapshot_file_sync(struct snapshot_file *file, struct error *err);
 /* Takes the old file of that name, if there is one, out of the way. */
 int snapshot_file_set_aside(struct snapshot_file *file, struct error *err);
-/* Gives the new file its name. */
+/* Gives the new file its name; -EEXIST if that is taken again. */
 int snapshot_file_place(struct snapshot_file *file, struct error *err);
 /* Makes the names durable. */
 int snapshot_file_sync_directory(const struct snapshot_file *file, struct error *err);

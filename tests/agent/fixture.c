@@ -125,8 +125,7 @@ static void treat(const struct fixture *fixture, const struct behaviour *behavio
         script(behaviour, fd, false);
 }
 
-static void __attribute__((noreturn))
-vmm_run(const struct fixture *fixture, const struct behaviour *behaviour)
+static _Noreturn void vmm_run(const struct fixture *fixture, const struct behaviour *behaviour)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

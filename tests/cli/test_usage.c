@@ -21,9 +21,11 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",   "ps",      "inspect", "logs", "cp",    "exec",
-                                    "fork",  "standby", "restore", "stop", "start", "rm",
-                                    "stats", "doctor",  "version", "help"};
+static const char *const names[] = {"run",      "ps",         "inspect", "logs",   "exec",  "cp",
+                                    "fork",     "standby",    "restore", "stop",   "start", "rm",
+                                    "snapshot", "stats",      "top",     "events", "tree",  "wait",
+                                    "doctor",   "completion", "version", "help"};
+static const char *const snapshot_names[] = {"create", "ls", "inspect", "fork", "restore", "rm"};
 
 /* Nobody listens there. */
 static struct daemon nobody = {.socket = "/tmp/tine-test-nobody.sock"};
@@ -42,6 +44,7 @@ static void test_help(void **state)
         snprintf(line, sizeof(line), "Usage: tine %s", names[i]);
         assert_int_equal(strncmp(one.out, line, strlen(line)), 0);
         assert_non_null(strstr(one.out, "\nOptions:\n"));
+        assert_non_null(strstr(one.out, "\nExamples:\n  "));
         assert_string_equal(one.err, "");
         /* The same by option, wherever it stands. */
         snprintf(arguments, sizeof(arguments), "%s --help", names[i]);
@@ -58,6 +61,29 @@ static void test_help(void **state)
     expect_run(&nobody, "-h", 0, "Usage: tine", NULL);
     expect_run(&nobody, "help fork", 0, "tine fork web --name web-test --from-running", NULL);
     expect_run(&nobody, "--version", 0, "tine 0.", NULL);
+}
+
+/* A command of a command has its help in both forms too. */
+static void test_help_of_subcommands(void **state)
+{
+    struct outcome all = program_run(&nobody, "help snapshot", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(snapshot_names); i++) {
+        char line[64], arguments[64];
+        snprintf(line, sizeof(line), "\n  %-10s ", snapshot_names[i]);
+        assert_non_null(strstr(all.out, line));
+        snprintf(arguments, sizeof(arguments), "help snapshot %s", snapshot_names[i]);
+        struct outcome one = program_run(&nobody, arguments, NULL);
+        snprintf(line, sizeof(line), "Usage: tine snapshot %s [OPTION...]", snapshot_names[i]);
+        assert_int_equal(strncmp(one.out, line, strlen(line)), 0);
+        assert_non_null(strstr(one.out, "\nExamples:\n  tine "));
+        snprintf(arguments, sizeof(arguments), "snapshot %s --help", snapshot_names[i]);
+        struct outcome same = program_run(&nobody, arguments, NULL);
+        assert_int_equal(same.status, 0);
+        assert_string_equal(same.out, one.out);
+        outcome_release(&one);
+        outcome_release(&same);
+    }
+    outcome_release(&all);
 }
 
 static void test_wrong_usage(void **state)
@@ -106,6 +132,34 @@ static void test_wrong_usage(void **state)
          "tine: stop: --grace: \"5\" is not a duration: numbers with units ns "
          "us ms s m h are wanted; see tine help stop\n"},
         {"stop --grace -5s web", "tine: stop: --grace: \"-5s\" is negative; see tine help stop\n"},
+        {"snapshot",
+         "tine: snapshot: usage: tine snapshot COMMAND [ARGUMENT...]; see tine help snapshot\n"},
+        {"snapshot frok web/a", "tine: snapshot: unknown command \"frok\", did you mean \"fork\"?; "
+                                "see tine help snapshot\n"},
+        {"snapshot --name a create web",
+         "tine: snapshot: unknown option --name; see tine help snapshot\n"},
+        {"help snapshot xyzzy", "tine: help: unknown command \"xyzzy\"; see tine help help\n"},
+        {"help ps ls", "tine: help: unknown command \"ls\"; see tine help help\n"},
+        {"snapshot create", "tine: snapshot create: usage: tine snapshot create NAME; see tine "
+                            "help snapshot create\n"},
+        {"snapshot create web --kind Running",
+         "tine: snapshot create: --kind: \"Running\" is not "
+         "Standby or Stopped; see tine help snapshot create\n"},
+        {"snapshot create web --kind warm", "tine: snapshot create: --kind: \"warm\" is not "
+                                            "Standby or Stopped; see tine help snapshot create\n"},
+        {"snapshot fork web/a --name a --count 2",
+         "tine: snapshot fork: --name is for one fork; --name-prefix names several; see tine help "
+         "snapshot fork\n"},
+        {"snapshot fork web/a --from-running",
+         "tine: snapshot fork: unknown option --from-running; see tine help snapshot fork\n"},
+        {"snapshot restore web",
+         "tine: snapshot restore: usage: tine snapshot restore NAME SNAPSHOT; "
+         "see tine help snapshot restore\n"},
+        {"snapshot restore web web/a --target-state x",
+         "tine: snapshot restore: --target-state: \"x\" is not Running, Standby or Stopped; see "
+         "tine help snapshot restore\n"},
+        {"snapshot rm",
+         "tine: snapshot rm: usage: tine snapshot rm SNAPSHOT...; see tine help snapshot rm\n"},
         {"stop --grace 1h web", "tine: stop: --grace: at most 10m; see tine help stop\n"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -133,11 +187,17 @@ static void test_unreachable(void **state)
                                            "rm web",
                                            "rm -f web",
                                            "stats",
-                                           "stats web"};
+                                           "stats web",
+                                           "snapshot create web",
+                                           "snapshot ls",
+                                           "snapshot inspect web/a",
+                                           "snapshot fork web/a",
+                                           "snapshot restore web web/a",
+                                           "snapshot rm web/a"};
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        expect_run(
-            &nobody, commands[i], 3, "",
-            "tined does not answer on /tmp/tine-test-nobody.sock: No such file or directory");
+        expect_run(&nobody, commands[i], 3, "",
+                   "tined does not answer on /tmp/tine-test-nobody.sock: No such file or "
+                   "directory; is it running?");
     expect_run(&nobody, "--json ps", 3, "\"code\": \"unreachable\"", "does not answer");
     expect_run(&nobody, "version", 0, "tined does not answer", NULL);
     /* A socket that nobody serves any more. */
@@ -268,9 +328,9 @@ static void test_output_error(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),         cmocka_unit_test(test_wrong_usage),
-        cmocka_unit_test(test_unreachable),  cmocka_unit_test(test_doctor),
-        cmocka_unit_test(test_output_error),
+        cmocka_unit_test(test_help),        cmocka_unit_test(test_help_of_subcommands),
+        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_doctor),      cmocka_unit_test(test_output_error),
     };
     if (argc != 2)
         return 2;

@@ -115,10 +115,13 @@ static int misbehave(int fd, const char *path, struct fake_answer *answer)
         return -1;
     }
     text = fake_order("refuse", path);
-    if (!text)
+    char *full = text ? NULL : fake_order("full", path);
+    if (!text && !full)
         return 0;
     answer->status = 400;
-    answer->body = json_pack("{s:s}", "fault_message", text);
+    answer->body = json_pack("{s:s, s:s*}", "fault_message", text ? text : full, "errno",
+                             full ? "ENOSPC" : NULL);
+    free(full);
     free(text);
     return 1;
 }

@@ -9,6 +9,7 @@
  *   no-listen             runs but never listens
  *   slow-listen MS        listens after MS milliseconds
  *   refuse PATH TEXT      answers requests for PATH with 400 and TEXT as fault_message
+ *   full PATH TEXT        the same, and names ENOSPC as the errno, as tine-vmm does
  *   die PATH TEXT         writes TEXT to its log and exits with status 3 instead of answering
  *   hang PATH             never answers
  *   garbage PATH          answers with what is not HTTP

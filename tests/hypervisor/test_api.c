@@ -147,12 +147,13 @@ static void test_body_out_of_memory(void **state)
 }
 
 /* What the VMM refuses in words. */
-static void fault(const char *answer, enum error_code code, const char *words)
+static void fault(const char *answer, int errnum, enum error_code code, const char *words)
 {
     struct server *server = server_start(answer, false);
     struct vmm_api api = api_of(server);
     struct error err = {0};
-    assert_int_equal(vmm_api_put(&api, "/drives/d", json_object(), &err), -EREMOTEIO);
+    assert_int_equal(vmm_api_put(&api, "/drives/d", json_object(), &err), -errnum);
+    assert_int_equal(err.errnum, errnum);
     assert_int_equal(err.code, code);
     if (!contains(err.message, words) || !contains(err.message, "PUT /drives/d"))
         fail_msg("'%s' lacks '%s'", err.message, words);
@@ -189,11 +190,43 @@ static void test_faults(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
         char *answer = answer_of(faults[i].status, faults[i].body);
-        fault(answer, faults[i].code, faults[i].words);
+        fault(answer, EREMOTEIO, faults[i].code, faults[i].words);
         free(answer);
     }
-    fault("HTTP/1.1 302 \r\nLocation: http://example.com/\r\nContent-Length: 0\r\n\r\n",
+    fault("HTTP/1.1 302 \r\nLocation: http://example.com/\r\nContent-Length: 0\r\n\r\n", EREMOTEIO,
           ERROR_SYSTEM, "(status 302)"); /* never followed */
+}
+
+/* The errno behind a fault counts where it says that the host failed the VMM. One that a missing
+ * VMM would give is not taken over. */
+static void test_fault_errno(void **state)
+{
+    static const struct {
+        const char *value;
+        int errnum;
+        enum error_code code;
+    } faults[] = {
+        {"\"ENOSPC\"", ENOSPC, ERROR_RESOURCES},
+        {"\"EDQUOT\"", EDQUOT, ERROR_RESOURCES},
+        {"\"ENOMEM\"", ENOMEM, ERROR_RESOURCES},
+        {"\"EMFILE\"", EMFILE, ERROR_RESOURCES},
+        {"\"EIO\"", EIO, ERROR_SYSTEM},
+        {"\"ENOENT\"", EREMOTEIO, ERROR_INVALID},
+        {"\"EINVAL\"", EREMOTEIO, ERROR_INVALID},
+        {"\"ECONNRESET\"", EREMOTEIO, ERROR_INVALID},
+        {"\"ENONSENSE\"", EREMOTEIO, ERROR_INVALID},
+        {"\"\"", EREMOTEIO, ERROR_INVALID},
+        {"28", EREMOTEIO, ERROR_INVALID},
+        {"null", EREMOTEIO, ERROR_INVALID},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+        char body[128];
+        snprintf(body, sizeof(body), "{\"fault_message\":\"it broke\",\"errno\":%s}",
+                 faults[i].value);
+        char *answer = answer_of("400", body);
+        fault(answer, faults[i].errnum, faults[i].code, "(status 400): it broke");
+        free(answer);
+    }
 }
 
 static void test_long_fault(void **state)
@@ -204,7 +237,7 @@ static void test_long_fault(void **state)
     memset(body + used, 'x', 200000);
     snprintf(body + used + 200000, 4, "\"}");
     char *answer = answer_of("400", body);
-    fault(answer, ERROR_INVALID, "xxxxxxxx");
+    fault(answer, EREMOTEIO, ERROR_INVALID, "xxxxxxxx");
     free(answer);
     free(body);
 }
@@ -404,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_body_out_of_memory),
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_fault_errno),
         cmocka_unit_test(test_long_fault),
         cmocka_unit_test(test_broken_answers),
         cmocka_unit_test(test_huge_answer),

@@ -486,6 +486,11 @@ static void test_snapshot_fails(void **state)
     assert_int_equal(hypervisor.pause(&hypervisor, &spec, &err), 0);
     assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, "missing", &err), -EREMOTEIO);
     assert_true(contains(err.message, "missing"));
+    /* The VMM's disk is full. */
+    write_file(in_guest(guest, "fake-vmm"), "full /snapshot/create no room for the memory");
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -ENOSPC);
+    assert_int_equal(err.code, ERROR_RESOURCES);
+    assert_true(contains(err.message, "no room for the memory"));
     /* The VMM says it is done, but the memory file is short: that is no standby. */
     write_file(in_guest(guest, "fake-vmm"), "short-memory");
     assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -EINVAL);

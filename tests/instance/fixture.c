@@ -104,6 +104,17 @@ int fixture_setup(void **state)
     return 0;
 }
 
+static void delete_snapshots(struct fixture *fixture)
+{
+    const struct snapshot_filter all = {.name = NULL};
+    _cleanup_(free) struct snapshot_record *records = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(snapshot_list(fixture->host, &all, &records, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        assert_ok(snapshot_delete(fixture->host, records[i].id, &err), &err);
+}
+
 static void delete_all(struct fixture *fixture)
 {
     _cleanup_(free) struct instance_record *records = NULL;
@@ -128,13 +139,16 @@ static void assert_no_process(void)
 int fixture_teardown(void **state)
 {
     struct fixture *fixture = *state;
-    char guests[128], temporary[192];
+    char guests[128], snapshots[128], temporary[192];
     delete_all(fixture);
+    delete_snapshots(fixture);
     assert_no_process();
     fixture_close(fixture);
     snprintf(guests, sizeof(guests), "%s/guests", fixture->data);
     /* Only an empty directory can be removed so. */
     assert_int_equal(rmdir(guests), 0);
+    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", fixture->data);
+    assert_int_equal(rmdir(snapshots), 0);
     snprintf(temporary, sizeof(temporary), "%s", fixture->dir);
     assert_int_equal(tree_remove(AT_FDCWD, temporary, NULL), 0);
     free(fixture);
@@ -192,6 +206,16 @@ struct instance_record fixture_fork(struct fixture *fixture, const char *source,
     struct instance_record record;
     struct error err = {0};
     assert_ok(instance_fork(fixture->host, source, &request, &record, &err), &err);
+    return record;
+}
+
+struct snapshot_record fixture_snapshot(struct fixture *fixture, const char *source,
+                                        enum instance_state kind, const char *name)
+{
+    const struct snapshot_create_request request = {.kind = kind, .name = name};
+    struct snapshot_record record;
+    struct error err = {0};
+    assert_ok(snapshot_create(fixture->host, source, &request, &record, &err), &err);
     return record;
 }
 
@@ -268,14 +292,32 @@ struct path guest_path(const struct fixture *fixture, const char *id, const char
     return path;
 }
 
+static struct stat stat_of(const struct path *path)
+{
+    struct stat st;
+    if (lstat(path->text, &st) < 0)
+        print_error("stat %s: %s\n", path->text, strerror(errno));
+    assert_int_equal(lstat(path->text, &st), 0);
+    return st;
+}
+
+struct path snapshot_path(const struct fixture *fixture, const char *id, const char *name)
+{
+    struct path path;
+    snprintf(path.text, sizeof(path.text), "%s/snapshots/%s/%s", fixture->data, id, name);
+    return path;
+}
+
+struct stat snapshot_stat(const struct fixture *fixture, const char *id, const char *name)
+{
+    const struct path path = snapshot_path(fixture, id, name);
+    return stat_of(&path);
+}
+
 struct stat guest_stat(const struct fixture *fixture, const char *id, const char *name)
 {
-    struct path path = guest_path(fixture, id, name);
-    struct stat st;
-    if (lstat(path.text, &st) < 0)
-        print_error("stat %s: %s\n", path.text, strerror(errno));
-    assert_int_equal(lstat(path.text, &st), 0);
-    return st;
+    const struct path path = guest_path(fixture, id, name);
+    return stat_of(&path);
 }
 
 void assert_absent(const struct fixture *fixture, const char *id, const char *name)

@@ -12,7 +12,7 @@
 
 #include <sys/stat.h>
 
-#include "instance/instance.h"
+#include "instance/snapshot.h"
 
 #define FIXTURE_MEMORY (64ull << 20)
 
@@ -26,7 +26,8 @@ struct fixture {
 /* Set from argv[1] by fixture_main(). */
 int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 int fixture_setup(void **state);
-/* Deletes every instance; nothing may be left, neither a file in guests/ nor a process. */
+/* Deletes every instance, then every snapshot; nothing may be left, neither a file nor a process.
+ */
 int fixture_teardown(void **state);
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define FIXTURE_MAIN(tests)                                                         \
@@ -51,6 +52,8 @@ struct instance_record fixture_create(struct fixture *fixture, const char *name)
 struct instance_record fixture_create_diskless(struct fixture *fixture, const char *name);
 struct instance_record fixture_fork(struct fixture *fixture, const char *source, const char *name,
                                     enum instance_state target);
+struct snapshot_record fixture_snapshot(struct fixture *fixture, const char *source,
+                                        enum instance_state kind, const char *name);
 struct instance_record fixture_get(struct fixture *fixture, const char *reference);
 void assert_state(struct fixture *fixture, const char *reference, enum instance_state state);
 /* Waits for what the watcher does by itself. */
@@ -68,6 +71,8 @@ struct path {
 };
 struct path guest_path(const struct fixture *fixture, const char *id, const char *name);
 struct stat guest_stat(const struct fixture *fixture, const char *id, const char *name);
+struct path snapshot_path(const struct fixture *fixture, const char *id, const char *name);
+struct stat snapshot_stat(const struct fixture *fixture, const char *id, const char *name);
 void assert_absent(const struct fixture *fixture, const char *id, const char *name);
 void file_make(const char *path, const char *text, off_t size);
 /* Orders for the fake VMM; NULL removes them. */

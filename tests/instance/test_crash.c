@@ -16,7 +16,8 @@
 #include "base/log.h"
 #include "listing.h"
 
-#define NOTE "remember me"
+#define NOTE  "remember me"
+#define LATER "remembered after the snapshot"
 
 extern char **environ;
 
@@ -26,6 +27,7 @@ struct scenario {
     bool new_instance;    /* "new" may be there afterwards, whole, or not at all */
     const char *outcomes; /* of "web": first letters of states ('B' is Standby), 'x' deleted */
     const char *failpoints;
+    bool cold; /* its snapshot is of kind Stopped, whatever web's state */
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -34,13 +36,20 @@ struct scenario {
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "
 
+#define SNAPSHOT "snapshot-linked snapshot-recorded snapshot-published "
+#define REPLACE                                                                     \
+    "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
+    "snapshot-restore-exchanged "
+#define REACHED "snapshot-restore-reached "
+
 static const struct scenario scenarios[] = {
     {"create", INSTANCE_RUNNING, true, "R",
      "create-reserved create-copied create-published " PUBLISH BOOT},
     {"start", INSTANCE_STOPPED, false, "TR", BOOT},
     {"stop", INSTANCE_RUNNING, false, "T", "stop-asked stop-killed "},
     {"standby", INSTANCE_RUNNING, false, "RB",
-     "standby-paused standby-saved standby-published standby-recorded standby-killed " PUBLISH},
+     "standby-paused standby-saved standby-synced standby-published standby-recorded "
+     "standby-killed " PUBLISH},
     {"restore", INSTANCE_STANDBY, false, "RB", RESTORE},
     {"fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
@@ -50,6 +59,18 @@ static const struct scenario scenarios[] = {
      "fork-published " RESTORE},
     {"delete", INSTANCE_STANDBY, false, "xB", "delete-killed delete-renamed delete-forgotten "},
     {"delete", INSTANCE_RUNNING, false, "xT", "delete-killed delete-renamed delete-forgotten "},
+    {"snapshot-create", INSTANCE_STANDBY, false, "B", SNAPSHOT PUBLISH},
+    {"snapshot-create", INSTANCE_STOPPED, false, "T", SNAPSHOT PUBLISH},
+    {"snapshot-create", INSTANCE_RUNNING, false, "RB",
+     "standby-paused standby-published standby-killed " SNAPSHOT RESTORE},
+    {"snapshot-delete", INSTANCE_STANDBY, false, "B", "delete-renamed delete-forgotten "},
+    {"snapshot-fork", INSTANCE_STANDBY, true, "B",
+     "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
+    {"snapshot-fork", INSTANCE_STOPPED, true, "T",
+     "fork-reserved fork-linked fork-published " BOOT},
+    {"snapshot-restore", INSTANCE_STANDBY, false, "BR", REPLACE RESTORE REACHED},
+    {"snapshot-restore", INSTANCE_STOPPED, false, "TR", REPLACE BOOT REACHED},
+    {"snapshot-restore", INSTANCE_STANDBY, false, "BTR", REPLACE BOOT REACHED, .cold = true},
 };
 
 static struct fixture *child_fixture(char **argv)
@@ -64,8 +85,41 @@ static struct fixture *child_fixture(char **argv)
     return fixture;
 }
 
+/* The first of them, if there is one. */
+static bool find_snapshot(struct fixture *fixture, struct snapshot_record *record)
+{
+    const struct snapshot_filter all = {.name = NULL};
+    _cleanup_(free) struct snapshot_record *records = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(snapshot_list(fixture->host, &all, &records, &count, &err), &err);
+    assert_true(count < 2);
+    if (count > 0)
+        *record = records[0];
+    return count > 0;
+}
+
+static int run_on_snapshot(struct fixture *fixture, const char *name, struct error *err)
+{
+    const struct snapshot_target target = {.has_state = true, .state = INSTANCE_RUNNING};
+    struct snapshot_record snapshot = {.id = ""};
+    bool stopped = fixture_get(fixture, "web").state == INSTANCE_STOPPED;
+    const struct snapshot_create_request create = {
+        .kind = stopped ? INSTANCE_STOPPED : INSTANCE_STANDBY, .name = "new"};
+    find_snapshot(fixture, &snapshot);
+    if (strcmp(name, "snapshot-create") == 0)
+        return snapshot_create(fixture->host, "web", &create, NULL, err);
+    if (strcmp(name, "snapshot-fork") == 0)
+        return snapshot_fork(fixture->host, snapshot.id, "new", &target, NULL, err);
+    if (strcmp(name, "snapshot-restore") == 0)
+        return snapshot_restore(fixture->host, "web", snapshot.id, &target, NULL, err);
+    return snapshot_delete(fixture->host, snapshot.id, err);
+}
+
 static int run_operation(struct fixture *fixture, const char *name, struct error *err)
 {
+    if (strncmp(name, "snapshot-", strlen("snapshot-")) == 0)
+        return run_on_snapshot(fixture, name, err);
     const struct instance_create_request create = fixture_request(fixture, "new");
     const struct instance_fork_request fork = {
         .name = "new", .from_running = true, .has_target = true, .target = INSTANCE_RUNNING};
@@ -156,6 +210,57 @@ static void assert_works(struct fixture *fixture, const char *reference, const c
     assert_recalls(fixture, reference, letter == 'T' ? "" : note);
 }
 
+/* If there is one, it is whole: it makes an instance that remembers what it should. */
+static void assert_snapshot_works(struct fixture *fixture, const char *note)
+{
+    const struct snapshot_target target = {.has_state = true, .state = INSTANCE_RUNNING};
+    struct snapshot_record snapshot;
+    struct error err = {0};
+    if (!find_snapshot(fixture, &snapshot))
+        return;
+    assert_ok(snapshot_fork(fixture->host, snapshot.id, "check", &target, NULL, &err), &err);
+    assert_recalls(fixture, "check", snapshot.kind == INSTANCE_STOPPED ? "" : note);
+    assert_ok(instance_delete(fixture->host, "check", &err), &err);
+}
+
+/* After a restore in place was cut short: what was, or what is captured. */
+static const char *note_of_web(struct fixture *fixture)
+{
+    static const char *const notes[] = {LATER, NOTE};
+    struct error err = {0};
+    char letter = letter_of(fixture, "web");
+    if (letter == 'T')
+        return "";
+    if (letter == 'B')
+        assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+    _cleanup_(free) char *text = guest_run(fixture, "web", "recall", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(notes); i++) {
+        if (strcmp(text, notes[i]) == 0)
+            return notes[i];
+    }
+    return "";
+}
+
+/* For those operations that use one: it has something else than the instance. */
+static void prepare_snapshot(struct fixture *fixture, const struct scenario *scenario)
+{
+    struct error err = {0};
+    bool asleep = scenario->from == INSTANCE_STANDBY;
+    if (asleep && scenario->cold) {
+        assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+        assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
+    }
+    fixture_snapshot(fixture, "web", scenario->cold ? INSTANCE_STOPPED : scenario->from, "old");
+    if (!asleep)
+        return;
+    if (scenario->cold)
+        assert_ok(instance_start(fixture->host, "web", NULL, &err), &err);
+    else
+        assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+    guest_remember(fixture, "web", LATER);
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+}
+
 static void prepare(struct fixture *fixture, enum instance_state state)
 {
     struct error err = {0};
@@ -165,6 +270,12 @@ static void prepare(struct fixture *fixture, enum instance_state state)
         assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     else if (state == INSTANCE_STOPPED)
         assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
+}
+
+static bool uses_snapshot(const struct scenario *scenario)
+{
+    return strncmp(scenario->name, "snapshot-", strlen("snapshot-")) == 0 &&
+           strcmp(scenario->name, "snapshot-create") != 0;
 }
 
 static void check(struct fixture *fixture, const struct scenario *scenario, const char *failpoint)
@@ -179,8 +290,15 @@ static void check(struct fixture *fixture, const struct scenario *scenario, cons
     assert_non_null(strchr(scenario->outcomes, letter));
     bool has_new = letter_of(fixture, "new") != 'x';
     assert_true(!has_new || scenario->new_instance);
+    bool used = uses_snapshot(scenario);
+    /* No VM was lost, and nobody is told so. */
+    if (strstr(failpoint, "snapshot-restore-"))
+        assert_string_equal(fixture_get(fixture, "web").exit_message, "");
+    assert_snapshot_works(fixture, note);
     if (has_new)
         assert_works(fixture, "new", strcmp(scenario->name, "create") == 0 ? "" : note);
+    if (used && scenario->from == INSTANCE_STANDBY)
+        note = strcmp(scenario->name, "snapshot-restore") == 0 ? note_of_web(fixture) : LATER;
     if (letter != 'x')
         assert_works(fixture, "web", note);
 }
@@ -193,6 +311,9 @@ static void clear(struct fixture *fixture)
         int r = instance_delete(fixture->host, names[i], &err);
         assert_true(r == 0 || r == -ENOENT);
     }
+    struct snapshot_record snapshot;
+    if (find_snapshot(fixture, &snapshot))
+        assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
 }
 
 static void test_every_step_of_every_operation(void **state)
@@ -203,6 +324,8 @@ static void test_every_step_of_every_operation(void **state)
         snprintf(points, sizeof(points), "%s", scenarios[i].failpoints);
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             prepare(fixture, scenarios[i].from);
+            if (uses_snapshot(&scenarios[i]))
+                prepare_snapshot(fixture, &scenarios[i]);
             fixture_close(fixture);
             crash(fixture, scenarios[i].name, name);
             fixture_open(fixture);

@@ -64,7 +64,8 @@ static const struct {
      "create-published boot-prepared boot-launched boot-recorded boot-ready"},
     {do_start, INSTANCE_STOPPED, false, "boot-prepared boot-launched boot-recorded boot-ready"},
     {do_standby, INSTANCE_RUNNING, false,
-     "standby-paused standby-saved stack-publish-before-rename stack-publish-after-rename "
+     "standby-paused standby-saved standby-synced stack-publish-before-rename "
+     "stack-publish-after-rename "
      "standby-published standby-recorded"},
     {do_restore, INSTANCE_STANDBY, false,
      "restore-prepared restore-loaded restore-recorded restore-renamed"},
@@ -78,7 +79,8 @@ static const struct {
      "fork-reserved fork-linked fork-published boot-prepared boot-launched boot-ready"},
     {do_fork_asleep, INSTANCE_STOPPED, false, "boot-ready standby-paused standby-published"},
     {do_fork, INSTANCE_RUNNING, false,
-     "standby-paused standby-saved standby-published standby-recorded fork-reserved fork-linked "
+     "standby-paused standby-saved standby-synced standby-published standby-recorded fork-reserved "
+     "fork-linked "
      "fork-published"},
 };
 
@@ -246,7 +248,8 @@ static void test_standby_that_the_vmm_refuses(void **state)
         const char *order, *words;
         enum error_code code;
     } cases[] = {
-        {"refuse /snapshot/create no space left on device\n", "no space left", ERROR_INVALID},
+        {"full /snapshot/create no space left on device\n", "no space left", ERROR_RESOURCES},
+        {"refuse /snapshot/create disliked\n", "disliked", ERROR_INVALID},
         {"refuse /vm not now\n", "not now", ERROR_INVALID},
         {"short-memory\n", "memory", ERROR_CORRUPT},
     };

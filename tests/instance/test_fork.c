@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
+#include "instance/host.h"
 
 #define MEMORY_FILE GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY
 #define BASE_FILE   GUEST_BASE "/" SNAPSHOT_MEMORY
@@ -304,6 +306,67 @@ static void test_many_of_a_running_source(void **state)
     assert_recalls(fixture, "source", "note");
 }
 
+/* How often the source's VMM was asked to pause. */
+static unsigned naps_of(const struct fixture *fixture, const char *id)
+{
+    _cleanup_(free) char *requests = NULL;
+    struct error err = {0};
+    size_t length;
+    const struct path path = guest_path(fixture, id, "log/requests");
+    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
+    unsigned naps = 0;
+    for (const char *at = requests; (at = strstr(at, "\"Paused\"")); at++)
+        naps++;
+    return naps;
+}
+
+/* Forks that wait for a running source at the same time put it to sleep once. */
+static void test_one_nap_for_all_who_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    struct forker forkers[FORKS];
+    struct instance_record source = fixture_create(fixture, "source");
+    guest_remember(fixture, "source", "note");
+    struct lock_hold hold;
+    assert_int_equal(lock_take(fixture->host->locks, source.id, LOCK_EXCLUSIVE, &hold, NULL), 0);
+    forkers_start(fixture, forkers, FORKS, INSTANCE_STANDBY, true);
+    while (lock_users(fixture->host->locks, source.id) < FORKS + 1)
+        time_sleep_ms(1);
+    lock_release(&hold);
+    for (int i = 0; i < FORKS; i++) {
+        pthread_join(forkers[i].thread, NULL);
+        assert_ok(forkers[i].result, &forkers[i].err);
+        assert_int_equal(forkers[i].record.state, INSTANCE_STANDBY);
+    }
+    assert_int_equal(naps_of(fixture, source.id), 1);
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    assert_int_equal(guest_stat(fixture, source.id, BASE_FILE).st_nlink, FORKS + 1);
+    guest_remember(fixture, "source", "later");
+    restore(fixture, forkers[FORKS - 1].name);
+    assert_recalls(fixture, forkers[FORKS - 1].name, "note");
+}
+
+/* The first one's failure is not the others': each tries for itself. */
+static void test_a_nap_that_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    struct forker forkers[3];
+    struct instance_record source = fixture_create(fixture, "source");
+    guest_orders(fixture, source.id, "refuse /snapshot/create no");
+    forkers_start(fixture, forkers, 3, INSTANCE_STANDBY, true);
+    for (int i = 0; i < 3; i++) {
+        struct error err = {0};
+        pthread_join(forkers[i].thread, NULL);
+        assert_fails(forkers[i].result, &forkers[i].err, ERROR_INVALID, "refuses");
+        assert_true(instance_get(fixture->host, forkers[i].name, NULL, &err) < 0);
+    }
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    guest_orders(fixture, source.id, NULL);
+    const struct instance_fork_request request = {.name = "again", .from_running = true};
+    struct error err = {0};
+    assert_ok(instance_fork(fixture->host, "source", &request, NULL, &err), &err);
+}
+
 /* Each fork either is whole or has never been. */
 static void test_delete_while_forking(void **state)
 {
@@ -390,6 +453,8 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_many_at_once),
     FIXTURE_TEST(test_forks_really_run_at_once),
     FIXTURE_TEST(test_many_of_a_running_source),
+    FIXTURE_TEST(test_one_nap_for_all_who_wait),
+    FIXTURE_TEST(test_a_nap_that_fails),
     FIXTURE_TEST(test_delete_while_forking),
     FIXTURE_TEST(test_standby_and_restore_against_forks),
     FIXTURE_TEST(test_same_name_at_once),

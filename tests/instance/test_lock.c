@@ -108,6 +108,54 @@ static void test_a_writer_is_alone_and_goes_before_later_readers(void **state)
     lock_table_free(table);
 }
 
+static void test_a_nap_lets_its_own_kind_in(void **state)
+{
+    struct lock_table *table = lock_table_new();
+    struct lock_hold first;
+    struct holder second, reader;
+    assert_int_equal(lock_take(table, ID, LOCK_NAP, &first, NULL), 0);
+    assert_true(first.writing && !first.joined);
+    start(&second, table, LOCK_NAP);
+    start(&reader, table, LOCK_SHARED);
+    while (lock_users(table, ID) < 3)
+        time_sleep_ms(1);
+    assert_false(second.holds);
+    lock_nap_open(&first);
+    await_hold(&second);
+    assert_false(reader.holds);
+    second.let_go = true;
+    lock_nap_close(&first);
+    assert_int_equal(lock_users(table, ID), 2);
+    lock_release(&first);
+    await_hold(&reader);
+    finish(&second);
+    finish(&reader);
+    assert_false(is_busy(table));
+    lock_table_free(table);
+}
+
+/* Without a close: those who joined go on as readers, a writer waits for them. */
+static void test_a_nap_may_outlive_its_host(void **state)
+{
+    struct lock_table *table = lock_table_new();
+    struct lock_hold first;
+    struct holder second, writer;
+    assert_int_equal(lock_take(table, ID, LOCK_NAP, &first, NULL), 0);
+    lock_nap_open(&first);
+    start(&second, table, LOCK_NAP);
+    await_hold(&second);
+    start(&writer, table, LOCK_EXCLUSIVE);
+    while (lock_users(table, ID) < 3)
+        time_sleep_ms(1);
+    lock_release(&first);
+    assert_false(writer.holds);
+    finish(&second);
+    await_hold(&writer);
+    finish(&writer);
+    assert_false(is_busy(table));
+    lock_table_free(table);
+}
+
 static void test_other_instances_are_not_held_up(void **state)
 {
     struct lock_table *table = lock_table_new();
@@ -175,6 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_readers_share),
         cmocka_unit_test(test_a_writer_is_alone_and_goes_before_later_readers),
+        cmocka_unit_test(test_a_nap_lets_its_own_kind_in),
+        cmocka_unit_test(test_a_nap_may_outlive_its_host),
         cmocka_unit_test(test_other_instances_are_not_held_up),
         cmocka_unit_test(test_the_shown_state_ends_with_the_hold),
         cmocka_unit_test(test_many_threads),

@@ -41,10 +41,17 @@ static const struct {
     enum instance_operation operation;
     const char *answers;
 } operations[] = {
-    {OPERATION_START, "-00--+--"},   {OPERATION_STOP, "-++--0--"},
-    {OPERATION_STANDBY, "--+---0-"}, {OPERATION_RESTORE, "-00---+-"},
-    {OPERATION_FORK, "-----++-"},    {OPERATION_FORK_RUNNING, "--+--++-"},
-    {OPERATION_EXEC, "--+-----"},    {OPERATION_COPY, "--+-----"},
+    {OPERATION_START, "-00--+--"},
+    {OPERATION_STOP, "-++--0--"},
+    {OPERATION_STANDBY, "--+---0-"},
+    {OPERATION_RESTORE, "-00---+-"},
+    {OPERATION_FORK, "-----++-"},
+    {OPERATION_FORK_RUNNING, "--+--++-"},
+    {OPERATION_EXEC, "--+-----"},
+    {OPERATION_SNAPSHOT_STANDBY, "--+---+-"},
+    {OPERATION_SNAPSHOT_STOPPED, "-----+--"},
+    {OPERATION_SNAPSHOT_RESTORE, "-----++-"},
+    {OPERATION_COPY, "--+-----"},
 };
 
 static void test_every_operation_in_every_state(void **state)

@@ -155,6 +155,48 @@ static void test_failing_rename(void **state)
     pair_remove(&pair);
 }
 
+/* What is to be replaced: a directory with one name in it. */
+static struct pair half_made_beside_old(void **state)
+{
+    struct pair pair = half_made(state);
+    assert_int_equal(mkdirat(pair.a, "snapshot", 0700), 0);
+    image_make(pair.a, "snapshot/old", 10, NULL, 0, 0);
+    return pair;
+}
+
+static void test_exchange(void **state)
+{
+    struct pair pair = half_made_beside_old(state);
+    struct error err = {0};
+    ino_t inode = inode_of(pair.a, TEMPORARY);
+    assert_int_equal(stack_exchange_directories(pair.a, TEMPORARY, "snapshot", &err), 0);
+    assert_whole(pair.a);
+    assert_int_equal(inode_of(pair.a, "snapshot"), inode);
+    assert_true(is_there(pair.a, TEMPORARY "/old"));
+    /* And back. */
+    assert_int_equal(stack_exchange_directories(pair.a, TEMPORARY, "snapshot", &err), 0);
+    assert_true(is_there(pair.a, "snapshot/old"));
+    assert_true(is_there(pair.a, TEMPORARY "/memory"));
+    pair_remove(&pair);
+}
+
+static void test_exchange_that_fails(void **state)
+{
+    struct pair pair = half_made(state);
+    struct error err = {0};
+    assert_int_equal(stack_exchange_directories(pair.a, TEMPORARY, "snapshot", &err), -ENOENT);
+    assert_non_null(strstr(err.message, "snapshot"));
+    assert_int_equal(stack_exchange_directories(pair.a, "missing", TEMPORARY, &err), -ENOENT);
+    pair_remove(&pair);
+    pair = half_made_beside_old(state);
+    failpoints("stack-exchange-before-sync=EIO");
+    assert_int_equal(stack_exchange_directories(pair.a, TEMPORARY, "snapshot", &err), -EIO);
+    failpoints(NULL);
+    assert_true(is_there(pair.a, "snapshot/old"));
+    assert_true(is_there(pair.a, TEMPORARY "/memory"));
+    pair_remove(&pair);
+}
+
 static void test_sweep(void **state)
 {
     struct pair pair = half_made(state);
@@ -187,6 +229,8 @@ static const struct fs_case cases[] = {
     {"nested too deep", test_too_deep},
     {"killed before and after", test_killed},
     {"the rename fails", test_failing_rename},
+    {"exchange", test_exchange},
+    {"an exchange that fails", test_exchange_that_fails},
     {"sweep", test_sweep},
 };
 

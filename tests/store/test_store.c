@@ -407,6 +407,187 @@ static void test_state_names(void **state)
     assert_string_equal(instance_state_name((enum instance_state)99), "Unknown");
 }
 
+static struct snapshot_record sample_snapshot(const char *id, const char *name, const char *source)
+{
+    struct snapshot_record record = {
+        .kind = INSTANCE_STANDBY,
+        .created_at_ns = INT64_MAX,
+        .size_bytes = 1ull << 40,
+        .compression_state = "none",
+        .source = sample(source, "source"),
+    };
+    snprintf(record.id, sizeof(record.id), "%s", id);
+    snprintf(record.name, sizeof(record.name), "%s", name);
+    return record;
+}
+
+/* What the row keeps of the source; all else must be empty. */
+static struct instance_record kept_of(const struct instance_record *source)
+{
+    struct instance_record kept = {
+        .vcpus = source->vcpus,
+        .memory_bytes = source->memory_bytes,
+        .has_initrd = source->has_initrd,
+        .skip_guest_agent = source->skip_guest_agent,
+        .disk_count = source->disk_count,
+    };
+    memcpy(kept.id, source->id, sizeof(kept.id));
+    memcpy(kept.name, source->name, sizeof(kept.name));
+    memcpy(kept.image, source->image, sizeof(kept.image));
+    memcpy(kept.hypervisor, source->hypervisor, sizeof(kept.hypervisor));
+    memcpy(kept.cmdline, source->cmdline, sizeof(kept.cmdline));
+    memcpy(kept.disks, source->disks, sizeof(kept.disks));
+    return kept;
+}
+
+static void assert_same_snapshot(const struct snapshot_record *a, const struct snapshot_record *b)
+{
+    const struct instance_record kept = kept_of(&a->source);
+    assert_string_equal(a->id, b->id);
+    assert_string_equal(a->name, b->name);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->created_at_ns, b->created_at_ns);
+    assert_int_equal(a->size_bytes, b->size_bytes);
+    assert_string_equal(a->compression_state, b->compression_state);
+    assert_same(&kept, &b->source);
+}
+
+static void test_snapshot_comes_back(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_record written = sample_snapshot(ID_A, "warm", ID_B);
+    struct snapshot_record read;
+    assert_int_equal(store_snapshot_get(fixture->store, ID_A, &read, &err), -ENOENT);
+    assert_int_equal(err.code, ERROR_NOT_FOUND);
+    assert_string_equal(err.message, "no snapshot '" ID_A "'");
+    assert_int_equal(store_snapshot_insert(fixture->store, &written, NULL), 0);
+    store_close(fixture->store);
+    fixture->store = store_open(fixture->path, NULL);
+    assert_int_equal(store_snapshot_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same_snapshot(&written, &read);
+    /* Neither its beginning nor its name finds it. */
+    assert_int_equal(store_snapshot_get(fixture->store, "abc", &read, NULL), -ENOENT);
+    assert_int_equal(store_snapshot_get(fixture->store, "warm", &read, NULL), -ENOENT);
+    assert_int_equal(store_snapshot_delete(fixture->store, ID_A, NULL), 0);
+    assert_int_equal(store_snapshot_delete(fixture->store, ID_A, &err), -ENOENT);
+    /* Its disks don't come back with its id. */
+    struct snapshot_record again = written;
+    again.source.disk_count = 0;
+    assert_int_equal(store_snapshot_insert(fixture->store, &again, NULL), 0);
+    assert_int_equal(store_snapshot_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_int_equal(read.source.disk_count, 0);
+}
+
+static void test_snapshot_names(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_record first = sample_snapshot(ID_A, "one", ID_B);
+    struct snapshot_record other = sample_snapshot(ID_B, "one", ID_B);
+    assert_int_equal(store_snapshot_insert(fixture->store, &first, NULL), 0);
+    assert_int_equal(store_snapshot_insert(fixture->store, &other, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_NAME);
+    assert_string_equal(err.message, "source has a snapshot with the name 'one' already");
+    /* Of another source, or none at all, as often as one likes. */
+    other = sample_snapshot(ID_B, "one", ID_C);
+    assert_int_equal(store_snapshot_insert(fixture->store, &other, NULL), 0);
+    other = sample_snapshot(ID_C, "", ID_C);
+    assert_int_equal(store_snapshot_insert(fixture->store, &other, NULL), 0);
+    other = sample_snapshot("kbcdefghijklmnopqrstuvw4", "", ID_C);
+    assert_int_equal(store_snapshot_insert(fixture->store, &other, NULL), 0);
+    assert_int_equal(store_snapshot_insert(fixture->store, &other, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_SYSTEM);
+}
+
+static void test_snapshot_list(void **state)
+{
+    struct fixture *fixture = *state;
+    struct snapshot_record records[] = {sample_snapshot(ID_C, "one", ID_B),
+                                        sample_snapshot(ID_A, "one", ID_C),
+                                        sample_snapshot(ID_B, "two", ID_C)};
+    records[2].kind = INSTANCE_STOPPED;
+    static const struct {
+        struct snapshot_filter filter;
+        const char *ids;
+    } cases[] = {
+        {{.name = NULL}, ID_C ID_A ID_B},
+        {{.name = "one"}, ID_C ID_A},
+        {{.source_instance_id = ID_C}, ID_A ID_B},
+        {{.has_kind = true, .kind = INSTANCE_STANDBY}, ID_C ID_A},
+        {{.name = "two", .source_instance_id = ID_C, .has_kind = true, .kind = INSTANCE_STOPPED},
+         ID_B},
+        {{.name = "two", .source_instance_id = ID_B}, ""},
+        {{.name = ""}, ""},
+    };
+    for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++)
+        assert_int_equal(store_snapshot_insert(fixture->store, &records[i], NULL), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct snapshot_record *list = NULL;
+        char ids[4 * INSTANCE_ID_LENGTH] = "";
+        size_t count = 0;
+        assert_int_equal(store_snapshot_list(fixture->store, &cases[i].filter, &list, &count, NULL),
+                         0);
+        for (size_t n = 0; n < count; n++) {
+            strcat(ids, list[n].id);
+            assert_int_equal(list[n].source.disk_count, 3);
+        }
+        assert_string_equal(ids, cases[i].ids);
+        free(list);
+    }
+}
+
+static void test_bad_snapshots_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct snapshot_record record = sample_snapshot(ID_A, "a", ID_B);
+    record.kind = INSTANCE_RUNNING;
+    assert_true(store_snapshot_insert(fixture->store, &record, &err) < 0);
+    record = sample_snapshot(ID_A, "\xff", ID_B);
+    assert_int_equal(store_snapshot_insert(fixture->store, &record, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "name"));
+    record = sample_snapshot(ID_A, "a", "short");
+    assert_true(store_snapshot_insert(fixture->store, &record, &err) < 0);
+    record = sample_snapshot(ID_A, "a", ID_B);
+    record.source.disk_count = GUEST_MAX_DISKS + 1;
+    assert_int_equal(store_snapshot_insert(fixture->store, &record, &err), -EINVAL);
+    assert_int_equal(store_snapshot_get(fixture->store, ID_A, &record, &err), -ENOENT);
+    record = sample_snapshot(ID_A, "a", ID_B);
+    assert_int_equal(store_snapshot_insert(fixture->store, &record, NULL), 0);
+    run_sql(fixture->path, "UPDATE snapshots SET vcpus = -1");
+    assert_int_equal(store_snapshot_get(fixture->store, ID_A, &record, &err), -EUCLEAN);
+    assert_int_equal(err.code, ERROR_CORRUPT);
+    assert_non_null(strstr(err.message, "snapshot '" ID_A "' has a vcpus"));
+    struct snapshot_record *list = NULL;
+    size_t count;
+    const struct snapshot_filter all = {.name = NULL};
+    assert_int_equal(store_snapshot_list(fixture->store, &all, &list, &count, NULL), -EUCLEAN);
+    assert_null(list);
+}
+
+/* A file of the version before snapshots is brought up to date with what it holds. */
+static void test_migration_keeps_instances(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct instance_record written = sample(ID_A, "a");
+    const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
+    struct instance_record read;
+    assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
+    store_close(fixture->store);
+    run_sql(fixture->path, "DROP TABLE snapshot_disks; DROP TABLE snapshots;"
+                           "PRAGMA user_version = 1");
+    fixture->store = store_open(fixture->path, NULL);
+    assert_non_null(fixture->store);
+    assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same(&written, &read);
+    assert_int_equal(store_snapshot_insert(fixture->store, &snapshot, NULL), 0);
+    /* Without its source too. */
+    assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
+    struct snapshot_record kept;
+    assert_int_equal(store_snapshot_get(fixture->store, ID_B, &kept, NULL), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -423,6 +604,11 @@ int main(void)
         TEST(test_damaged_file),
         TEST(test_paths_that_cannot_be),
         TEST(test_threads),
+        TEST(test_snapshot_comes_back),
+        TEST(test_snapshot_names),
+        TEST(test_snapshot_list),
+        TEST(test_bad_snapshots_are_refused),
+        TEST(test_migration_keeps_instances),
         cmocka_unit_test(test_state_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

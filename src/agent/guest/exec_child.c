@@ -117,9 +117,8 @@ static int child_set_up(const struct exec_request *request, const struct stdio *
     return 0;
 }
 
-static void __attribute__((noreturn))
-child_run(const struct exec_request *request, const struct stdio *stdio, bool machine,
-          int failure_fd)
+static _Noreturn void child_run(const struct exec_request *request, const struct stdio *stdio,
+                                bool machine, int failure_fd)
 {
     struct child_failure failure = {.step = STEP_SETUP};
     if (machine)

@@ -25,8 +25,11 @@ struct keeper {
     uint64_t pages;
 };
 
-static void __attribute__((format(printf, 3, 4)))
-answer_set(struct oracle_answer *answer, enum oracle_status status, const char *format, ...)
+static void answer_set(struct oracle_answer *answer, enum oracle_status status, const char *format,
+                       ...) __attribute__((format(printf, 3, 4)));
+
+static void answer_set(struct oracle_answer *answer, enum oracle_status status, const char *format,
+                       ...)
 {
     va_list args;
     va_start(args, format);

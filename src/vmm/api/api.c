@@ -34,7 +34,7 @@ static void turn_away(int fd)
 {
     char scratch[1024];
     size_t length = 0;
-    _cleanup_(free) char *body = http_error_body("error", "too many open connections");
+    _cleanup_(free) char *body = http_error_body("error", "too many open connections", 0);
     _cleanup_(free) char *text = http_response(STATUS_BUSY, body, true, &length);
     if (text && send(fd, text, length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_debug("api: a refused client is already gone");

@@ -102,7 +102,7 @@ static bool put_answer(struct connection *connection, int status, const char *bo
 
 static bool answer_bad(struct connection *connection)
 {
-    _cleanup_(free) char *body = http_error_body("error", connection->parser.reason);
+    _cleanup_(free) char *body = http_error_body("error", connection->parser.reason, 0);
     connection->last = true;
     return put_answer(connection, STATUS_BAD, body);
 }

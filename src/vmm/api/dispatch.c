@@ -116,7 +116,7 @@ static void answer_failure(const struct api_call *call, const struct http_reques
 {
     answer->status = STATUS_BAD;
     answer->fatal = call->fatal;
-    answer->body = http_error_body("fault_message", err->message);
+    answer->body = http_error_body("fault_message", err->message, err->errnum);
     log_info("api: %s %s: %s", request->method, request->path, err->message);
 }
 

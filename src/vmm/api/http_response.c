@@ -36,7 +36,7 @@ static void replace_non_ascii(char *text)
     }
 }
 
-char *http_error_body(const char *key, const char *message)
+char *http_error_body(const char *key, const char *message, int errnum)
 {
     _cleanup_(free) char *copy = strdup(message);
     if (!copy)
@@ -46,7 +46,8 @@ char *http_error_body(const char *key, const char *message)
         replace_non_ascii(copy);
         value = json_string(copy);
     }
-    json_t *object = json_pack("{s:o}", key, value);
+    json_t *object =
+        json_pack("{s:o, s:s*}", key, value, "errno", errnum > 0 ? strerrorname_np(errnum) : NULL);
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     return text;

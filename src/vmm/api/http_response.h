@@ -13,8 +13,9 @@
  * Fresh memory, owner: caller; NULL when out of memory. */
 char *http_response(int status, const char *body, bool close, size_t *length);
 
-/* {"<key>": "<message>"} as fresh text. Bytes that are not UTF-8 (a message may be cut in the
- * middle of a character) become '?'. NULL when out of memory. */
-char *http_error_body(const char *key, const char *message);
+/* {"<key>": "<message>", "errno": "<its name>"} as fresh text; without "errno" where `errnum` is 0
+ * or unknown. Bytes that are not UTF-8 (a message may be cut in the middle of a character) become
+ * '?'. NULL when out of memory. */
+char *http_error_body(const char *key, const char *message, int errnum);
 
 #endif

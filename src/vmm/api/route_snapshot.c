@@ -19,11 +19,10 @@ struct create_body {
     bool diff;
 };
 
-#define PATH_FIELD(type, name, needed)                                                \
-    {                                                                                 \
-#        name, FIELD_STRING, needed, .offset = offsetof(struct type, name), .min = 1, \
-                                     .max = VM_PATH_MAX                               \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define PATH_FIELD(type, name, needed)                                                       \
+    {#name, FIELD_STRING, needed, .offset = offsetof(struct type, name), .min = 1, .max = VM_PATH_MAX}
+/* clang-format on */
 
 static int create(struct api_call *call, const struct create_body *body, struct error *err)
 {
@@ -70,10 +69,9 @@ struct load_body {
 static const char *const backend_types[] = {"File", "Uffd", NULL};
 static const char *const load_huge_pages[] = {"Snapshot", "None", "Transparent", "2M", NULL};
 
-#define LOAD(name, what)                                        \
-    {                                                           \
-#        name, what, .offset = offsetof(struct load_body, name) \
-    }
+/* clang-format off */ /* its versions differ on braces in macros */
+#define LOAD(name, what) {#name, what, .offset = offsetof(struct load_body, name)}
+/* clang-format on */
 
 static const struct json_field load_fields[] = {
     PATH_FIELD(load_body, snapshot_path, true),

@@ -156,7 +156,8 @@ int virtio_balloon_set_target(struct virtio_device *device, uint32_t amount_mib,
 /* What the guest says it holds, in MiB. */
 uint32_t virtio_balloon_actual_mib(const struct virtio_device *device);
 
-/* Binds and listens on config->uds_path (an existing file is an error). */
+/* Binds and listens on config->uds_path (an existing file is an error); destroying it removes the
+ * file. */
 struct virtio_device *virtio_vsock_create(const struct vsock_config *config,
                                           struct guest_memory *memory, struct loop *loop,
                                           struct error *err);

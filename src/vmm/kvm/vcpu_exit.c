@@ -17,8 +17,10 @@ static void vcpu_end(struct vcpu *vcpu, int status)
 }
 
 /* Logs why the guest can't go on, with where it was, and ends it. */
-static void __attribute__((format(printf, 2, 3)))
-vcpu_fail(struct vcpu *vcpu, const char *format, ...)
+static void vcpu_fail(struct vcpu *vcpu, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void vcpu_fail(struct vcpu *vcpu, const char *format, ...)
 {
     char cause[512];
     va_list args;

@@ -175,3 +175,8 @@ const struct response *expect_file(struct fixture *fixture, int status, const ch
     snprintf(body, sizeof(body), "%.*s%s%s", (int)(place - format), format, file, place + 2);
     return expect(fixture, status, part, method, path, body);
 }
+
+void fixture_start(struct fixture *fixture)
+{
+    expect(fixture, 204, NULL, "PUT", "/actions", "{\"action_type\":\"InstanceStart\"}");
+}

@@ -52,5 +52,7 @@ const struct response *expect(struct fixture *fixture, int status, const char *p
 const struct response *expect_file(struct fixture *fixture, int status, const char *part,
                                    const char *method, const char *path, const char *format,
                                    const char *file);
+/* InstanceStart. */
+void fixture_start(struct fixture *fixture);
 
 #endif

@@ -11,6 +11,7 @@ struct vmm {
     struct vm_config config;
     struct fake_calls calls;
     const char *failure;
+    int failure_errno;
 };
 
 struct vmm *vmm_create(const char *id, struct loop *loop, struct error *err)
@@ -34,8 +35,9 @@ struct fake_calls *fake_vmm_calls(struct vmm *vmm)
     return &vmm->calls;
 }
 
-void fake_vmm_fail(struct vmm *vmm, const char *message)
+void fake_vmm_fail(struct vmm *vmm, int errnum, const char *message)
 {
+    vmm->failure_errno = errnum;
     vmm->failure = message;
 }
 
@@ -43,7 +45,7 @@ static int outcome(struct vmm *vmm, struct error *err)
 {
     if (!vmm->failure)
         return 0;
-    int r = error_set(err, ERROR_SYSTEM, EIO, "%s", vmm->failure);
+    int r = error_set(err, ERROR_SYSTEM, vmm->failure_errno, "%s", vmm->failure);
     vmm->failure = NULL;
     return r;
 }

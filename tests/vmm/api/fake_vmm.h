@@ -14,8 +14,8 @@ struct fake_calls {
 };
 
 struct fake_calls *fake_vmm_calls(struct vmm *vmm);
-/* The next vmm_start(), vmm_snapshot_create(), vmm_snapshot_load() ... fails with this message;
- * NULL: succeeds. */
-void fake_vmm_fail(struct vmm *vmm, const char *message);
+/* The next vmm_start(), vmm_snapshot_create(), vmm_snapshot_load() ... fails with this errno and
+ * message; NULL: succeeds. */
+void fake_vmm_fail(struct vmm *vmm, int errnum, const char *message);
 
 #endif

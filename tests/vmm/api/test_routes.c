@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every endpoint with good and bad requests, and the phases in which it is legal. */
+/* Endpoints that configure a VM or tell about it, with good and bad requests. */
 /* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,24 +7,17 @@
 #include <setjmp.h>
 #include <cmocka.h>
 /* clang-format on */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api_fixture.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-
-#define MACHINE "/machine-config"
-
-static void start(struct fixture *f)
-{
-    expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"InstanceStart\"}");
-}
+#include "routes.h"
 
 static void test_instance(void **state)
 {
@@ -35,7 +28,7 @@ static void test_instance(void **state)
     assert_non_null(strstr(r->body, "\"vmm_version\":\"" TINE_VERSION "\""));
     r = expect(f, 200, "\"firecracker_version\":\"1.16.1\"", "GET", "/version", NULL);
     assert_non_null(strstr(r->body, "\"tine_version\":\"" TINE_VERSION "\""));
-    start(f);
+    fixture_start(f);
     expect(f, 200, "\"state\":\"Running\"", "GET", "/", NULL);
 }
 
@@ -153,9 +146,6 @@ static void test_boot_source(void **state)
     assert_null(vmm_config(f->vmm)->boot.initrd_path);
 }
 
-#define DRIVE(id, root) \
-    "{\"drive_id\":\"" id "\",\"is_root_device\":" root ",\"path_on_host\":\"%s\"}"
-
 static void test_drives(void **state)
 {
     struct fixture *f = *state;
@@ -244,7 +234,7 @@ static void test_drive_patch(void **state)
     struct fake_calls *calls = fake_vmm_calls(f->vmm);
     expect_file(f, 204, NULL, "PUT", "/drives/a", DRIVE("a", "false"), f->file);
     expect(f, 400, "before starting", "PATCH", "/drives/a", "{\"drive_id\":\"a\"}");
-    start(f);
+    fixture_start(f);
     expect_file(f, 400, "after starting", "PUT", "/drives/a", DRIVE("a", "false"), f->file);
     expect_file(f, 204, NULL, "PATCH", "/drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"%s\"}",
                 f->file);
@@ -257,7 +247,7 @@ static void test_drive_patch(void **state)
            "{\"drive_id\":\"a\",\"path_on_host\":\"/none/such\"}");
     expect(f, 400, "unknown field", "PATCH", "/drives/a",
            "{\"drive_id\":\"a\",\"is_read_only\":true}");
-    fake_vmm_fail(f->vmm, "no room for it");
+    fake_vmm_fail(f->vmm, EIO, "no room for it");
     expect_file(f, 400, "no room for it", "PATCH", "/drives/a",
                 "{\"drive_id\":\"a\",\"path_on_host\":\"%s\"}", f->file);
 }
@@ -327,11 +317,11 @@ static void test_balloon(void **state)
     /* Memory can't shrink below the balloon either. */
     expect(f, 400, "more than the guest's memory", "PATCH", MACHINE, "{\"mem_size_mib\":4}");
     expect(f, 400, "before starting", "PATCH", "/balloon", "{\"amount_mib\":4}");
-    start(f);
+    fixture_start(f);
     expect(f, 204, NULL, "PATCH", "/balloon", "{\"amount_mib\":32}");
     assert_int_equal(fake_vmm_calls(f->vmm)->balloon_mib, 32);
     expect(f, 200, "{\"amount_mib\":32,", "GET", "/balloon", NULL);
-    fake_vmm_fail(f->vmm, "driver is not up");
+    fake_vmm_fail(f->vmm, EIO, "driver is not up");
     expect(f, 400, "driver is not up", "PATCH", "/balloon", "{\"amount_mib\":64}");
     expect(f, 400, "more than", "PATCH", "/balloon", "{\"amount_mib\":129}");
     expect(f, 400, "missing", "PATCH", "/balloon", "{}");
@@ -403,7 +393,7 @@ static void test_serial_and_metrics(void **state)
     expect_file(f, 400, "already", "PUT", "/metrics", "{\"metrics_path\":\"%s\"}", path);
     expect(f, 200, "\"metrics\":{\"metrics_path\":", "GET", "/vm/config", NULL);
     expect(f, 400, "before starting", "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}");
-    start(f);
+    fixture_start(f);
     expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}");
     expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}");
     assert_int_equal(file_read_all(AT_FDCWD, path, 1 << 16, &text, &length, &err), 0);
@@ -412,238 +402,6 @@ static void test_serial_and_metrics(void **state)
     assert_non_null(strstr(second, "\"utc_timestamp_ms\":"));
     assert_int_equal(text[length - 1], '\n');
 }
-
-static void test_actions(void **state)
-{
-    struct fixture *f = *state;
-    struct fake_calls *calls = fake_vmm_calls(f->vmm);
-    expect(f, 400, "'action_type' is missing", "PUT", "/actions", "{}");
-    expect(f, 400, "'action_type' must be one of", "PUT", "/actions",
-           "{\"action_type\":\"Explode\"}");
-    expect(f, 400, "before starting", "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}");
-    fake_vmm_fail(f->vmm, "no kernel is configured");
-    expect(f, 400, "no kernel is configured", "PUT", "/actions",
-           "{\"action_type\":\"InstanceStart\"}");
-    start(f); /* a failed start can be tried again */
-    assert_int_equal(calls->start, 1);
-    expect(f, 400, "after starting", "PUT", "/actions", "{\"action_type\":\"InstanceStart\"}");
-    expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}");
-    assert_int_equal(calls->ctrl_alt_del, 1);
-    /* Without metrics a flush does nothing, successfully. */
-    expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}");
-}
-
-static void test_vm(void **state)
-{
-    struct fixture *f = *state;
-    expect(f, 400, "before starting", "PATCH", "/vm", "{\"state\":\"Paused\"}");
-    start(f);
-    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
-    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
-    expect(f, 200, "\"state\":\"Paused\"", "GET", "/", NULL);
-    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Resumed\"}");
-    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Resumed\"}");
-    expect(f, 200, "\"state\":\"Running\"", "GET", "/", NULL);
-    expect(f, 400, "'state' must be one of", "PATCH", "/vm", "{\"state\":\"Running\"}");
-    expect(f, 400, "'state' is missing", "PATCH", "/vm", "{}");
-    fake_vmm_fail(f->vmm, "a vCPU does not stop");
-    expect(f, 400, "a vCPU does not stop", "PATCH", "/vm", "{\"state\":\"Paused\"}");
-}
-
-#define CREATE "/snapshot/create"
-
-static void test_snapshot_create(void **state)
-{
-    struct fixture *f = *state;
-    struct fake_calls *calls = fake_vmm_calls(f->vmm);
-    const char *good = "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"}";
-    expect(f, 400, "before starting", "PUT", CREATE, good);
-    start(f);
-    expect(f, 400, "pause it first", "PUT", CREATE, good);
-    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
-    expect(f, 204, NULL, "PUT", CREATE, good);
-    assert_int_equal(calls->create, 1);
-    assert_string_equal(calls->snapshot_path, "/s");
-    assert_string_equal(calls->mem_file_path, "/m");
-    expect(f, 204, NULL, "PUT", CREATE,
-           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Full\"}");
-    expect(f, 400, "only snapshot_type 'Full'", "PUT", CREATE,
-           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Diff\"}");
-    expect(f, 400, "unknown field 'version'", "PUT", CREATE,
-           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"version\":\"1.0\"}");
-    expect(f, 400, "are the same", "PUT", CREATE,
-           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/s\"}");
-    expect(f, 400, "'mem_file_path' is missing", "PUT", CREATE, "{\"snapshot_path\":\"/s\"}");
-    assert_int_equal(calls->create, 2);
-    fake_vmm_fail(f->vmm, "write /m: No space left on device (ENOSPC)");
-    expect(f, 400, "ENOSPC", "PUT", CREATE, good);
-}
-
-#define LOAD         "/snapshot/load"
-#define FILE_BACKEND "\"mem_backend\":{\"backend_type\":\"File\",\"backend_path\":\"/m\"}"
-
-static void test_snapshot_load_refused(void **state)
-{
-    static const struct {
-        const char *body, *part;
-    } bad[] = {
-        {"{\"snapshot_path\":\"/s\"}", "exactly one of"},
-        {"{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"," FILE_BACKEND "}", "exactly one of"},
-        {"{" FILE_BACKEND "}", "'snapshot_path' is missing"},
-        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\","
-         "\"backend_path\":\"/m\"}}",
-         "'Uffd' is not supported"},
-        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_path\":\"/m\"}}",
-         "'backend_type' is missing"},
-        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\"}}",
-         "'backend_path' is missing"},
-        {"{\"snapshot_path\":\"/s\",\"mem_backend\":\"/m\"}", "'mem_backend' must be an object"},
-        {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"network_overrides\":[{}]}", "must be empty"},
-        {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"vsock_override\":{}}",
-         "'uds_path' is missing"},
-        {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"huge_pages\":\"2M\"}", "not supported"},
-        {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"resume_vm\":1}", "'resume_vm' must be"},
-        {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"x\":1}", "unknown field 'x'"},
-    };
-    struct fixture *f = *state;
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        expect(f, 400, bad[i].part, "PUT", LOAD, bad[i].body);
-    assert_int_equal(fake_vmm_calls(f->vmm)->load, 0);
-    /* None of these ended the process. */
-    expect(f, 200, "Not started", "GET", "/", NULL);
-}
-
-static void test_snapshot_load(void **state)
-{
-    struct fixture *f = *state;
-    struct fake_calls *calls = fake_vmm_calls(f->vmm);
-    /* Outputs are not boot-specific. */
-    expect(f, 204, NULL, "PUT", "/serial", "{}");
-    expect(f, 204, NULL, "PUT", LOAD,
-           "{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"enable_diff_snapshots\":true,"
-           "\"resume_vm\":false,\"clock_realtime\":true,\"network_overrides\":[],"
-           "\"vsock_override\":{\"uds_path\":\"/v\"},\"huge_pages\":\"Snapshot\"}");
-    assert_int_equal(calls->load, 1);
-    assert_string_equal(calls->snapshot_path, "/s");
-    assert_string_equal(calls->mem_file_path, "/m");
-    assert_string_equal(calls->vsock_uds_path, "/v");
-    assert_true(calls->track_dirty_pages && calls->clock_realtime && !calls->resume_vm);
-    expect(f, 200, "Paused", "GET", "/", NULL);
-    expect(f, 400, "after starting", "PUT", LOAD, "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
-}
-
-static void test_snapshot_load_deprecated(void **state)
-{
-    struct fixture *f = *state;
-    struct fake_calls *calls = fake_vmm_calls(f->vmm);
-    expect(f, 204, NULL, "PUT", LOAD,
-           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m2\",\"resume_vm\":true}");
-    assert_string_equal(calls->mem_file_path, "/m2");
-    assert_false(calls->has_vsock_uds_path || calls->track_dirty_pages || calls->clock_realtime);
-    expect(f, 200, "Running", "GET", "/", NULL);
-}
-
-static void test_snapshot_load_after_boot_config(void **state)
-{
-    static const struct {
-        const char *path, *body;
-    } puts[] = {
-        {MACHINE, "{\"vcpu_count\":1,\"mem_size_mib\":128}"},
-        {"/boot-source", "{\"kernel_image_path\":\"%s\"}"},
-        {"/drives/a", DRIVE("a", "false")},
-        {"/vsock", "{\"guest_cid\":3,\"uds_path\":\"%s.sock\"}"},
-        {"/entropy", "{\"rate_limiter\":null}"},
-        {"/balloon", "{\"amount_mib\":1,\"deflate_on_oom\":true}"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(puts); i++) {
-        void *own = NULL;
-        fixture_setup(&own);
-        struct fixture *f = own;
-        if (strstr(puts[i].body, "%s"))
-            expect_file(f, 204, NULL, "PUT", puts[i].path, puts[i].body, f->file);
-        else
-            expect(f, 204, NULL, "PUT", puts[i].path, puts[i].body);
-        expect(f, 400, "boot-specific", "PUT", LOAD, "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
-        assert_int_equal(fake_vmm_calls(f->vmm)->load, 0);
-        expect(f, 200, "Not started", "GET", "/", NULL); /* and it still lives */
-        fixture_teardown(&own);
-    }
-}
-
-/* The answer arrives, then the loop ends with status 1. */
-static void test_snapshot_load_failed(void **state)
-{
-    struct fixture *f = *state;
-    fake_vmm_fail(f->vmm, "state file /s: checksum does not match");
-    expect(f, 400, "checksum does not match", "PUT", LOAD,
-           "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
-    assert_int_equal(fixture_join(f), 1);
-}
-
-static void test_phases(void **state)
-{
-    static const struct {
-        const char *method, *path, *body;
-    } before_boot_only[] = {
-        {"PUT", MACHINE, "{\"vcpu_count\":1,\"mem_size_mib\":128}"},
-        {"PATCH", MACHINE, "{\"vcpu_count\":1}"},
-        {"PUT", "/boot-source", "{}"},
-        {"PUT", "/drives/a", "{}"},
-        {"PUT", "/vsock", "{}"},
-        {"PUT", "/entropy", "{}"},
-        {"PUT", "/balloon", "{}"},
-        {"PUT", "/logger", "{}"},
-        {"PUT", "/serial", "{}"},
-        {"PUT", "/metrics", "{}"},
-        {"PUT", LOAD, "{}"},
-    };
-    struct fixture *f = *state;
-    start(f);
-    for (size_t i = 0; i < ARRAY_SIZE(before_boot_only); i++)
-        expect(f, 400, "is not supported after starting the microVM", before_boot_only[i].method,
-               before_boot_only[i].path, before_boot_only[i].body);
-    expect(f, 200, NULL, "GET", MACHINE, NULL);
-    expect(f, 200, NULL, "GET", "/vm/config", NULL);
-    expect(f, 200, NULL, "GET", "/version", NULL);
-}
-
-/* The order of calls of Firecracker's Go SDK. */
-static void test_sdk_boot_sequence(void **state)
-{
-    struct fixture *f = *state;
-    char path[128];
-    expect(f, 200, "vcpu_count", "GET", MACHINE, NULL);
-    snprintf(path, sizeof(path), "%s/fc.log", f->directory);
-    expect_file(f, 204, NULL, "PUT", "/logger",
-                "{\"level\":\"Debug\",\"log_path\":\"%s\",\"show_level\":true,"
-                "\"show_log_origin\":false}",
-                path);
-    snprintf(path, sizeof(path), "%s/fc.metrics", f->directory);
-    expect_file(f, 204, NULL, "PUT", "/metrics", "{\"metrics_path\":\"%s\"}", path);
-    expect(f, 204, NULL, "PUT", MACHINE, "{\"mem_size_mib\":256,\"smt\":false,\"vcpu_count\":2}");
-    expect(f, 200, "\"mem_size_mib\":256", "GET", MACHINE, NULL);
-    expect_file(f, 204, NULL, "PUT", "/boot-source",
-                "{\"boot_args\":\"console=ttyS0 reboot=k panic=1\",\"kernel_image_path\":\"%s\"}",
-                f->file);
-    expect_file(f, 204, NULL, "PUT", "/drives/1",
-                "{\"cache_type\":\"Unsafe\",\"drive_id\":\"1\",\"is_read_only\":false,"
-                "\"is_root_device\":true,\"path_on_host\":\"%s\"}",
-                f->file);
-    snprintf(path, sizeof(path), "%s/v.sock", f->directory);
-    expect_file(f, 204, NULL, "PUT", "/vsock",
-                "{\"guest_cid\":3,\"uds_path\":\"%s\",\"vsock_id\":\"root\"}", path);
-    start(f);
-    const struct response *r = expect(f, 200, "\"machine-config\":{", "GET", "/vm/config", NULL);
-    assert_non_null(strstr(r->body, "\"boot-source\":{\"kernel_image_path\":"));
-    assert_non_null(strstr(r->body, "\"drives\":[{\"drive_id\":\"1\""));
-    assert_non_null(strstr(r->body, "\"vsock\":{\"guest_cid\":3"));
-    assert_non_null(strstr(r->body, "\"network-interfaces\":[]"));
-    assert_non_null(strstr(r->body, "\"balloon\":null"));
-    log_set_fd(STDERR_FILENO);
-    log_set_level(LOG_LEVEL_ERROR);
-}
-
-#define ROUTE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
@@ -662,16 +420,6 @@ int main(void)
         ROUTE_TEST(test_balloon),
         ROUTE_TEST(test_logger),
         ROUTE_TEST(test_serial_and_metrics),
-        ROUTE_TEST(test_actions),
-        ROUTE_TEST(test_vm),
-        ROUTE_TEST(test_snapshot_create),
-        ROUTE_TEST(test_snapshot_load_refused),
-        ROUTE_TEST(test_snapshot_load),
-        ROUTE_TEST(test_snapshot_load_deprecated),
-        cmocka_unit_test(test_snapshot_load_after_boot_config),
-        ROUTE_TEST(test_snapshot_load_failed),
-        ROUTE_TEST(test_phases),
-        ROUTE_TEST(test_sdk_boot_sequence),
     };
     return cmocka_run_group_tests_name("api routes", tests, NULL, NULL);
 }

@@ -4,11 +4,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "base/cleanup.h"
 
 void test_file_make(struct test_file *file, const void *data, size_t size)
 {
@@ -56,4 +59,25 @@ void assert_refused(const void *kernel, size_t size, uint64_t mib, const char *c
     assert_non_null(strstr(err.message, cause));
     assert_int_equal(strncmp(err.path, "/proc/self/fd/", 14), 0);
     assert_int_equal(strncmp(err.message, err.path, strlen(err.path)), 0);
+}
+
+static void put_flaws(uint8_t *image, size_t size, const struct test_refusal *refusal)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(refusal->flaws); i++) {
+        const struct test_flaw *flaw = &refusal->flaws[i];
+        assert_true(flaw->offset + flaw->size <= size);
+        memcpy(image + flaw->offset, &flaw->value, flaw->size); /* little-endian */
+    }
+}
+
+void assert_refusals(const void *good, size_t size, const struct test_refusal *refusals,
+                     size_t count)
+{
+    _cleanup_(free) uint8_t *image = malloc(size);
+    assert_non_null(image);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(image, good, size);
+        put_flaws(image, size, &refusals[i]);
+        assert_refused(image, size, refusals[i].mib ? refusals[i].mib : 32, refusals[i].cause);
+    }
 }

@@ -29,4 +29,25 @@ int test_boot(const struct guest_memory *memory, const void *kernel, size_t size
  * contains `cause`. */
 void assert_refused(const void *kernel, size_t size, uint64_t mib, const char *cause);
 
+/* One field of an image and the value that breaks it. */
+struct test_flaw {
+    size_t offset, size; /* of the field; size 0: no flaw */
+    uint64_t value;
+};
+
+/* clang-format off */ /* its versions differ on braces in macros */
+#define FLAW(image, field, value) \
+    {offsetof(struct image, field), sizeof(((struct image *)NULL)->field), value}
+/* clang-format on */
+
+struct test_refusal {
+    const char *cause;
+    struct test_flaw flaws[3];
+    uint64_t mib; /* the guest's memory; 0: 32 MiB */
+};
+
+/* assert_refused() for each row, with its flaws put into a copy of the good image. */
+void assert_refusals(const void *good, size_t size, const struct test_refusal *refusals,
+                     size_t count);
+
 #endif

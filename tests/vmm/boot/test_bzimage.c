@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "boots.h"
 #include "images.h"
 
@@ -121,60 +122,39 @@ static void refuses_every_truncation(void **state)
 
 static void refuses_bad_headers(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"neither an ELF file nor a bzImage", {FLAW(bz_image, header.header, 0)}},
+        {"neither an ELF file nor a bzImage", {FLAW(bz_image, header.boot_flag, 0)}},
+        {"its boot protocol is 2.11, 2.12 or later", {FLAW(bz_image, header.version, 0x20b)}},
+        {"without a 64-bit entry", {FLAW(bz_image, header.xloadflags, 0)}},
+        {"no power of two", {FLAW(bz_image, header.kernel_alignment, 0x300000)}},
+        {"no power of two", {FLAW(bz_image, header.kernel_alignment, 0)}},
+        {"below 1 MiB",
+         {FLAW(bz_image, header.relocatable_kernel, 0),
+          FLAW(bz_image, header.pref_address, 0x8000)}},
+    };
     struct bz_image image;
+    (void)state;
     bz_image_init(&image);
-    image.header.header = 0;
-    assert_refused(&image, sizeof(image), 32, "neither an ELF file nor a bzImage");
-    bz_image_init(&image);
-    image.header.boot_flag = 0;
-    assert_refused(&image, sizeof(image), 32, "neither an ELF file nor a bzImage");
-    bz_image_init(&image);
-    image.header.version = 0x20b;
-    assert_refused(&image, sizeof(image), 32, "its boot protocol is 2.11, 2.12 or later");
-    bz_image_init(&image);
-    image.header.xloadflags = 0;
-    assert_refused(&image, sizeof(image), 32, "without a 64-bit entry");
-    bz_image_init(&image);
-    image.header.kernel_alignment = 0x300000;
-    assert_refused(&image, sizeof(image), 32, "no power of two");
-    bz_image_init(&image);
-    image.header.kernel_alignment = 0;
-    assert_refused(&image, sizeof(image), 32, "no power of two");
-    bz_image_init(&image);
-    image.header.relocatable_kernel = 0;
-    image.header.pref_address = 0x8000;
-    assert_refused(&image, sizeof(image), 32, "below 1 MiB");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_bad_sizes(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"protected-mode part has only 512 bytes", {FLAW(bz_image, header.syssize, 0x200 / 16)}},
+        {"protected-mode part has only 0 bytes", {FLAW(bz_image, header.syssize, 0)}},
+        {"over 1 GiB", {FLAW(bz_image, header.syssize, UINT32_MAX)}},
+        {"beyond 1 GiB", {FLAW(bz_image, header.init_size, UINT32_MAX)}},
+        {"beyond 1 GiB", {FLAW(bz_image, header.pref_address, UINT64_MAX)}},
+        {"beyond 1 GiB", {FLAW(bz_image, header.kernel_alignment, 1u << 31)}, .mib = 4096},
+        {"it needs memory up to 33 MiB to start", {FLAW(bz_image, header.init_size, 0x1000001)}},
+        {"truncated", {FLAW(bz_image, header.setup_sects, 255)}},
+    };
     struct bz_image image;
+    (void)state;
     bz_image_init(&image);
-    image.header.syssize = 0x200 / 16;
-    assert_refused(&image, sizeof(image), 32, "protected-mode part has only 512 bytes");
-    bz_image_init(&image);
-    image.header.syssize = 0;
-    assert_refused(&image, sizeof(image), 32, "protected-mode part has only 0 bytes");
-    bz_image_init(&image);
-    image.header.syssize = UINT32_MAX;
-    assert_refused(&image, sizeof(image), 32, "over 1 GiB");
-    bz_image_init(&image);
-    image.header.init_size = UINT32_MAX;
-    assert_refused(&image, sizeof(image), 32, "beyond 1 GiB");
-    bz_image_init(&image);
-    image.header.pref_address = UINT64_MAX;
-    assert_refused(&image, sizeof(image), 32, "beyond 1 GiB");
-    bz_image_init(&image);
-    image.header.kernel_alignment = 1u << 31;
-    assert_refused(&image, sizeof(image), 4096, "beyond 1 GiB");
-    bz_image_init(&image);
-    image.header.init_size = 0x1000001;
-    assert_refused(&image, sizeof(image), 32, "it needs memory up to 33 MiB to start");
-    bz_image_init(&image);
-    image.header.setup_sects = 255;
-    assert_refused(&image, sizeof(image), 32, "truncated");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_payload_beyond_memory(void **state)

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "boots.h"
 #include "images.h"
 
@@ -80,27 +81,22 @@ static void takes_other_note_shapes(void **state)
 
 static void refuses_what_is_no_kernel(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"not for x86-64", {FLAW(elf_image, header.e_machine, EM_AARCH64)}},
+        {"not for x86-64", {FLAW(elf_image, header.e_ident[EI_CLASS], ELFCLASS32)}},
+        {"not for x86-64", {FLAW(elf_image, header.e_ident[EI_DATA], ELFDATA2MSB)}},
+        {"not executable", {FLAW(elf_image, header.e_type, ET_REL)}},
+        {"nothing to load",
+         {FLAW(elf_image, segments[ELF_TEXT].p_type, PT_NULL),
+          FLAW(elf_image, segments[ELF_DATA].p_type, PT_NULL)}},
+    };
     struct elf_image image;
+    (void)state;
     const char text[] = "#!/bin/sh\necho no kernel\n";
     assert_refused(text, sizeof(text), 32, "not a kernel: neither an ELF file nor a bzImage");
     assert_refused("\x7f", 1, 32, "neither an ELF file nor a bzImage");
     elf_image_init(&image);
-    image.header.e_machine = EM_AARCH64;
-    assert_refused(&image, sizeof(image), 32, "not for x86-64");
-    elf_image_init(&image);
-    image.header.e_ident[EI_CLASS] = ELFCLASS32;
-    assert_refused(&image, sizeof(image), 32, "not for x86-64");
-    elf_image_init(&image);
-    image.header.e_ident[EI_DATA] = ELFDATA2MSB;
-    assert_refused(&image, sizeof(image), 32, "not for x86-64");
-    elf_image_init(&image);
-    image.header.e_type = ET_REL;
-    assert_refused(&image, sizeof(image), 32, "not executable");
-    elf_image_init(&image);
-    image.segments[ELF_TEXT].p_type = PT_NULL;
-    image.segments[ELF_DATA].p_type = PT_NULL;
-    assert_refused(&image, sizeof(image), 32, "nothing to load");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_every_truncation(void **state)
@@ -121,109 +117,99 @@ static void refuses_every_truncation(void **state)
 
 static void refuses_bad_program_headers(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"program headers are 32 bytes", {FLAW(elf_image, header.e_phentsize, 32)}},
+        {"it has 0 ELF program headers", {FLAW(elf_image, header.e_phnum, 0)}},
+        {"it has 65535 ELF program headers", {FLAW(elf_image, header.e_phnum, 0xffff)}},
+        {"ends before its ELF program headers do",
+         {FLAW(elf_image, header.e_phoff, UINT64_MAX - 8)}},
+    };
     struct elf_image image;
+    (void)state;
     elf_image_init(&image);
-    image.header.e_phentsize = 32;
-    assert_refused(&image, sizeof(image), 32, "program headers are 32 bytes");
-    elf_image_init(&image);
-    image.header.e_phnum = 0;
-    assert_refused(&image, sizeof(image), 32, "it has 0 ELF program headers");
-    elf_image_init(&image);
-    image.header.e_phnum = 0xffff;
-    assert_refused(&image, sizeof(image), 32, "it has 65535 ELF program headers");
-    elf_image_init(&image);
-    image.header.e_phoff = UINT64_MAX - 8;
-    assert_refused(&image, sizeof(image), 32, "ends before its ELF program headers do");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_bad_segments(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"segment 1 has more bytes in the file",
+         {FLAW(elf_image, segments[ELF_DATA].p_filesz, ELF_DATA_MEMSZ + 1)}},
+        {"truncated: segment 1", {FLAW(elf_image, segments[ELF_DATA].p_offset, UINT64_MAX - 100)}},
+        {"truncated: segment 1",
+         {FLAW(elf_image, segments[ELF_DATA].p_filesz, 1ull << 20),
+          FLAW(elf_image, segments[ELF_DATA].p_memsz, 1ull << 20)}},
+        {"does not fit the guest's 32 MiB",
+         {FLAW(elf_image, segments[ELF_DATA].p_memsz, UINT64_MAX - ELF_DATA_GPA + 1)}},
+        {"does not fit the guest's 32 MiB",
+         {FLAW(elf_image, segments[ELF_DATA].p_memsz, UINT64_MAX)}},
+        {"does not fit the guest's 32 MiB",
+         {FLAW(elf_image, segments[ELF_DATA].p_paddr, UINT64_MAX - 1)}},
+        {"below 1 MiB", {FLAW(elf_image, segments[ELF_DATA].p_paddr, 0x7000)}},
+        {"segments 0 and 1 overlap",
+         {FLAW(elf_image, segments[ELF_DATA].p_paddr, ELF_TEXT_GPA + 0xfff)}},
+        {"does not fit the guest's 17 MiB", {{0}}, .mib = 17},
+    };
     struct elf_image image;
+    (void)state;
     elf_image_init(&image);
-    image.segments[ELF_DATA].p_filesz = ELF_DATA_MEMSZ + 1;
-    assert_refused(&image, sizeof(image), 32, "segment 1 has more bytes in the file");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_offset = UINT64_MAX - 100;
-    assert_refused(&image, sizeof(image), 32, "truncated: segment 1");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_filesz = image.segments[ELF_DATA].p_memsz = 1ull << 20;
-    assert_refused(&image, sizeof(image), 32, "truncated: segment 1");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_memsz = UINT64_MAX - ELF_DATA_GPA + 1;
-    assert_refused(&image, sizeof(image), 32, "does not fit the guest's 32 MiB");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_memsz = UINT64_MAX;
-    assert_refused(&image, sizeof(image), 32, "does not fit the guest's 32 MiB");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_paddr = UINT64_MAX - 1;
-    assert_refused(&image, sizeof(image), 32, "does not fit the guest's 32 MiB");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_paddr = 0x7000;
-    assert_refused(&image, sizeof(image), 32, "below 1 MiB");
-    elf_image_init(&image);
-    image.segments[ELF_DATA].p_paddr = ELF_TEXT_GPA + 0xfff;
-    assert_refused(&image, sizeof(image), 32, "segments 0 and 1 overlap");
-    elf_image_init(&image);
-    assert_refused(&image, sizeof(image), 17, "does not fit the guest's 17 MiB");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 /* Across the hole below 4 GiB: not in one region, so not loadable. */
 static void refuses_segment_over_the_gap(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"does not fit the guest's 4096 MiB",
+         {FLAW(elf_image, segments[ELF_DATA].p_paddr, GUEST_MMIO_GAP_START - 0x1000)},
+         .mib = 4096},
+        {"does not fit the guest's 4096 MiB",
+         {FLAW(elf_image, segments[ELF_DATA].p_paddr, GUEST_MMIO_GAP_START)},
+         .mib = 4096},
+    };
     struct elf_image image;
+    (void)state;
     elf_image_init(&image);
-    image.segments[ELF_DATA].p_paddr = GUEST_MMIO_GAP_START - 0x1000;
-    assert_refused(&image, sizeof(image), 4096, "does not fit the guest's 4096 MiB");
-    image.segments[ELF_DATA].p_paddr = GUEST_MMIO_GAP_START;
-    assert_refused(&image, sizeof(image), 4096, "does not fit the guest's 4096 MiB");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_bad_entries(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"lies in none of its segments", {FLAW(elf_image, notes[1].descriptor, ELF_TEXT_GPA - 1)}},
+        {"above 4 GiB", {FLAW(elf_image, notes[1].descriptor, 0xffffffff81000000ull)}},
+        {"lies in none of its segments",
+         {FLAW(elf_image, segments[ELF_NOTE].p_type, PT_NULL),
+          FLAW(elf_image, header.e_entry, 0xffffffff81000000ull)}},
+        {"above 1 GiB",
+         {FLAW(elf_image, segments[ELF_NOTE].p_type, PT_NULL),
+          FLAW(elf_image, segments[ELF_TEXT].p_paddr, 1ull << 30),
+          FLAW(elf_image, header.e_entry, 1ull << 30)},
+         .mib = 2048},
+    };
     struct elf_image image;
+    (void)state;
     elf_image_init(&image);
-    image.notes[1].descriptor = ELF_TEXT_GPA - 1;
-    assert_refused(&image, sizeof(image), 32, "lies in none of its segments");
-    elf_image_init(&image);
-    image.notes[1].descriptor = 0xffffffff81000000ull;
-    assert_refused(&image, sizeof(image), 32, "above 4 GiB");
-    elf_image_init(&image);
-    image.segments[ELF_NOTE].p_type = PT_NULL;
-    image.header.e_entry = 0xffffffff81000000ull;
-    assert_refused(&image, sizeof(image), 32, "lies in none of its segments");
-    elf_image_init(&image);
-    image.segments[ELF_NOTE].p_type = PT_NULL;
-    image.segments[ELF_TEXT].p_paddr = 1ull << 30;
-    image.header.e_entry = 1ull << 30;
-    assert_refused(&image, sizeof(image), 2048, "above 1 GiB");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 static void refuses_bad_notes(void **state)
 {
-    (void)state;
+    static const struct test_refusal refusals[] = {
+        {"an ELF note is longer than its segment",
+         {FLAW(elf_image, notes[0].header.n_namesz, UINT32_MAX)}},
+        {"an ELF note is longer than its segment",
+         {FLAW(elf_image, notes[0].header.n_descsz, UINT32_MAX)}},
+        {"an ELF note is longer than its segment", {FLAW(elf_image, notes[1].header.n_descsz, 9)}},
+        {"its PVH note has 2 bytes", {FLAW(elf_image, notes[1].header.n_descsz, 2)}},
+        {"more than 65536", {FLAW(elf_image, segments[ELF_NOTE].p_filesz, 1u << 20)}},
+        {"ends before its ELF notes do",
+         {FLAW(elf_image, segments[ELF_NOTE].p_offset, UINT64_MAX)}},
+    };
     struct elf_image image;
+    (void)state;
     elf_image_init(&image);
-    image.notes[0].header.n_namesz = UINT32_MAX;
-    assert_refused(&image, sizeof(image), 32, "an ELF note is longer than its segment");
-    elf_image_init(&image);
-    image.notes[0].header.n_descsz = UINT32_MAX;
-    assert_refused(&image, sizeof(image), 32, "an ELF note is longer than its segment");
-    elf_image_init(&image);
-    image.notes[1].header.n_descsz = 9;
-    assert_refused(&image, sizeof(image), 32, "an ELF note is longer than its segment");
-    elf_image_init(&image);
-    image.notes[1].header.n_descsz = 2;
-    assert_refused(&image, sizeof(image), 32, "its PVH note has 2 bytes");
-    elf_image_init(&image);
-    image.segments[ELF_NOTE].p_filesz = 1u << 20;
-    assert_refused(&image, sizeof(image), 32, "more than 65536");
-    elf_image_init(&image);
-    image.segments[ELF_NOTE].p_offset = UINT64_MAX;
-    assert_refused(&image, sizeof(image), 32, "ends before its ELF notes do");
+    assert_refusals(&image, sizeof(image), refusals, ARRAY_SIZE(refusals));
 }
 
 /* A note cut off in its header is the end of the notes, not an error. */

@@ -161,6 +161,28 @@ static void test_refuses_what_is_no_file(void **context)
     assert_int_equal(count_names(place->directory), 0);
 }
 
+/* Two names for one place, "file" and "./file": the second file must not swallow the first. */
+static void test_one_place_for_two(void **context)
+{
+    struct place *place = *context;
+    struct snapshot_file first, second;
+    struct error err = {0};
+    char alias[128];
+    snprintf(alias, sizeof(alias), "%s/./file", place->directory);
+    write_file(place->path, "old");
+    make(&first, place->path, "first");
+    make(&second, alias, "second");
+    assert_int_equal(snapshot_file_set_aside(&second, &err), 0);
+    assert_int_equal(snapshot_file_set_aside(&first, &err), 0);
+    assert_int_equal(snapshot_file_place(&first, &err), 0);
+    assert_int_equal(snapshot_file_place(&second, &err), -EEXIST);
+    assert_non_null(strstr(err.message, alias));
+    snapshot_file_cancel(&first);
+    snapshot_file_cancel(&second);
+    expect_text(place->path, "old");
+    assert_int_equal(count_names(place->directory), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +190,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replaces_name_not_inode, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_cancel_puts_back, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_refuses_what_is_no_file, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_one_place_for_two, place_setup, place_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,13 +28,26 @@ struct connection *connection_create(struct vsock *vsock, int fd, enum connectio
     return connection;
 }
 
+/* From when the guest is asked until it is done. */
+static bool guest_knows(const struct connection *connection)
+{
+    return connection->state != CONNECTION_GREETING && connection->state != CONNECTION_DRAINING;
+}
+
+/* Nothing of it reaches the guest any more, and its ports are free. */
+static void leave_guest(struct connection *connection)
+{
+    if (connection->waiting)
+        TAILQ_REMOVE(&connection->vsock->waiting, connection, in_waiting);
+    connection->waiting = false;
+    if (guest_knows(connection))
+        LIST_REMOVE(connection, bucket);
+}
+
 void connection_free(struct connection *connection)
 {
     struct vsock *vsock = connection->vsock;
-    if (connection->waiting)
-        TAILQ_REMOVE(&vsock->waiting, connection, in_waiting);
-    if (connection->state != CONNECTION_GREETING)
-        LIST_REMOVE(connection, bucket);
+    leave_guest(connection);
     LIST_REMOVE(connection, all);
     vsock->connection_count--;
     if (connection->interest != NOT_IN_LOOP)
@@ -47,9 +60,23 @@ void connection_free(struct connection *connection)
 
 void connection_kill(struct connection *connection)
 {
-    if (connection->state != CONNECTION_GREETING)
+    if (guest_knows(connection))
         vsock_reset_ports(connection->vsock, connection->host_port, connection->guest_port);
     connection_free(connection);
+}
+
+void connection_release(struct connection *connection)
+{
+    if (connection->to_host.used == 0) {
+        connection_kill(connection);
+        return;
+    }
+    vsock_reset_ports(connection->vsock, connection->host_port, connection->guest_port);
+    leave_guest(connection);
+    connection->state = CONNECTION_DRAINING;
+    connection->pending = 0;
+    connection->deadline = 0;
+    connection_settle(connection);
 }
 
 uint32_t connection_credit(const struct connection *connection)
@@ -88,6 +115,8 @@ static int wanted_interest(const struct connection *connection)
         if (!(connection->pending & PENDING_DATA) && connection_credit(connection) > 0)
             return EPOLLIN | out;
         return out ? out : NOT_IN_LOOP;
+    case CONNECTION_DRAINING:
+        return EPOLLOUT;
     default:
         return NOT_IN_LOOP;
     }
@@ -151,6 +180,12 @@ static void established_ready(struct connection *connection, uint32_t events)
     connection_advance(connection);
 }
 
+static void draining_ready(struct connection *connection)
+{
+    if (connection_flush(connection) < 0 || connection->to_host.used == 0)
+        connection_free(connection);
+}
+
 static void host_ready(struct loop_source *source, uint32_t events)
 {
     struct connection *connection = CONTAINER_OF(source, struct connection, source);
@@ -159,6 +194,8 @@ static void host_ready(struct loop_source *source, uint32_t events)
         connection_greet(connection);
     else if (connection->state == CONNECTION_ESTABLISHED)
         established_ready(connection, events);
+    else if (connection->state == CONNECTION_DRAINING)
+        draining_ready(connection);
     else
         connection_kill(connection);
     vsock_fill(vsock);

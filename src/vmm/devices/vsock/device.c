@@ -130,9 +130,12 @@ static void vsock_destroy(struct virtio_device *device)
         loop_remove(device->loop, &vsock->timer);
         close(vsock->timer.fd);
     }
-    /* The socket file stays, as Firecracker leaves it: whoever named it removes it. */
-    if (vsock->listener.fd >= 0)
+    /* A process that ends does not come here and leaves the socket file, as Firecracker does. This
+     * is a start that failed: the next attempt binds the same path. */
+    if (vsock->listener.fd >= 0) {
         close(vsock->listener.fd);
+        (void)unlink(vsock->uds_path); /* what can't be removed is told when it is in the way */
+    }
     free(vsock->resets);
     free(vsock->uds_path);
     free(vsock);

@@ -59,13 +59,10 @@ void connection_advance(struct connection *connection)
         /* The host may be gone already; then this changes nothing. */
         (void)shutdown(connection->source.fd, SHUT_WR);
     }
-    if (drained && connection->guest_shutdown == SHUTDOWN_BOTH) {
-        connection_kill(connection); /* the reset tells the guest that the close is complete */
-        return;
-    }
-    if (connection->guest_shutdown == SHUTDOWN_BOTH && connection->deadline == 0)
-        connection_set_deadline(connection, VSOCK_LINGER_NS);
-    connection_settle(connection);
+    if (connection->guest_shutdown == SHUTDOWN_BOTH)
+        connection_release(connection);
+    else
+        connection_settle(connection);
 }
 
 /* ---- one function per operation; each may free the connection ---- */
@@ -200,8 +197,7 @@ static int host_connect(const struct vsock *vsock, uint32_t port)
 static void guest_connects(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 {
     struct connection *connection = NULL;
-    int fd = vsock->connection_count < VSOCK_MAX_CONNECTIONS ? host_connect(vsock, header->dst_port)
-                                                             : -EMFILE;
+    int fd = vsock_has_place(vsock) ? host_connect(vsock, header->dst_port) : -EMFILE;
     if (fd >= 0)
         connection = connection_create(vsock, fd, CONNECTION_ESTABLISHED);
     if (!connection) {

@@ -2,6 +2,7 @@
 /* All connections of a device: finding them, new host clients, ports, deadlines. */
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -110,12 +111,23 @@ void vsock_timer_ready(struct loop_source *source, uint32_t events)
 
 /* ---- host clients ---- */
 
+bool vsock_has_place(const struct vsock *vsock)
+{
+    struct rlimit files;
+    if (vsock->connection_count >= VSOCK_MAX_CONNECTIONS)
+        return false;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return true; /* then running out of descriptors is the limit */
+    rlim_t quarter = files.rlim_cur / 4;
+    rlim_t spare = quarter < VSOCK_SPARE_FDS ? quarter : VSOCK_SPARE_FDS;
+    return vsock->connection_count < files.rlim_cur - spare;
+}
+
 /* Clients wait in the backlog while there is no driver, no place or no descriptor for them. */
 void vsock_update_accepting(struct vsock *vsock)
 {
     struct loop *loop = vsock->device.loop;
-    bool wanted =
-        vsock->up && vsock->connection_count < VSOCK_MAX_CONNECTIONS && vsock->accept_again == 0;
+    bool wanted = vsock->up && vsock->accept_again == 0 && vsock_has_place(vsock);
     if (wanted == vsock->accepting)
         return;
     if (!wanted) {

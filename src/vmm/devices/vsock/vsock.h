@@ -18,6 +18,7 @@
 #include "vmm/devices/vsock/packet.h"
 
 #define VSOCK_MAX_CONNECTIONS 1023u
+#define VSOCK_SPARE_FDS       256u  /* or a quarter of them: what connections leave to the VMM */
 #define VSOCK_MAX_RESETS      1024u /* resets for nobody's connections that wait for the guest */
 #define VSOCK_BUCKETS         256u
 /* Ports of host clients. Their range is far from ports that guests connect to on purpose. */
@@ -28,7 +29,7 @@
 /* Time limits, for the guest or a client to do the next step. */
 #define VSOCK_GREETING_NS (30ull * 1000000000) /* a client sends its whole CONNECT line */
 #define VSOCK_REQUEST_NS  (10ull * 1000000000) /* the guest answers a request */
-#define VSOCK_LINGER_NS   (5ull * 1000000000)  /* what is closed is read to its end */
+#define VSOCK_LINGER_NS   (5ull * 1000000000)  /* the guest closes what the host has closed */
 #define VSOCK_ACCEPT_NS   (100ull * 1000000)   /* next try after descriptors ran out */
 
 enum { VSOCK_RX = 0, VSOCK_TX = 1, VSOCK_EVENT = 2, VSOCK_QUEUES = 3 };
@@ -38,6 +39,7 @@ enum connection_state {
     CONNECTION_REQUESTED, /* the guest is asked and has not answered */
     CONNECTION_ESTABLISHED, /* data flows, in one direction at least */
     CONNECTION_CLOSING,     /* the host is gone; the guest knows or will know */
+    CONNECTION_DRAINING,    /* the guest is done and knows it; what it sent goes on to the host */
 };
 
 /* What a connection has to tell the guest, as bits. */
@@ -56,7 +58,7 @@ struct connection {
     struct loop_source source; /* the host's socket */
     struct vsock *vsock;
     LIST_ENTRY(connection) all;
-    LIST_ENTRY(connection) bucket;      /* not while greeting */
+    LIST_ENTRY(connection) bucket;      /* not while greeting or draining */
     TAILQ_ENTRY(connection) in_waiting; /* while `waiting` */
     enum connection_state state;
     bool waiting;
@@ -125,6 +127,9 @@ struct connection *connection_create(struct vsock *vsock, int fd, enum connectio
 void connection_free(struct connection *connection);
 /* Tells the guest by a reset, then frees it. */
 void connection_kill(struct connection *connection);
+/* The guest has closed it, which the reset completes. What it sent still goes to the host, for as
+ * long as the host's end is open. May free it. */
+void connection_release(struct connection *connection);
 /* To be called last after anything happened: watches what is to be watched and joins the queue of
  * those that wait for the guest's buffers. May kill the connection. */
 void connection_settle(struct connection *connection);
@@ -158,6 +163,9 @@ struct connection *vsock_find(const struct vsock *vsock, uint32_t host_port, uin
 void vsock_index(struct vsock *vsock, struct connection *connection);
 uint32_t vsock_new_host_port(struct vsock *vsock, uint32_t guest_port);
 void vsock_drop_all(struct vsock *vsock);
+/* Whether there may be one more connection: they are limited, and leave descriptors for the API and
+ * for snapshots. */
+bool vsock_has_place(const struct vsock *vsock);
 /* Accepts or not, as it should now. */
 void vsock_update_accepting(struct vsock *vsock);
 void vsock_arm_timer(struct vsock *vsock, uint64_t deadline);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/strangers.h"
+
+#include <dirent.h>
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+
+int strangers_warn(int dirfd, const char *path, const char *thing, strangers_known *known,
+                   const void *context, struct error *err)
+{
+    int copy = dir_open(dirfd, ".", err);
+    if (copy < 0)
+        return copy;
+    _cleanup_(closedir) DIR *dir = fdopendir(copy);
+    if (!dir) {
+        int saved = errno;
+        close(copy);
+        return error_errno(err, saved, path, "read %s", path);
+    }
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
+        if (entry->d_name[0] != '.' && !known(entry->d_name, context))
+            log_warning("%s/%s belongs to no %s; it is left alone", path, entry->d_name, thing);
+    }
+}

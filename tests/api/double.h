@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the double of src/instance. */
+#ifndef TINE_TESTS_API_DOUBLE_H
+#define TINE_TESTS_API_DOUBLE_H
+
+#include <pthread.h>
+
+#include "instance/snapshot.h"
+
+#define INSTANCES_MAX 512
+#define SNAPSHOTS_MAX 64
+
+struct entry {
+    struct instance_record record;
+    bool used;
+    unsigned looks;
+};
+
+struct host {
+    pthread_mutex_t lock;
+    pthread_cond_t met;
+    char *data_dir;
+    struct events *events;
+    struct metrics *metrics;
+    struct metric *operations;
+    struct entry entries[INSTANCES_MAX];
+    unsigned made, meeting;
+    struct snapshot_record snapshots[SNAPSHOTS_MAX]; /* in order of creation */
+    size_t snapshot_count;
+    unsigned snapshots_made;
+};
+
+/* Makes an entry; called with the lock held. */
+int double_add(struct host *host, const char *name, struct instance_record record,
+               struct instance_record *result, struct error *err);
+/* One change of state, legal from `from` (a set of bits). */
+int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
+                  struct instance_record *record, struct error *err);
+
+#endif
