@@ -30,18 +30,6 @@ struct log_stream {
     uint64_t reopened_ns, sent_ns;
 };
 
-static void bool_read(const struct request *request, const char *name, bool *value,
-                      struct problem *problem)
-{
-    const char *text = uri_query(&request->uri, name);
-    if (!text)
-        return;
-    *value = strcmp(text, "true") == 0;
-    if (!*value && strcmp(text, "false") != 0)
-        problem_set(problem, 400, PROBLEM_BAD_REQUEST, "%s: must be true or false, not \"%.32s\"",
-                    name, text);
-}
-
 static void parameters_read(const struct request *request, struct log_request *options,
                             struct problem *problem)
 {
@@ -56,7 +44,7 @@ static void parameters_read(const struct request *request, struct log_request *o
             problem_set(problem, 400, PROBLEM_BAD_REQUEST,
                         "tail: must be a whole number, not \"%.32s\"", tail);
     }
-    bool_read(request, "follow", &options->follow, problem);
+    request_query_bool(request, "follow", &options->follow, problem);
     if (!source || strcmp(source, "app") == 0)
         return;
     options->vmm = strcmp(source, "vmm") == 0;

@@ -21,9 +21,9 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",     "ps",      "inspect", "logs",    "exec", "fork",
-                                    "standby", "restore", "stop",    "start",   "rm",   "snapshot",
-                                    "stats",   "token",   "doctor",  "version", "help"};
+static const char *const names[] = {"run",      "ps",      "inspect", "logs",   "cp",      "exec",
+                                    "fork",     "standby", "restore", "stop",   "start",   "rm",
+                                    "snapshot", "stats",   "token",   "doctor", "version", "help"};
 static const char *const snapshot_names[] = {"create", "ls", "inspect", "fork", "restore", "rm"};
 
 /* Nobody listens there. */
