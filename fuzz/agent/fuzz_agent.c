@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a hostile peer may send: frames by both readers (the host's and the guest's, which must
- * agree), every payload as fields, as an EXEC request and as text. */
+ * agree), every payload as fields, as text, as a request and as an answer;
+ * and all frames together as a copy out of the guest. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/entry.h"
+#include "agent/guest/copy_request.h"
 #include "agent/guest/exec_request.h"
 #include "agent/guest/exec_stream.h"
 #include "agent/protocol.h"
+#include "base/relative_path.h"
 
 #define INPUT_LIMIT (128u << 10) /* what a socket takes without a reader */
 
@@ -47,6 +52,61 @@ static void parse_exec(const uint8_t *data, size_t length)
     exec_request_release(&request);
 }
 
+static void parse_answers(const uint8_t *data, size_t length)
+{
+    struct agent_exit outcome;
+    struct agent_failure failure;
+    struct agent_frame frame = {0, (uint32_t)length, (uint8_t *)(uintptr_t)data};
+    if (agent_exit_parse(&outcome, &frame) == 0)
+        check(outcome.code >= 0 && outcome.code <= 255 && outcome.signal >= 0);
+    if (agent_failure_parse(&failure, &frame) == 0)
+        check(failure.errnum > 0 && strlen(failure.message) < sizeof(failure.message));
+}
+
+/* As an entry, the answer to a stat, and what a host may ask of the guest's files. */
+static void parse_files(const uint8_t *data, size_t length)
+{
+    static struct agent_entry entry;
+    static struct agent_stat info;
+    static struct copy_request request;
+    struct agent_frame frame = {0, (uint32_t)length, (uint8_t *)(uintptr_t)data};
+    if (agent_entry_parse(&entry, &frame) == 0) {
+        check(strcmp(entry.path, ".") == 0 || relative_path_valid(entry.path));
+        check(entry.path[0] != '/' && !strstr(entry.path, "/../"));
+        check(S_ISREG(entry.mode) || entry.size == 0);
+        check(S_ISLNK(entry.mode) == (entry.link_target[0] != '\0'));
+    }
+    if (agent_stat_parse(&info, &frame) == 0)
+        check(info.errnum >= 0 && strlen(info.message) < sizeof(info.message));
+    if (copy_request_parse(&request, &frame, NULL) == 0)
+        check(request.path[0] == '/' && request.mode <= 07777);
+}
+
+/* A get, frame by frame: whatever is taken stays in its tree and keeps to its sizes. */
+static void follow_tree(struct agent_tree *tree, const struct agent_frame *frame)
+{
+    uint64_t left = tree->left;
+    bool inside = tree->inside;
+    switch (agent_tree_take(tree, frame)) {
+    case AGENT_TREE_ENTRY:
+        check(!inside && tree->left == tree->entry.size);
+        check(strncmp(tree->entry.path, tree->root, strlen(tree->root)) == 0 ||
+              strcmp(tree->root, ".") == 0);
+        break;
+    case AGENT_TREE_DATA:
+        check(inside && frame->length <= left);
+        break;
+    case AGENT_TREE_END:
+        check(inside && left == 0);
+        break;
+    case AGENT_TREE_OVER:
+        check(!inside && tree->begun);
+        break;
+    default:
+        break;
+    }
+}
+
 /* A socket that holds the input and then ends. */
 static int source_open(const uint8_t *data, size_t size)
 {
@@ -61,13 +121,18 @@ static int source_open(const uint8_t *data, size_t size)
 static unsigned read_as_host(const uint8_t *data, size_t size)
 {
     static uint8_t buffer[AGENT_FRAME_LIMIT];
+    static struct agent_tree tree;
     struct agent_frame frame;
     unsigned count = 0;
     int fd = source_open(data, size);
+    memset(&tree, 0, sizeof(tree));
     while (agent_frame_read(fd, buffer, &frame, NULL) == 1) {
         check(frame.length <= AGENT_FRAME_LIMIT && frame.payload == buffer);
         walk_fields(frame.payload, frame.length);
         parse_exec(frame.payload, frame.length);
+        parse_answers(frame.payload, frame.length);
+        parse_files(frame.payload, frame.length);
+        follow_tree(&tree, &frame);
         count++;
     }
     close(fd);
@@ -94,6 +159,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return -1;
     walk_fields(data, size);
     parse_exec(data, size);
+    parse_answers(data, size);
+    parse_files(data, size);
     check(read_as_host(data, size) == read_as_guest(data, size));
     return 0;
 }

@@ -5,104 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/connect.h"
-#include "agent/protocol.h"
+#include "agent/client_request.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
 #define ENTROPY_LIMIT 4096u
 
-/* One request that is answered by one frame; what is asked for may be done twice. */
-struct request {
-    const char *vsock_path;
-    const char *name; /* in messages */
-    uint8_t type;
-    struct agent_fields fields;
-    uint64_t deadline_ns;
-};
-
-struct reply {
-    uint8_t buffer[AGENT_FRAME_LIMIT];
-    struct agent_frame frame;
-};
-
-/* Turns AGENT_FAILED into an error with the guest's own words. */
-static int reply_failed(const struct request *request, const struct agent_frame *frame,
-                        struct error *err)
-{
-    char message[512] = "no reason given";
-    uint32_t errnum = EIO;
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        if (tag == AGENT_TAG_MESSAGE)
-            agent_value_text(value, length, message, sizeof(message));
-        else if (tag == AGENT_TAG_ERRNO)
-            r = agent_value_u32(value, length, &errnum);
-        if (r < 0)
-            break;
-    }
-    if (r < 0)
-        return error_set(err, ERROR_CORRUPT, EPROTO, "%s: the agent's answer is malformed",
-                         request->name);
-    if (errnum == 0 || errnum > 4095) /* no errno of Linux */
-        errnum = EIO;
-    return error_set(err, ERROR_SYSTEM, (int)errnum, "%s: the agent says: %s", request->name,
-                     message);
-}
-
-/* Sends the request on `fd` and reads its answer. -ECONNRESET if the connection is lost before. */
-static int exchange(int fd, const struct request *request, struct reply *reply, struct error *err)
-{
-    int r = agent_frame_write_until(fd, request->type, request->fields.data, request->fields.length,
-                                    request->deadline_ns, err);
-    if (r < 0)
-        return r;
-    r = agent_frame_read_until(fd, reply->buffer, &reply->frame, request->deadline_ns, err);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return error_set(err, ERROR_SYSTEM, ECONNRESET, "the agent closed without an answer");
-    if (reply->frame.type == AGENT_FAILED)
-        return reply_failed(request, &reply->frame, err);
-    if (reply->frame.type != AGENT_OK)
-        return error_set(err, ERROR_CORRUPT, EPROTO, "%s: the agent answers with frame type %u",
-                         request->name, reply->frame.type);
-    return 0;
-}
-
-/* A restored guest resets its vsock connections once it runs, so also one that we made a moment too
- * early: a connection lost before the answer is worth another try. */
-static int request_run(const struct request *request, struct reply *reply, struct error *err)
-{
-    struct backoff backoff = {0};
-    for (;;) {
-        _cleanup_(close) int fd =
-            vsock_connect_until(request->vsock_path, AGENT_PORT, request->deadline_ns, err);
-        if (fd < 0)
-            return error_wrap(err, "%s", request->name) < 0 ? fd : -EIO;
-        int r = exchange(fd, request, reply, err);
-        if ((r != -ECONNRESET && r != -EPIPE) || reply->frame.type == AGENT_FAILED)
-            return r;
-        if (time_monotonic_ns() >= request->deadline_ns)
-            return error_set(err, ERROR_TIMEOUT, ETIMEDOUT,
-                             "%s: connections to the agent keep being lost", request->name);
-        backoff_sleep(&backoff, request->deadline_ns);
-    }
-}
-
 static int request_simple(const char *vsock_path, const char *name, uint8_t type,
                           const struct agent_fields *fields, unsigned timeout_ms, struct error *err)
 {
-    _cleanup_(free) struct reply *reply = calloc(1, sizeof(*reply));
+    _cleanup_(free) struct agent_reply *reply = calloc(1, sizeof(*reply));
     if (!reply)
         return error_errno(err, ENOMEM, vsock_path, "%s", name);
-    struct request request = {
+    struct agent_request request = {
         .vsock_path = vsock_path,
         .name = name,
         .type = type,
@@ -110,7 +26,7 @@ static int request_simple(const char *vsock_path, const char *name, uint8_t type
     };
     if (fields)
         request.fields = *fields;
-    return request_run(&request, reply, err);
+    return agent_request_run(&request, reply, err);
 }
 
 static int info_parse(struct agent_info *info, const struct agent_frame *frame)
@@ -146,16 +62,16 @@ int agent_hello(const char *vsock_path, unsigned timeout_ms, struct agent_info *
                 struct error *err)
 {
     memset(info, 0, sizeof(*info));
-    _cleanup_(free) struct reply *reply = calloc(1, sizeof(*reply));
+    _cleanup_(free) struct agent_reply *reply = calloc(1, sizeof(*reply));
     if (!reply)
         return error_errno(err, ENOMEM, vsock_path, "say hello to the agent");
-    struct request request = {
+    struct agent_request request = {
         .vsock_path = vsock_path,
         .name = "say hello to the agent",
         .type = AGENT_HELLO,
         .deadline_ns = stream_deadline(timeout_ms),
     };
-    int r = request_run(&request, reply, err);
+    int r = agent_request_run(&request, reply, err);
     if (r < 0)
         return r;
     if (info_parse(info, &reply->frame) < 0)

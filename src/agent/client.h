@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/entry.h"
 #include "base/error.h"
 
 /* Connects to the agent of a running guest: `vsock_path` is the VMM's host-side socket. Retries
@@ -62,5 +63,32 @@ struct agent_result {
 };
 int agent_exec_run(const char *vsock_path, unsigned timeout_ms, const struct agent_exec *exec,
                    size_t limit, struct agent_result *result, struct error *err);
+
+/* Says what a path in the guest is. A path that is not there, or not to be looked at, is an answer
+ * too (info->errnum), not an error. */
+int agent_stat(const char *vsock_path, unsigned timeout_ms, const char *path, bool follow,
+               struct agent_stat *info, struct error *err);
+
+struct agent_put {
+    const char *path;        /* absolute, in the guest; missing parents are made */
+    bool directory;          /* make a directory, or find one */
+    const char *link_target; /* make a symbolic link; NULL: none */
+    uint32_t mode;           /* permissions */
+    uint32_t uid, gid;
+};
+/* Begins to write one file, directory or link. The caller sends DATA frames and END, and reads one
+ * OK or FAILED, which may come before the END. Closing the descriptor before the END leaves what
+ * was there before. */
+int agent_put_start(const char *vsock_path, unsigned timeout_ms, const struct agent_put *put,
+                    struct error *err);
+
+struct agent_get {
+    const char *path; /* absolute, in the guest */
+    bool follow;      /* symbolic links */
+};
+/* Begins to read a file or a whole tree. The caller reads frames and gives them to
+ * agent_tree_take() (entry.h) to its end. */
+int agent_get_start(const char *vsock_path, unsigned timeout_ms, const struct agent_get *get,
+                    struct error *err);
 
 #endif

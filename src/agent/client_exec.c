@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/answer.h"
 #include "agent/client.h"
-#include "agent/connect.h"
-#include "agent/protocol.h"
+#include "agent/client_request.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
 
@@ -49,12 +49,7 @@ int agent_exec_start(const char *vsock_path, unsigned timeout_ms, const struct a
     int r = exec_encode(exec, &fields, err);
     if (r < 0)
         return r;
-    uint64_t deadline = stream_deadline(timeout_ms);
-    _cleanup_(close) int fd = vsock_connect_until(vsock_path, AGENT_PORT, deadline, err);
-    if (fd < 0)
-        return fd;
-    r = agent_frame_write_until(fd, AGENT_EXEC, data, fields.length, deadline, err);
-    return r < 0 ? r : TAKE_FD(fd);
+    return agent_stream_open(vsock_path, timeout_ms, AGENT_EXEC, &fields, err);
 }
 
 /* One output stream being collected, always with a NUL behind it. */
@@ -91,31 +86,17 @@ static int collector_add(struct collector *collector, const void *data, size_t l
     return 0;
 }
 
-/* Reads the EXIT frame. A command that was not started is an error in the guest's words. */
-static int exit_parse(const struct agent_frame *frame, struct agent_result *result,
-                      struct collector *err_out)
+/* Takes the command's end. Why it was not started goes where a shell would tell it. */
+static int exit_take(const struct agent_frame *frame, struct agent_result *result,
+                     struct collector *err_out)
 {
-    uint32_t code = UINT32_MAX;
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        if (tag == AGENT_TAG_EXIT_CODE)
-            r = agent_value_u32(value, length, &code);
-        else if (tag == AGENT_TAG_TIMED_OUT)
-            result->timed_out = true;
-        else if (tag == AGENT_TAG_MESSAGE)
-            r = collector_add(err_out, value, length);
-        if (r < 0)
-            return r;
-    }
-    if (r < 0 || code > 255)
-        return -EPROTO;
-    result->exit_code = (int)code;
-    return 0;
+    struct agent_exit outcome;
+    int r = agent_exit_parse(&outcome, frame);
+    if (r < 0)
+        return r;
+    result->exit_code = outcome.code;
+    result->timed_out = outcome.timed_out;
+    return collector_add(err_out, outcome.message, strlen(outcome.message));
 }
 
 struct run {
@@ -143,7 +124,7 @@ static int run_step(struct run *run, struct agent_result *result, struct error *
         r = collector_add(&run->err_out, frame.payload, frame.length);
         break;
     case AGENT_EXIT:
-        r = exit_parse(&frame, result, &run->err_out);
+        r = exit_take(&frame, result, &run->err_out);
         if (r == 0)
             return 0;
         break;

@@ -2,9 +2,11 @@
 /* The agent protocol: frames on a stream, host to guest (vsock port AGENT_PORT, the agent listens).
  *
  * A frame is {u32 length of the payload, u8 type, u8[3] zero} little-endian, then the payload. The
- * first frame of a connection is a request; the agent answers it and, but for exec, the connection
- * ends. Payloads of requests and answers are lists of fields {u16 tag, u16 zero, u32 length,
- * bytes}; unknown tags are skipped, so either side may be newer.
+ * first frame of a connection is a request; the agent answers it and the connection ends. Between
+ * the two an exec moves its streams, a put or get its files, as fast as the slower side takes them:
+ * nobody queues more than a few frames, the connection itself holds up who sends. Payloads of
+ * requests and answers are lists of fields {u16 tag, u16 zero, u32 length, bytes}; unknown tags are
+ * skipped, so either side may be newer.
  *
  * At boot, once the agent listens, it connects to the host (CID 2) on AGENT_READY_PORT, sends one
  * HELLO answer frame and closes: "ready". */
@@ -20,6 +22,7 @@
 #define AGENT_READY_PORT   1025u
 #define AGENT_FRAME_LIMIT  (64u << 10) /* bytes of payload; a larger frame ends the connection */
 #define AGENT_FRAME_HEADER 8u
+#define AGENT_SIGNAL_MAX   64u /* the last signal of Linux */
 
 enum agent_frame_type {
     /* requests */
@@ -28,6 +31,9 @@ enum agent_frame_type {
     AGENT_RESTORED = 3,
     AGENT_POWEROFF = 4,
     AGENT_SYNC = 5,
+    AGENT_STAT = 6, /* PATH, FOLLOW; OK holds an entry's fields, or ERRNO and MESSAGE */
+    AGENT_PUT = 7,  /* PATH, MODE, UID, GID; DIRECTORY or LINK_TARGET if it is no file */
+    AGENT_GET = 8,  /* PATH, FOLLOW */
     /* answers */
     AGENT_OK = 64,     /* fields depend on the request */
     AGENT_FAILED = 65, /* AGENT_TAG_MESSAGE, AGENT_TAG_ERRNO */
@@ -36,11 +42,16 @@ enum agent_frame_type {
     AGENT_STDIN_EOF = 17,
     AGENT_SIGNAL = 18, /* u32 signal number, to the process group */
     AGENT_RESIZE = 19, /* u16 rows, u16 columns */
+    /* during put: host to guest; during get: guest to host */
+    AGENT_DATA = 20, /* content of a regular file */
+    AGENT_END = 21,  /* of a put's content, without which it never happened; of a get's entry */
     /* during exec: guest to host */
     AGENT_STDOUT = 32,
     AGENT_STDERR = 33,
     AGENT_EXIT =
         34, /* AGENT_TAG_EXIT_CODE, AGENT_TAG_SIGNAL, AGENT_TAG_TIMED_OUT, _MESSAGE; last */
+    /* during get: guest to host. Parents first, by name; SIZE bytes of DATA, END. Then OK. */
+    AGENT_ENTRY = 36, /* PATH, MODE, SIZE, MTIME, UID, GID, LINK_TARGET */
 };
 
 enum agent_tag {
@@ -61,6 +72,16 @@ enum agent_tag {
     AGENT_TAG_TIMED_OUT = 15, /* empty */
     AGENT_TAG_MESSAGE = 16,
     AGENT_TAG_ERRNO = 17, /* i32 */
+    AGENT_TAG_PATH = 18,  /* absolute in requests; in entries relative, from the base name on */
+    AGENT_TAG_MODE = 19,  /* u32, as st_mode; in requests the permissions alone count */
+    AGENT_TAG_SIZE = 20,  /* u64 */
+    AGENT_TAG_MTIME = 21, /* i64 seconds since 1970 */
+    AGENT_TAG_UID = 22,   /* u32 */
+    AGENT_TAG_GID = 23,   /* u32 */
+    AGENT_TAG_LINK_TARGET = 24, /* of a symbolic link */
+    AGENT_TAG_FOLLOW = 25,      /* empty: symbolic links count as what they lead to */
+    AGENT_TAG_DIRECTORY = 26,   /* empty */
+    AGENT_TAG_SKIPPED = 27,     /* u32: sockets, pipes and devices that a get left out */
 };
 
 struct agent_frame {

@@ -15,30 +15,23 @@
 #include "api/exec_request.h"
 #include "api/frame_stream.h"
 #include "api/json_text.h"
-#include "api/server.h"
-#include "api/websocket.h"
+#include "api/websocket_pump.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "instance/instance.h"
 
-#define FIRST_MESSAGE_MS   30000
-#define FAREWELL_MS        10000 /* for the last messages to get through */
-#define DRAIN_MS           2000  /* for the client to close after them */
 #define STDIN_QUEUE_LIMIT  (256u << 10)
 #define OUTPUT_QUEUE_LIMIT (1u << 20)
 #define EXIT_NOT_RUN       127
-#define SIGNAL_MAX         64
 
 enum output_stream { OUTPUT_STDOUT = 1, OUTPUT_STDERR = 2 };
 
 struct exec_session {
-    const struct exec_session_options *options;
-    struct websocket *socket;
+    struct websocket_pump pump;
     struct frame_stream agent;
     struct exec_request request;
     struct problem problem; /* with the first message */
-    bool requested, paused, client_gone, stdin_closed, exited;
+    bool requested, paused, stdin_closed, exited;
     char marked[1 + AGENT_FRAME_LIMIT]; /* an output message with its stream in front */
 };
 
@@ -46,7 +39,7 @@ static void send_output(struct exec_session *session, enum output_stream stream,
                         size_t length)
 {
     if (!session->request.streams) {
-        websocket_send(session->socket, false, data, length);
+        websocket_send(session->pump.socket, false, data, length);
         return;
     }
     if (length > AGENT_FRAME_LIMIT)
@@ -54,7 +47,7 @@ static void send_output(struct exec_session *session, enum output_stream stream,
     session->marked[0] = (char)stream;
     if (length > 0)
         memcpy(session->marked + 1, data, length);
-    websocket_send(session->socket, false, session->marked, length + 1);
+    websocket_send(session->pump.socket, false, session->marked, length + 1);
 }
 
 /* A command that did not run: the client is told in words and by the status of a shell. */
@@ -67,8 +60,8 @@ static void send_failure(struct exec_session *session, const char *message)
         return;
     }
     send_output(session, OUTPUT_STDERR, line, (size_t)length);
-    struct exec_exit outcome = {.code = EXIT_NOT_RUN};
-    exec_exit_send(session->socket, &outcome, session->request.streams);
+    struct agent_exit outcome = {.code = EXIT_NOT_RUN};
+    exec_exit_send(session->pump.socket, &outcome, session->request.streams);
     session->exited = true;
 }
 
@@ -98,7 +91,7 @@ static bool control_message(struct exec_session *session, const char *text, size
     json_int_t number = json_integer_value(json_object_get(json, "signal"));
     if (json_is_true(json_object_get(json, "eof"))) {
         frame_stream_queue(&session->agent, AGENT_STDIN_EOF, NULL, 0);
-    } else if (number >= 1 && number <= SIGNAL_MAX) {
+    } else if (number >= 1 && number <= AGENT_SIGNAL_MAX) {
         uint32_t wire = htole32((uint32_t)number);
         frame_stream_queue(&session->agent, AGENT_SIGNAL, &wire, sizeof(wire));
     }
@@ -123,54 +116,18 @@ static void on_message(void *data, bool text, const char *payload, size_t length
     }
     if (frame_stream_queued(&session->agent) > STDIN_QUEUE_LIMIT) {
         session->paused = true;
-        websocket_pause(session->socket, true);
+        websocket_pause(session->pump.socket, true);
     }
-}
-
-/* Waits for one of the descriptors or the end of tined; true if tined stops. A descriptor nothing
- * is wanted of is left out, or its hang-up would wake us for ever. */
-static bool wait_any(const struct exec_session *session, struct pollfd fds[3], int timeout_ms)
-{
-    fds[2] = (struct pollfd){.fd = session->options->server->stop_fd, .events = POLLIN};
-    if (fds[1].events == 0)
-        fds[1].fd = -1;
-    if (poll(fds, 3, timeout_ms) < 0)
-        fds[0].revents = fds[1].revents = fds[2].revents = 0;
-    return fds[2].revents != 0;
-}
-
-static void serve_client(struct exec_session *session, short revents)
-{
-    struct error err = {0};
-    bool lost = (revents & (POLLHUP | POLLERR)) != 0;
-    if (!lost && (revents & POLLIN) != 0 && websocket_receive(session->socket, &err) < 0)
-        lost = true;
-    if (!lost && websocket_flush(session->socket, &err) < 0)
-        lost = true;
-    if (lost)
-        session->client_gone = true;
 }
 
 /* Returns false if there was no usable request. */
 static bool await_request(struct exec_session *session)
 {
-    uint64_t deadline = time_monotonic_ns() + FIRST_MESSAGE_MS * 1000000ull;
-    /* What came with the handshake is not seen by poll. */
-    serve_client(session, POLLIN);
-    while (!session->requested && !session->client_gone && time_monotonic_ns() < deadline) {
-        struct pollfd fds[3] = {
-            {.fd = session->options->fd, .events = websocket_events(session->socket)},
-        };
-        if (wait_any(session, fds, 1000))
-            return false;
-        if (fds[0].revents)
-            serve_client(session, fds[0].revents);
-    }
-    if (!session->requested)
+    if (!websocket_pump_await(&session->pump, &session->requested))
         problem_set(&session->problem, 400, PROBLEM_BAD_REQUEST, "no request came");
     if (session->problem.status == 0)
         return true;
-    exec_exit_send_refusal(session->socket, session->problem.message);
+    exec_exit_send_refusal(session->pump.socket, session->problem.message);
     return false;
 }
 
@@ -180,13 +137,13 @@ static void serve_frame(struct exec_session *session, const struct agent_frame *
         send_output(session, frame->type == AGENT_STDOUT ? OUTPUT_STDOUT : OUTPUT_STDERR,
                     frame->payload, frame->length);
     } else if (frame->type == AGENT_EXIT) {
-        struct exec_exit outcome;
-        if (exec_exit_parse(&outcome, frame) < 0)
+        struct agent_exit outcome;
+        if (agent_exit_parse(&outcome, frame) < 0)
             send_failure(session, "the guest's agent sent a malformed exit status");
         else if (outcome.message[0])
             send_failure(session, outcome.message);
         else
-            exec_exit_send(session->socket, &outcome, session->request.streams);
+            exec_exit_send(session->pump.socket, &outcome, session->request.streams);
         session->exited = true;
     }
 }
@@ -221,60 +178,26 @@ static void resume_input(struct exec_session *session)
     if (!session->paused || frame_stream_queued(&session->agent) > STDIN_QUEUE_LIMIT)
         return;
     session->paused = false;
-    websocket_pause(session->socket, false);
-    serve_client(session, POLLIN);
+    websocket_pause(session->pump.socket, false);
+    websocket_pump_serve(&session->pump, POLLIN);
 }
 
 static void pump(struct exec_session *session)
 {
-    while (!session->exited && !session->client_gone) {
-        bool agent_in = websocket_queued(session->socket) < OUTPUT_QUEUE_LIMIT;
+    while (!session->exited && !session->pump.client_gone) {
+        bool agent_in = websocket_queued(session->pump.socket) < OUTPUT_QUEUE_LIMIT;
         bool agent_out = frame_stream_queued(&session->agent) > 0;
-        struct pollfd fds[3] = {
-            {.fd = session->options->fd, .events = websocket_events(session->socket)},
-            {.fd = session->agent.fd,
-             .events = (short)((agent_in ? POLLIN : 0) | (agent_out ? POLLOUT : 0))},
-        };
-        if (wait_any(session, fds, -1)) {
+        short wanted = (short)((agent_in ? POLLIN : 0) | (agent_out ? POLLOUT : 0));
+        struct pollfd fds[PUMP_COUNT];
+        if (websocket_pump_wait(&session->pump, fds, session->agent.fd, wanted, -1)) {
             send_failure(session, "tined is stopping");
             return;
         }
-        if (fds[1].revents)
-            serve_agent(session, fds[1].revents);
-        if (fds[0].revents)
-            serve_client(session, fds[0].revents);
+        if (fds[PUMP_AGENT].revents)
+            serve_agent(session, fds[PUMP_AGENT].revents);
+        if (fds[PUMP_CLIENT].revents)
+            websocket_pump_serve(&session->pump, fds[PUMP_CLIENT].revents);
         resume_input(session);
-    }
-}
-
-/* Writes all that is queued; false if the client is gone or does not take it in time. */
-static bool flush_all(const struct exec_session *session)
-{
-    uint64_t deadline = time_monotonic_ns() + FAREWELL_MS * 1000000ull;
-    while (websocket_flush(session->socket, NULL) == 0 && time_monotonic_ns() < deadline) {
-        if ((websocket_events(session->socket) & POLLOUT) == 0)
-            return true;
-        struct pollfd fd = {.fd = session->options->fd, .events = POLLOUT};
-        poll(&fd, 1, 1000);
-    }
-    return false;
-}
-
-/* The last messages go out, then the close frame (it would overtake them), then the client is given
- * a moment to close: closing first, with bytes of its unread, would reset the connection and lose
- * what is on the way. */
-static void farewell(struct exec_session *session)
-{
-    /* After a violation the close frame with its code is queued already. */
-    if (!session->client_gone && flush_all(session))
-        websocket_close(session->socket, WEBSOCKET_NORMAL);
-    flush_all(session);
-    shutdown(session->options->fd, SHUT_WR);
-    uint64_t deadline = time_monotonic_ns() + DRAIN_MS * 1000000ull;
-    struct pollfd fd = {.fd = session->options->fd, .events = POLLIN};
-    while (time_monotonic_ns() < deadline && poll(&fd, 1, DRAIN_MS) > 0) {
-        if (recv(fd.fd, session->marked, sizeof(session->marked), MSG_DONTWAIT) <= 0)
-            return;
     }
 }
 
@@ -282,7 +205,7 @@ static void run_command(struct exec_session *session)
 {
     struct error err = {0};
     _cleanup_(close) int agent_fd =
-        instance_exec(session->options->server->host, session->options->instance_id,
+        instance_exec(session->pump.connection->server->host, session->pump.connection->instance_id,
                       &session->request.exec, &err);
     if (agent_fd < 0) {
         send_failure(session, err.message);
@@ -292,31 +215,20 @@ static void run_command(struct exec_session *session)
     pump(session);
 }
 
-void exec_session_run(const struct exec_session_options *options)
+void exec_session_run(const struct websocket_session *connection)
 {
     _cleanup_(free) struct exec_session *session = calloc(1, sizeof(*session));
     if (!session)
         return;
-    session->options = options;
     session->agent.fd = -1;
     struct error err = {0};
-    struct websocket_options socket = {
-        .fd = options->fd,
-        .server = true,
-        .early = options->early,
-        .early_length = options->early_length,
-        .message = on_message,
-        .data = session,
-    };
-    session->socket = websocket_new(&socket, &err);
-    if (!session->socket) {
-        log_error("exec in %s: %s", options->instance_id, err.message);
+    if (websocket_pump_open(&session->pump, connection, on_message, session, &err) < 0) {
+        log_error("exec in %s: %s", connection->instance_id, err.message);
         return;
     }
     if (await_request(session))
         run_command(session);
-    farewell(session);
-    websocket_free(session->socket);
+    websocket_pump_close(&session->pump);
     frame_stream_release(&session->agent);
     exec_request_release(&session->request);
 }

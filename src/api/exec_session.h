@@ -4,20 +4,10 @@
 #ifndef TINE_API_EXEC_SESSION_H
 #define TINE_API_EXEC_SESSION_H
 
-#include <stddef.h>
-
-struct server;
-
-struct exec_session_options {
-    const struct server *server;
-    const char *instance_id;
-    int fd; /* the client's connection; borrowed */
-    const void *early;
-    size_t early_length;
-};
+#include "api/websocket_upgrade.h"
 
 /* Runs until the command has ended and the client was told, the client went away (then the command
  * is killed), or tined stops. */
-void exec_session_run(const struct exec_session_options *options);
+void exec_session_run(const struct websocket_session *connection);
 
 #endif

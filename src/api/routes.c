@@ -35,6 +35,8 @@ static const struct route {
     {"GET", {"snapshots", ANY}, snapshot_get_one},
     {"DELETE", {"snapshots", ANY}, snapshot_delete_one},
     {"POST", {"snapshots", ANY, "fork"}, snapshot_fork_one},
+    {"GET", {"instances", ANY, "cp"}, instance_cp_upgrade},
+    {"GET", {"instances", ANY, "stat"}, instance_stat_one},
 };
 
 #define REFERENCES_MAX 2 /* in one path */

@@ -32,6 +32,8 @@ route_handler snapshot_get_one;
 route_handler snapshot_delete_one;
 route_handler snapshot_restore_one;
 route_handler snapshot_fork_one;
+route_handler instance_cp_upgrade;
+route_handler instance_stat_one;
 route_handler resources_get;
 
 #endif

@@ -28,20 +28,27 @@ struct transfer {
     uint64_t started_ns;
 };
 
-static char *resource_path(const char *collection, const char *reference, const char *rest)
+char *uri_escape(const char *text)
 {
-    _cleanup_(free) char *escaped = malloc(3 * strlen(reference) + 1);
+    char *escaped = malloc(3 * strlen(text) + 1), *out = escaped;
     if (!escaped)
         return NULL;
-    char *out = escaped;
-    for (const char *in = reference; *in; in++) {
+    for (const char *in = text; *in; in++) {
         if (isalnum((unsigned char)*in) || strchr("-_.~", *in))
             *out++ = *in;
         else
             out += sprintf(out, "%%%02X", (unsigned char)*in);
     }
     *out = '\0';
+    return escaped;
+}
+
+static char *resource_path(const char *collection, const char *reference, const char *rest)
+{
+    _cleanup_(free) char *escaped = uri_escape(reference);
     char *path;
+    if (!escaped)
+        return NULL;
     return asprintf(&path, "/%s/%s%s", collection, escaped, rest) < 0 ? NULL : path;
 }
 

@@ -39,6 +39,8 @@ typedef bool http_receiver(void *data, const char *bytes, size_t length);
 int http_stream(const struct cli *cli, const char *path, http_receiver *receive, void *data,
                 struct failure *failure);
 
+/* Percent-encoded for a path's segment or a query's value. Owner: caller; NULL: no memory. */
+char *uri_escape(const char *text);
 /* "/instances/REFERENCE" and `rest`, the reference percent-encoded. Owner: caller. */
 char *instance_path(const char *reference, const char *rest);
 /* "/snapshots/ID" and `rest`. Owner: caller. */

@@ -132,6 +132,14 @@ int instance_stats(struct host *host, const char *reference, struct instance_sta
  * may go on while it is open: their end of the VM ends the stream. */
 int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
                   struct error *err);
+/* Files of a running guest, by the agent's protocol (agent/client.h). A put or get is a stream that
+ * the caller owns, as with exec. */
+int instance_file_stat(struct host *host, const char *reference, const char *path, bool follow,
+                       struct agent_stat *info, struct error *err);
+int instance_file_put(struct host *host, const char *reference, const struct agent_put *put,
+                      struct error *err);
+int instance_file_get(struct host *host, const char *reference, const struct agent_get *get,
+                      struct error *err);
 /* Opens the console (`vmm` false) or VMM log for reading. ERROR_NOT_FOUND: nothing was logged yet.
  */
 int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err);

@@ -181,7 +181,7 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
 {
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     _cleanup_(snapshot_operation) struct snapshot_operation snapshot = SNAPSHOT_OPERATION_NONE;
-    enum instance_state state = INSTANCE_UNKNOWN;
+    enum instance_state state = INSTANCE_STOPPED;
     int r = operation_begin(host, instance, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
         r = snapshot_begin(host, id, LOCK_SHARED, &snapshot, err);

@@ -44,7 +44,13 @@ static const struct {
                                     ""},
     [OPERATION_SNAPSHOT_STOPPED] = {"take a Stopped snapshot of", BIT(STOPPED), 0, ""},
     [OPERATION_SNAPSHOT_RESTORE] = {"restore a snapshot in", BIT(STOPPED) | BIT(STANDBY), 0, ""},
+    [OPERATION_COPY] = {"copy files of", BIT(RUNNING), 0, ""},
 };
+
+const char *operation_verb(enum instance_operation operation)
+{
+    return operations[operation].name;
+}
 
 int transition_check(enum instance_operation operation, const struct instance_record *record,
                      struct error *err)

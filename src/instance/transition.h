@@ -16,7 +16,11 @@ enum instance_operation {
     OPERATION_SNAPSHOT_STANDBY, /* create, by kind */
     OPERATION_SNAPSHOT_STOPPED,
     OPERATION_SNAPSHOT_RESTORE,
+    OPERATION_COPY, /* files in or out, or a look at one */
 };
+
+/* What it is called in messages, with the instance behind it: "execute in". */
+const char *operation_verb(enum instance_operation operation);
 
 /* 1: go on; 0: nothing to do, and that is success; ERROR_STATE otherwise. */
 int transition_check(enum instance_operation operation, const struct instance_record *record,

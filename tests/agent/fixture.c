@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,16 +91,16 @@ static void relay(const struct fixture *fixture, int fd)
     shutdown(agent, SHUT_RDWR);
 }
 
-static void script(const struct behaviour *behaviour, int fd, int lose)
+static void script(const struct behaviour *behaviour, int fd, bool lose)
 {
     uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame frame;
     const char *line = behaviour->line ? behaviour->line : OK_LINE;
     say(fd, line, strlen(line));
-    if (behaviour->line || agent_frame_read(fd, buffer, &frame, NULL) <= 0 || lose)
+    if (behaviour->line || agent_frame_read(fd, buffer, &frame, NULL) <= 0)
         return;
-    say(fd, behaviour->bytes, behaviour->length);
-    if (behaviour->treatment == CUT_OFF)
+    say(fd, behaviour->bytes, lose ? behaviour->last_words : behaviour->length);
+    if (!lose && behaviour->treatment == CUT_OFF)
         pause();
 }
 
@@ -116,11 +118,11 @@ static void treat(const struct fixture *fixture, const struct behaviour *behavio
     if (behaviour->treatment == SILENT)
         pause();
     else if (number < behaviour->refusals + behaviour->losses)
-        script(behaviour, fd, 1);
+        script(behaviour, fd, true);
     else if (behaviour->treatment == RELAY)
         relay(fixture, fd);
     else
-        script(behaviour, fd, 0);
+        script(behaviour, fd, false);
 }
 
 static _Noreturn void vmm_run(const struct fixture *fixture, const struct behaviour *behaviour)
@@ -165,4 +167,31 @@ void agent_start(struct fixture *fixture, const char *program)
               (char *)NULL);
         _exit(1);
     }
+}
+
+static char program_path[PATH_MAX];
+
+void agent_program_set(const char *path)
+{
+    assert_non_null(realpath(path, program_path));
+}
+
+const char *agent_program(void)
+{
+    return program_path;
+}
+
+int agent_setup(void **state)
+{
+    static struct fixture fixture;
+    fixture_open(&fixture);
+    agent_start(&fixture, program_path);
+    *state = &fixture;
+    return 0;
+}
+
+int agent_teardown(void **state)
+{
+    fixture_close(*state);
+    return 0;
 }

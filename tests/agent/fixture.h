@@ -33,7 +33,8 @@ enum treatment {
 };
 struct behaviour {
     unsigned refusals; /* so many connections are refused first */
-    unsigned losses;   /* then so many get their OK and are closed after the request */
+    unsigned losses;   /* then so many get their OK and are closed after the request ... */
+    size_t last_words; /* ... and so many of `bytes` */
     enum treatment treatment;
     const char *line; /* NULL: a proper OK line */
     const void *bytes;
@@ -49,6 +50,14 @@ void fixture_close(struct fixture *fixture);
 void vmm_start(struct fixture *fixture, const struct behaviour *behaviour);
 /* Starts `program --serve-unix ... --oracle-socket ...` and a fake VMM that relays to it. */
 void agent_start(struct fixture *fixture, const char *program);
+
+/* For tests whose first argument is an agent. Commands run in another directory, so the name is
+ * made absolute; a test's setup and teardown give it a fixture with that agent running. */
+void agent_program_set(const char *path);
+const char *agent_program(void);
+int agent_setup(void **state);
+int agent_teardown(void **state);
+#define with_agent(test) cmocka_unit_test_setup_teardown(test, agent_setup, agent_teardown)
 
 /* Builds a frame into `out`; returns its whole length. */
 size_t frame_build(uint8_t *out, uint8_t type, const void *payload, size_t length);

@@ -207,6 +207,22 @@ static void failure_called_a_lost_connection(void **state)
     assert_int_equal(agent_sync(fixture->vsock, TIMEOUT_MS, NULL), -ECONNRESET);
 }
 
+/* Half a failure tells nothing: the connection was lost, and the next one is asked. */
+static void failure_that_is_cut(void **state)
+{
+    struct fixture *fixture = *state;
+    uint8_t data[64], bytes[64];
+    struct agent_fields fields = {.data = data, .capacity = sizeof(data)};
+    agent_field_put_u32(&fields, AGENT_TAG_ERRNO, EPERM);
+    size_t length = frame_build(bytes, AGENT_FAILED, data, fields.length);
+    vmm_start(fixture, &(struct behaviour){.treatment = SCRIPT,
+                                           .losses = 1,
+                                           .last_words = AGENT_FRAME_HEADER + 4,
+                                           .bytes = bytes,
+                                           .length = length});
+    assert_int_equal(agent_sync(fixture->vsock, TIMEOUT_MS, NULL), -EPERM);
+}
+
 static void garbage_answers(void **state)
 {
     static const struct {
@@ -326,6 +342,7 @@ int main(void)
         with_fixture(failure_in_the_guests_words),
         with_fixture(failure_with_an_absurd_errno),
         with_fixture(failure_called_a_lost_connection),
+        with_fixture(failure_that_is_cut),
         with_fixture(garbage_answers),
         with_fixture(half_an_answer_and_then_nothing),
         with_fixture(exec_that_makes_no_sense),

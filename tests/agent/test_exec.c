@@ -20,23 +20,6 @@
 #include "base/clock.h"
 #include "base/unix_socket.h"
 
-static char *agent_program;
-
-static int setup(void **state)
-{
-    static struct fixture fixture;
-    fixture_open(&fixture);
-    agent_start(&fixture, agent_program);
-    *state = &fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_close(*state);
-    return 0;
-}
-
 static struct agent_result run(struct fixture *fixture, const struct agent_exec *exec)
 {
     struct agent_result result;
@@ -589,8 +572,6 @@ static void malformed_requests(void **state)
     result_free(&result);
 }
 
-#define with_agent(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -629,9 +610,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    agent_program = realpath(argv[1], NULL); /* commands run in another directory */
-    assert_non_null(agent_program);
-    int failed = cmocka_run_group_tests_name("agent exec", tests, NULL, NULL);
-    free(agent_program);
-    return failed;
+    agent_program_set(argv[1]);
+    return cmocka_run_group_tests_name("agent exec", tests, NULL, NULL);
 }

@@ -9,23 +9,6 @@
 #include "agent/client.h"
 #include "agent/guest/oracle.h"
 
-static char *agent_program;
-
-static int setup(void **state)
-{
-    static struct fixture fixture;
-    fixture_open(&fixture);
-    agent_start(&fixture, agent_program);
-    *state = &fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_close(*state);
-    return 0;
-}
-
 /* Runs "oracle <words>" through the agent; checks status and output (NULL: there is some on stderr
  * and none on stdout). The keeper may take a moment to listen. */
 static void oracle(struct fixture *fixture, const char *words, int status, const char *output)
@@ -34,7 +17,7 @@ static void oracle(struct fixture *fixture, const char *words, int status, const
     struct agent_result result;
     snprintf(script, sizeof(script),
              "while [ ! -S %s ]; do sleep 0.02; done; exec %s oracle --socket %s %s",
-             fixture->oracle, agent_program, fixture->oracle, words);
+             fixture->oracle, agent_program(), fixture->oracle, words);
     const char *const argv[] = {"sh", "-c", script, NULL};
     const struct agent_exec exec = {.argv = argv, .timeout_ms = TIMEOUT_MS};
     assert_int_equal(agent_exec_run(fixture->vsock, TIMEOUT_MS, &exec, 4096, &result, NULL), 0);
@@ -126,8 +109,6 @@ static void pattern(void **state)
     }
 }
 
-#define with_agent(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -136,9 +117,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    agent_program = realpath(argv[1], NULL); /* commands run in another directory */
-    assert_non_null(agent_program);
-    int failed = cmocka_run_group_tests_name("memory oracle", tests, NULL, NULL);
-    free(agent_program);
-    return failed;
+    agent_program_set(argv[1]);
+    return cmocka_run_group_tests_name("memory oracle", tests, NULL, NULL);
 }

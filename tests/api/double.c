@@ -7,6 +7,7 @@
  *   later-...       is Initializing when made, Running at the tenth look at it
  *   init-...        stays Initializing
  *   broken-...      is Unknown, with a state_error that is not UTF-8
+ * Files are those of this machine, by way of a real agent (double_guest.h).
  *   busy-...        keeps one CPU busy all the time
  *   flood-...       making it is followed by thousands of events
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
@@ -24,6 +25,7 @@
 #include "base/file.h"
 #include "double.h"
 #include "double_agent.h"
+#include "double_guest.h"
 #include "events/events.h"
 #include "metrics/metrics.h"
 
@@ -32,6 +34,7 @@
 #define NAP_MS      2500
 #define EVENTS_HELD 64
 #define FLOOD       10000
+#define GUEST_MS    30000
 
 static const struct {
     const char *name;
@@ -67,12 +70,14 @@ struct host *host_open(const struct host_options *options, struct error *err)
         &(struct metric_spec){"double_operations_total", "x", METRIC_COUNTER, {"kind"}, NULL, 0});
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->met, NULL);
+    double_guest_start(options->data_dir);
     return host;
 }
 
 void host_close(struct host *host)
 {
     double_agents_join();
+    double_guest_stop();
     pthread_mutex_destroy(&host->lock);
     pthread_cond_destroy(&host->met);
     events_free(host->events);
@@ -419,6 +424,18 @@ int instance_stats(struct host *host, const char *reference, struct instance_sta
     return r;
 }
 
+static int running_check(struct host *host, const char *reference, struct error *err)
+{
+    struct instance_record record;
+    int r = instance_get(host, reference, &record, err);
+    if (r < 0)
+        return r;
+    if (record.state != INSTANCE_RUNNING)
+        return error_set(err, ERROR_STATE, EBUSY, "%s is %s", record.name,
+                         instance_state_name(record.state));
+    return 0;
+}
+
 int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
                   struct error *err)
 {
@@ -429,6 +446,27 @@ int instance_exec(struct host *host, const char *reference, const struct agent_e
     if (strcmp(exec->argv[0], "unreachable") == 0)
         return error_set(err, ERROR_TIMEOUT, ETIMEDOUT, "the agent does not answer");
     return double_agent_start(exec, host->data_dir, err);
+}
+
+int instance_file_stat(struct host *host, const char *reference, const char *path, bool follow,
+                       struct agent_stat *info, struct error *err)
+{
+    int r = running_check(host, reference, err);
+    return r < 0 ? r : agent_stat(double_guest_vsock(), GUEST_MS, path, follow, info, err);
+}
+
+int instance_file_put(struct host *host, const char *reference, const struct agent_put *put,
+                      struct error *err)
+{
+    int r = running_check(host, reference, err);
+    return r < 0 ? r : agent_put_start(double_guest_vsock(), GUEST_MS, put, err);
+}
+
+int instance_file_get(struct host *host, const char *reference, const struct agent_get *get,
+                      struct error *err)
+{
+    int r = running_check(host, reference, err);
+    return r < 0 ? r : agent_get_start(double_guest_vsock(), GUEST_MS, get, err);
 }
 
 int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "api/exec_exit.h"
+#include "agent/answer.h"
 #include "api/frame_stream.h"
 #include "api/log_lines.h"
 #include "base/cleanup.h"
@@ -213,38 +213,6 @@ static void test_frames(void **state)
     close(ends[1]);
 }
 
-static int exit_of(const void *payload, size_t length, struct exec_exit *outcome)
-{
-    struct agent_frame frame = {AGENT_EXIT, (uint32_t)length, (uint8_t *)payload};
-    return exec_exit_parse(outcome, &frame);
-}
-
-static void test_exit_frame(void **state)
-{
-    uint8_t payload[600] = {0};
-    struct exec_exit outcome;
-    struct agent_fields fields = {.data = payload, .capacity = sizeof(payload)};
-    uint32_t code = 7;
-    assert_int_equal(exit_of(payload, 0, &outcome), -EPROTO);
-    agent_field_put(&fields, AGENT_TAG_EXIT_CODE, &code, sizeof(code));
-    assert_int_equal(exit_of(payload, fields.length, &outcome), 0);
-    assert_int_equal(outcome.code, 7);
-    for (size_t cut = 1; cut < fields.length; cut++)
-        assert_int_equal(exit_of(payload, cut, &outcome), -EPROTO);
-    agent_field_put(&fields, AGENT_TAG_TIMED_OUT, NULL, 0);
-    assert_int_equal(exit_of(payload, fields.length, &outcome), 0);
-    assert_int_equal(outcome.code, EXEC_EXIT_TIMED_OUT);
-    static const uint32_t wrong[] = {256, 0xffffffff, 1000000};
-    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        fields.length = 0;
-        agent_field_put(&fields, AGENT_TAG_EXIT_CODE, &wrong[i], sizeof(wrong[i]));
-        assert_int_equal(exit_of(payload, fields.length, &outcome), -EPROTO);
-    }
-    fields.length = 0;
-    agent_field_put(&fields, AGENT_TAG_EXIT_CODE, &code, 2);
-    assert_int_equal(exit_of(payload, fields.length, &outcome), -EPROTO);
-}
-
 /* What a hostile guest may send: any bytes, in any pieces. */
 static void test_frames_random(void **state)
 {
@@ -260,12 +228,12 @@ static void test_frames_random(void **state)
         assert_int_equal(send(ends[0], bytes, length, 0), (ssize_t)length);
         close(ends[0]);
         struct agent_frame frame;
-        struct exec_exit outcome;
+        struct agent_exit outcome;
         int r;
         do {
             r = frame_stream_fill(&stream);
             while (frame_stream_next(&stream, &frame) == 1)
-                exec_exit_parse(&outcome, &frame);
+                agent_exit_parse(&outcome, &frame);
         } while (r > 0);
         assert_int_equal(r, -EPIPE);
         frame_stream_release(&stream);
@@ -278,8 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tail),          cmocka_unit_test(test_tail_long),
         cmocka_unit_test(test_line_too_long), cmocka_unit_test(test_growing),
-        cmocka_unit_test(test_frames),        cmocka_unit_test(test_exit_frame),
-        cmocka_unit_test(test_frames_random),
+        cmocka_unit_test(test_frames),        cmocka_unit_test(test_frames_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,15 +15,20 @@
 
 #include "http_client.h"
 
-char *ws_handshake(const char *instance)
+static char *handshake_of(const char *instance, const char *route)
 {
     char *text = NULL;
     assert_true(asprintf(&text,
-                         "GET /instances/%s/exec HTTP/1.1\r\nHost: tined\r\nUpgrade: websocket\r\n"
+                         "GET /instances/%s/%s HTTP/1.1\r\nHost: tined\r\nUpgrade: websocket\r\n"
                          "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                         instance) > 0);
+                         instance, route) > 0);
     return text;
+}
+
+char *ws_handshake(const char *instance)
+{
+    return handshake_of(instance, "exec");
 }
 
 static bool receive_exact(int fd, void *buffer, size_t length)
@@ -39,10 +44,10 @@ static bool receive_exact(int fd, void *buffer, size_t length)
     return true;
 }
 
-int ws_open(const struct daemon *daemon, const char *instance)
+int ws_open_route(const struct daemon *daemon, const char *instance, const char *route)
 {
     int fd = http_open(daemon);
-    char *request = ws_handshake(instance), head[2048] = "";
+    char *request = handshake_of(instance, route), head[2048] = "";
     http_send_text(fd, request);
     free(request);
     for (size_t n = 0; !strstr(head, "\r\n\r\n"); n++) {
@@ -55,6 +60,11 @@ int ws_open(const struct daemon *daemon, const char *instance)
     assert_non_null(strcasestr(head, "\r\nConnection: Upgrade\r\n"));
     assert_non_null(strstr(head, "\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
     return fd;
+}
+
+int ws_open(const struct daemon *daemon, const char *instance)
+{
+    return ws_open_route(daemon, instance, "exec");
 }
 
 static size_t header_write(uint8_t *header, uint8_t first, size_t length, uint8_t mask)

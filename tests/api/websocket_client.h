@@ -16,6 +16,8 @@ enum { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 
 char *ws_handshake(const char *instance);
 /* Opens an exec connection and checks the handshake's answer. */
 int ws_open(const struct daemon *daemon, const char *instance);
+/* The same for another route: "cp". */
+int ws_open_route(const struct daemon *daemon, const char *instance, const char *route);
 
 /* Sends one frame; `first` is FIN and opcode. */
 void ws_send(int fd, uint8_t first, const void *payload, size_t length);

@@ -270,6 +270,15 @@ static void serve_restored(struct session *session, const uint8_t *payload, uint
     send_fields(session->fd, AGENT_OK, &none);
 }
 
+/* Whatever is asked for is a directory. */
+static void serve_stat(struct session *session)
+{
+    struct fields fields = {.length = 0};
+    const uint32_t mode = 040755;
+    put(&fields, AGENT_TAG_MODE, &mode, sizeof(mode));
+    send_fields(session->fd, AGENT_OK, &fields);
+}
+
 static void serve_request(struct session *session)
 {
     struct fields fields = {.length = 0};
@@ -282,6 +291,8 @@ static void serve_request(struct session *session)
         send_fields(session->fd, AGENT_OK, &fields);
     if (type == AGENT_POWEROFF)
         _exit(0);
+    if (type == AGENT_STAT)
+        serve_stat(session);
     if (type == AGENT_EXEC)
         serve_exec(session, payload, length);
     if (type == AGENT_RESTORED)

@@ -100,6 +100,19 @@ static int do_exec(struct fixture *fixture, const char *reference, struct error 
     const struct agent_exec exec = {.argv = argv};
     return instance_exec(fixture->host, reference, &exec, err);
 }
+static int do_look(struct fixture *fixture, const char *reference, struct error *err)
+{
+    struct agent_stat info;
+    return instance_file_stat(fixture->host, reference, "/", false, &info, err);
+}
+static int do_put(struct fixture *fixture, const char *reference, struct error *err)
+{
+    return instance_file_put(fixture->host, reference, &(struct agent_put){.path = "/f"}, err);
+}
+static int do_get_file(struct fixture *fixture, const char *reference, struct error *err)
+{
+    return instance_file_get(fixture->host, reference, &(struct agent_get){.path = "/f"}, err);
+}
 static int do_delete(struct fixture *fixture, const char *reference, struct error *err)
 {
     return instance_delete(fixture->host, reference, err);
@@ -124,6 +137,7 @@ static void test_wrong_states(void **state)
     struct error err = {0};
     fixture_create(fixture, "web");
     assert_fails(do_fork(fixture, "web", &err), &err, ERROR_STATE, "from_running");
+    assert_ok(do_look(fixture, "web", &err), &err);
     assert_ok(do_start(fixture, "web", &err), &err);
     assert_ok(do_restore(fixture, "web", &err), &err);
     assert_state(fixture, "web", INSTANCE_RUNNING);
@@ -133,6 +147,9 @@ static void test_wrong_states(void **state)
     assert_fails(do_start(fixture, "web", &err), &err, ERROR_STATE, "Standby");
     assert_fails(do_stop(fixture, "web", &err), &err, ERROR_STATE, "Standby");
     assert_fails(do_exec(fixture, "web", &err), &err, ERROR_STATE, "Standby");
+    assert_fails(do_look(fixture, "web", &err), &err, ERROR_STATE, "Standby");
+    assert_fails(do_put(fixture, "web", &err), &err, ERROR_STATE, "copy files of web");
+    assert_fails(do_get_file(fixture, "web", &err), &err, ERROR_STATE, "copy files of web");
     assert_state(fixture, "web", INSTANCE_STANDBY);
 
     assert_ok(do_restore(fixture, "web", &err), &err);
@@ -328,6 +345,7 @@ static void test_without_agent(void **state)
     request.skip_guest_agent = true;
     assert_ok(instance_create(fixture->host, &request, NULL, &err), &err);
     assert_fails(do_exec(fixture, "plain", &err), &err, ERROR_UNSUPPORTED, "agent");
+    assert_fails(do_look(fixture, "plain", &err), &err, ERROR_UNSUPPORTED, "agent");
     assert_ok(do_standby(fixture, "plain", &err), &err);
     assert_ok(do_restore(fixture, "plain", &err), &err);
     assert_ok(do_stop(fixture, "plain", &err), &err);

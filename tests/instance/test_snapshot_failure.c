@@ -143,6 +143,8 @@ static void walk_one(struct fixture *fixture, operation *run, const char *id,
 {
     struct error err = {0};
     char setting[128];
+    const struct instance_record web = fixture_get(fixture, "web");
+    const ino_t log = guest_stat(fixture, web.id, "log/requests").st_ino;
     _cleanup_(free) char *before = listing(fixture->dir);
     snprintf(setting, sizeof(setting), "%s=EIO", failpoint);
     setenv("TINE_FAILPOINT", setting, 1);
@@ -157,6 +159,7 @@ static void walk_one(struct fixture *fixture, operation *run, const char *id,
     assert_int_equal(count_snapshots(fixture), 1);
     _cleanup_(free) char *after = listing(fixture->dir);
     assert_string_equal(before, after);
+    assert_int_equal(guest_stat(fixture, web.id, "log/requests").st_ino, log);
 }
 
 static void test_every_failpoint(void **state)

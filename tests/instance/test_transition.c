@@ -51,6 +51,7 @@ static const struct {
     {OPERATION_SNAPSHOT_STANDBY, "--+---+-"},
     {OPERATION_SNAPSHOT_STOPPED, "-----+--"},
     {OPERATION_SNAPSHOT_RESTORE, "-----++-"},
+    {OPERATION_COPY, "--+-----"},
 };
 
 static void test_every_operation_in_every_state(void **state)

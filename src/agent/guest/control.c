@@ -34,10 +34,15 @@ static void answer(int fd, uint8_t type, const struct agent_fields *fields)
                             NULL);
 }
 
+void control_answer(int fd, const struct agent_fields *fields)
+{
+    answer(fd, AGENT_OK, fields);
+    session_linger(fd);
+}
+
 static void answer_ok(int fd)
 {
-    answer(fd, AGENT_OK, &(struct agent_fields){0});
-    session_linger(fd);
+    control_answer(fd, &(struct agent_fields){0});
 }
 
 void control_fail(int fd, int errnum, const char *format, ...)

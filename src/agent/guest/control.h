@@ -16,6 +16,8 @@ void control_poweroff(int fd, const struct agent_frame *request, bool machine);
 
 /* Sends the hello answer and does not wait for the host to close. */
 void control_send_hello(int fd);
+/* Answers AGENT_OK with these fields and lingers. */
+void control_answer(int fd, const struct agent_fields *fields);
 /* Answers AGENT_FAILED and lingers. */
 void control_fail(int fd, int errnum, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

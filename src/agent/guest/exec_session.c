@@ -23,7 +23,6 @@
 #include "base/clock.h"
 
 #define NOT_STARTED    127
-#define SIGNAL_LAST    64u
 #define TERMINAL_DRAIN (256u << 10) /* above what a terminal can hold of a dead command */
 
 /* One output of the command. */
@@ -93,7 +92,7 @@ static int on_signal(struct exec_session *session, const struct agent_frame *fra
 {
     uint32_t number;
     if (agent_value_u32(frame->payload, frame->length, &number) < 0 || number < 1 ||
-        number > SIGNAL_LAST)
+        number > AGENT_SIGNAL_MAX)
         return -EPROTO;
     group_kill(session, (int)number);
     return 0;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "agent/guest/control.h"
+#include "agent/guest/copy.h"
 #include "agent/guest/exec_session.h"
 #include "agent/protocol.h"
 #include "agent/stream.h"
@@ -32,9 +33,14 @@ struct request_kind {
 };
 
 static const struct request_kind request_kinds[] = {
-    {AGENT_HELLO, control_hello},       {AGENT_EXEC, exec_session_run},
-    {AGENT_SYNC, control_sync},         {AGENT_RESTORED, control_restored},
+    {AGENT_HELLO, control_hello},
+    {AGENT_EXEC, exec_session_run},
+    {AGENT_SYNC, control_sync},
+    {AGENT_RESTORED, control_restored},
     {AGENT_POWEROFF, control_poweroff},
+    {AGENT_STAT, copy_stat},
+    {AGENT_PUT, copy_put},
+    {AGENT_GET, copy_get},
 };
 
 void session_run(int fd, bool machine)

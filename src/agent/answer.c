@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/answer.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define ERRNO_MAX 4095u /* MAX_ERRNO of Linux */
+
+static int take_number(const uint8_t *value, uint32_t length, uint32_t limit, int *number)
+{
+    uint32_t wire;
+    if (agent_value_u32(value, length, &wire) < 0 || wire > limit)
+        return -EPROTO;
+    *number = (int)wire;
+    return 0;
+}
+
+int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame)
+{
+    *outcome = (struct agent_exit){.code = -1};
+    size_t offset = 0;
+    uint16_t tag;
+    const uint8_t *value;
+    uint32_t length;
+    int r;
+    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
+           0) {
+        if (tag == AGENT_TAG_EXIT_CODE)
+            r = take_number(value, length, UINT8_MAX, &outcome->code);
+        else if (tag == AGENT_TAG_SIGNAL)
+            r = take_number(value, length, AGENT_SIGNAL_MAX, &outcome->signal);
+        else if (tag == AGENT_TAG_TIMED_OUT)
+            outcome->timed_out = true;
+        else if (tag == AGENT_TAG_MESSAGE)
+            agent_value_text(value, length, outcome->message, sizeof(outcome->message));
+        if (r < 0)
+            return r;
+    }
+    return r < 0 || outcome->code < 0 ? -EPROTO : 0;
+}
+
+int agent_failure_parse(struct agent_failure *failure, const struct agent_frame *frame)
+{
+    *failure = (struct agent_failure){.errnum = EIO};
+    snprintf(failure->message, sizeof(failure->message), "no reason given");
+    uint32_t errnum = EIO;
+    size_t offset = 0;
+    uint16_t tag;
+    const uint8_t *value;
+    uint32_t length;
+    int r;
+    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
+           0) {
+        if (tag == AGENT_TAG_MESSAGE)
+            agent_value_text(value, length, failure->message, sizeof(failure->message));
+        else if (tag == AGENT_TAG_ERRNO)
+            r = agent_value_u32(value, length, &errnum);
+        if (r < 0)
+            return r;
+    }
+    if (errnum > 0 && errnum <= ERRNO_MAX)
+        failure->errnum = (int)errnum;
+    return r;
+}
+
+int agent_failure_error(const struct agent_failure *failure, struct error *err)
+{
+    if (failure->errnum == EOPNOTSUPP)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "the guest's agent, which may be older than tined, says: %s",
+                         failure->message);
+    return error_set(err, ERROR_SYSTEM, failure->errnum, "the agent says: %s", failure->message);
+}

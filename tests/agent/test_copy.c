@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files in and out, the whole way: client, fake VMM, a real agent on a real file system. The agent
+ * is the first argument. */
+#include "fixture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/client.h"
+#include "agent/stream.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+/* Static buffers in turn, so that one line may use several. */
+static const char *at(const struct fixture *fixture, const char *name)
+{
+    static char paths[4][512];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", fixture->directory, name);
+    return path;
+}
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    assert_true(fd >= 0);
+    assert_int_equal(file_write_exact(fd, text, strlen(text), path, NULL), 0);
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static void assert_content(const char *path, const char *text)
+{
+    char *content;
+    size_t length;
+    assert_int_equal(file_read_all(AT_FDCWD, path, 1 << 20, &content, &length, NULL), 0);
+    assert_string_equal(content, text);
+    free(content);
+}
+
+static void assert_alone(const char *directory, const char *name)
+{
+    DIR *dir = opendir(directory);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (entry->d_name[0] != '.' && (!name || strcmp(entry->d_name, name) != 0))
+            fail_msg("%s is left in %s", entry->d_name, directory);
+    }
+    closedir(dir);
+}
+
+/* --- stat ------------------------------------------------------------------------------------ */
+
+static struct agent_stat look(const struct fixture *fixture, const char *path, bool follow)
+{
+    struct agent_stat info;
+    struct error err = {0};
+    if (agent_stat(fixture->vsock, TIMEOUT_MS, path, follow, &info, &err) < 0)
+        fail_msg("%s", err.message);
+    return info;
+}
+
+static void stat_says_what_is_there(void **state)
+{
+    const struct fixture *fixture = *state;
+    write_file(at(fixture, "file"), "12345", 0640);
+    assert_int_equal(symlink("file", at(fixture, "link")), 0);
+    assert_int_equal(symlink("nowhere", at(fixture, "dangling")), 0);
+    struct agent_stat info = look(fixture, at(fixture, "file"), false);
+    assert_int_equal(info.errnum, 0);
+    assert_int_equal(info.entry.mode, S_IFREG | 0640);
+    assert_int_equal(info.entry.size, 5);
+    assert_int_equal(info.entry.uid, getuid());
+    info = look(fixture, at(fixture, "link"), false);
+    assert_true(S_ISLNK(info.entry.mode));
+    assert_string_equal(info.entry.link_target, "file");
+    info = look(fixture, at(fixture, "link"), true);
+    assert_true(S_ISREG(info.entry.mode));
+    assert_string_equal(info.entry.link_target, "");
+    info = look(fixture, "/", false);
+    assert_true(S_ISDIR(info.entry.mode));
+    info = look(fixture, "/dev/null", false);
+    assert_true(S_ISCHR(info.entry.mode));
+    assert_int_equal(look(fixture, at(fixture, "none"), false).errnum, ENOENT);
+    assert_int_equal(look(fixture, at(fixture, "dangling"), true).errnum, ENOENT);
+    assert_int_equal(look(fixture, at(fixture, "file/x"), true).errnum, ENOTDIR);
+}
+
+static void stat_of_bad_paths(void **state)
+{
+    const struct fixture *fixture = *state;
+    static char large[PATH_MAX + 1];
+    memset(large, '/', PATH_MAX);
+    const char *const bad[] = {"", "relative", large, NULL};
+    look(fixture, "/", false); /* the agent is up: nothing below gets as far as it */
+    for (size_t i = 0; i < 4; i++) {
+        struct agent_stat info;
+        struct error err = {0};
+        assert_true(agent_stat(fixture->vsock, TIMEOUT_MS, bad[i], false, &info, &err) < 0);
+        assert_int_equal(err.code, ERROR_INVALID);
+    }
+}
+
+/* --- put ------------------------------------------------------------------------------------- */
+
+static int put_begin(const struct fixture *fixture, const struct agent_put *put)
+{
+    struct error err = {0};
+    int fd = agent_put_start(fixture->vsock, TIMEOUT_MS, put, &err);
+    if (fd < 0)
+        fail_msg("%s", err.message);
+    return fd;
+}
+
+static void send_frame(int fd, uint8_t type, const void *payload, size_t length)
+{
+    assert_int_equal(agent_frame_write(fd, type, payload, length, NULL), 0);
+}
+
+/* The agent's last word: 0, or its errno and words. */
+static int put_finish(int fd, struct agent_failure *failure)
+{
+    static uint8_t buffer[AGENT_FRAME_LIMIT];
+    struct agent_frame frame;
+    struct agent_failure own;
+    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL),
+                     1);
+    close(fd);
+    if (frame.type == AGENT_OK)
+        return 0;
+    assert_int_equal(frame.type, AGENT_FAILED);
+    assert_int_equal(agent_failure_parse(failure ? failure : &own, &frame), 0);
+    return failure ? failure->errnum : own.errnum;
+}
+
+/* A whole put of this text (NULL: none). */
+static int put_text(const struct fixture *fixture, const struct agent_put *put, const char *text)
+{
+    int fd = put_begin(fixture, put);
+    if (text)
+        send_frame(fd, AGENT_DATA, text, strlen(text));
+    send_frame(fd, AGENT_END, NULL, 0);
+    return put_finish(fd, NULL);
+}
+
+static void put_a_file(void **state)
+{
+    const struct fixture *fixture = *state;
+    const char *path = at(fixture, "a/b/c/file");
+    struct stat st;
+    const struct agent_put put = {.path = path, .mode = 0751};
+    assert_int_equal(put_text(fixture, &put, "hello"), 0);
+    assert_content(path, "hello");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0751);
+    assert_int_equal(stat(at(fixture, "a/b"), &st), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0755);
+    assert_alone(at(fixture, "a/b/c"), "file");
+    assert_int_equal(put_text(fixture, &(struct agent_put){.path = path, .mode = 0600}, NULL), 0);
+    assert_content(path, "");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0600);
+}
+
+static void put_through_a_link(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct stat st;
+    write_file(at(fixture, "real"), "old", 0644);
+    assert_int_equal(symlink("real", at(fixture, "link")), 0);
+    assert_int_equal(symlink("nowhere", at(fixture, "dangling")), 0);
+    struct agent_put put = {.path = at(fixture, "link"), .mode = 0644};
+    assert_int_equal(put_text(fixture, &put, "new"), 0);
+    assert_content(at(fixture, "real"), "new");
+    assert_int_equal(lstat(at(fixture, "link"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    put.path = at(fixture, "dangling");
+    assert_int_equal(put_text(fixture, &put, "new"), ENOENT);
+}
+
+static void put_a_directory(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct stat st;
+    struct agent_put put = {.path = at(fixture, "x/y"), .directory = true, .mode = 0750};
+    assert_int_equal(put_text(fixture, &put, NULL), 0);
+    assert_int_equal(stat(put.path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0750);
+    put.mode = 0700;
+    assert_int_equal(put_text(fixture, &put, NULL), 0); /* it may be there, and stays as it is */
+    assert_int_equal(stat(put.path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0750);
+    put.path = at(fixture, "x/y/");
+    assert_int_equal(put_text(fixture, &put, NULL), 0);
+    write_file(at(fixture, "file"), "", 0644);
+    put.path = at(fixture, "file");
+    assert_int_equal(put_text(fixture, &put, NULL), ENOTDIR);
+    put.path = at(fixture, "other");
+    assert_int_equal(put_text(fixture, &put, "content"), EPROTO);
+    assert_int_equal(lstat(put.path, &st), -1);
+}
+
+static void put_a_link(void **state)
+{
+    const struct fixture *fixture = *state;
+    char target[16] = "";
+    struct agent_put put = {.path = at(fixture, "link"), .link_target = "../to"};
+    assert_int_equal(put_text(fixture, &put, NULL), 0);
+    assert_int_equal(readlink(put.path, target, sizeof(target)), 5);
+    assert_string_equal(target, "../to");
+    put.link_target = "x";
+    assert_int_equal(put_text(fixture, &put, NULL), 0); /* another replaces it */
+    assert_int_equal(readlink(put.path, target, sizeof(target)), 1);
+    put.path = at(fixture, "");
+    assert_int_equal(put_text(fixture, &put, NULL), EISDIR);
+}
+
+static void put_that_is_refused(void **state)
+{
+    const struct fixture *fixture = *state;
+    write_file(at(fixture, "file"), "kept", 0644);
+    assert_int_equal(mkdir(at(fixture, "dir"), 0700), 0);
+    assert_int_equal(mkfifo(at(fixture, "pipe"), 0600), 0);
+    const struct {
+        const char *path;
+        int errnum;
+    } cases[] = {
+        {"dir", EISDIR}, {"dir/", EISDIR}, {"dir/.", EISDIR}, {"file/x", ENOTDIR}, {"pipe", EINVAL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct agent_put put = {.path = at(fixture, cases[i].path), .mode = 0644};
+        assert_int_equal(put_text(fixture, &put, "new"), cases[i].errnum);
+    }
+    assert_content(at(fixture, "file"), "kept");
+    assert_alone(at(fixture, "dir"), NULL);
+}
+
+/* The agent says no while the host is still sending: it takes the rest, so the host gets to read.
+ */
+static void put_refused_in_the_middle(void **state)
+{
+    const struct fixture *fixture = *state;
+    static char block[AGENT_FRAME_LIMIT];
+    struct agent_failure failure;
+    int fd = put_begin(fixture, &(struct agent_put){.path = fixture->directory, .mode = 0644});
+    for (int i = 0; i < 100; i++)
+        send_frame(fd, AGENT_DATA, block, sizeof(block));
+    send_frame(fd, AGENT_END, NULL, 0);
+    assert_int_equal(put_finish(fd, &failure), EISDIR);
+    assert_non_null(strstr(failure.message, fixture->directory));
+}
+
+static void put_owner(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct stat st;
+    if (geteuid() != 0)
+        return; /* only root gives files away */
+    struct agent_put put = {.path = at(fixture, "f"), .mode = 04755, .uid = 1234, .gid = 0};
+    assert_int_equal(put_text(fixture, &put, "x"), 0);
+    assert_int_equal(stat(put.path, &st), 0);
+    assert_int_equal(st.st_uid, 1234);
+    assert_int_equal(st.st_gid, 0);
+    assert_int_equal(st.st_mode, S_IFREG | 04755);
+}
+
+/* Waits until the agent has put everything of a cut connection away. */
+static void await_alone(const char *directory, const char *name)
+{
+    uint64_t deadline = stream_deadline(TIMEOUT_MS);
+    for (bool dirty = true; dirty;) {
+        DIR *dir = opendir(directory);
+        assert_non_null(dir);
+        dirty = false;
+        for (struct dirent *entry; (entry = readdir(dir));)
+            dirty = dirty || (entry->d_name[0] != '.' && strcmp(entry->d_name, name) != 0);
+        closedir(dir);
+        assert_true(time_monotonic_ns() < deadline);
+        if (dirty)
+            time_sleep_ms(5);
+    }
+}
+
+static void put_that_is_cut(void **state)
+{
+    const struct fixture *fixture = *state;
+    assert_int_equal(mkdir(at(fixture, "d"), 0700), 0);
+    write_file(at(fixture, "d/file"), "old", 0644);
+    static char block[AGENT_FRAME_LIMIT];
+    for (int way = 0; way < 3; way++) {
+        int fd = put_begin(fixture, &(struct agent_put){.path = at(fixture, "d/file")});
+        for (int i = 0; i < 8; i++)
+            send_frame(fd, AGENT_DATA, block, sizeof(block));
+        if (way == 1)
+            send_frame(fd, AGENT_STDIN, "x", 1); /* no part of this conversation */
+        if (way == 2)
+            assert_int_equal(write(fd, "\xff\xff\xff\xff\xff\xff\xff\xff", 8), 8);
+        close(fd);
+        await_alone(at(fixture, "d"), "file");
+        assert_content(at(fixture, "d/file"), "old");
+    }
+    int fd =
+        put_begin(fixture, &(struct agent_put){.path = at(fixture, "d/sub"), .directory = true});
+    close(fd);
+    fd = put_begin(fixture, &(struct agent_put){.path = at(fixture, "d/l"), .link_target = "x"});
+    close(fd);
+    struct agent_info info;
+    assert_int_equal(agent_hello(fixture->vsock, TIMEOUT_MS, &info, NULL), 0);
+    await_alone(at(fixture, "d"), "file");
+}
+
+static void malformed_requests(void **state)
+{
+    static const struct {
+        uint8_t type;
+        uint16_t tag;
+        const char *value;
+        size_t length;
+    } bad[] = {
+        {AGENT_STAT, AGENT_TAG_PATH, "a", 1},        {AGENT_STAT, AGENT_TAG_PATH, "/a\0b", 4},
+        {AGENT_GET, AGENT_TAG_PATH, "", 0},          {AGENT_PUT, AGENT_TAG_MODE, "1", 1},
+        {AGENT_PUT, AGENT_TAG_PATH, "../x", 4},      {AGENT_PUT, AGENT_TAG_UID, "12", 2},
+        {AGENT_GET, AGENT_TAG_FOLLOW, "", 0},        {AGENT_PUT, AGENT_TAG_GID, "", 0},
+        {AGENT_PUT, AGENT_TAG_LINK_TARGET, "\0", 1},
+    };
+    const struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        uint8_t data[64];
+        struct agent_fields fields = {.data = data, .capacity = sizeof(data)};
+        agent_field_put(&fields, bad[i].tag, bad[i].value, bad[i].length);
+        int fd = agent_connect(fixture->vsock, TIMEOUT_MS, NULL);
+        assert_true(fd >= 0);
+        send_frame(fd, bad[i].type, data, fields.length);
+        assert_int_equal(put_finish(fd, NULL), EINVAL);
+    }
+}
+
+/* --- get ------------------------------------------------------------------------------------- */
+
+/* What a get tells, as text: "d PATH MODE", "f PATH MODE SIZE:CONTENT", "l PATH > TARGET". */
+struct listing {
+    char text[8192];
+    uint64_t bytes;
+    struct agent_tree tree;
+};
+
+static void say(struct listing *listing, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void say(struct listing *listing, const char *format, ...)
+{
+    size_t used = strlen(listing->text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(listing->text + used, sizeof(listing->text) - used, format, args);
+    va_end(args);
+}
+
+static void say_entry(struct listing *listing)
+{
+    const struct agent_entry *entry = &listing->tree.entry;
+    if (S_ISDIR(entry->mode))
+        say(listing, "d %s %o", entry->path, entry->mode & 07777);
+    else if (S_ISLNK(entry->mode))
+        say(listing, "l %s > %s", entry->path, entry->link_target);
+    else
+        say(listing, "f %s %o %llu:", entry->path, entry->mode & 07777,
+            (unsigned long long)entry->size);
+}
+
+/* Reads to the end: AGENT_TREE_OVER, AGENT_TREE_FAILED. */
+static int get_read(int fd, struct listing *listing)
+{
+    static uint8_t buffer[AGENT_FRAME_LIMIT];
+    struct agent_frame frame;
+    int event;
+    do {
+        assert_int_equal(
+            agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL), 1);
+        event = agent_tree_take(&listing->tree, &frame);
+        assert_true(event > 0);
+        if (event == AGENT_TREE_ENTRY)
+            say_entry(listing);
+        if (event == AGENT_TREE_DATA && listing->bytes + frame.length < 64)
+            say(listing, "%.*s", (int)frame.length, (const char *)frame.payload);
+        if (event == AGENT_TREE_DATA)
+            listing->bytes += frame.length;
+        if (event == AGENT_TREE_END)
+            say(listing, "\n");
+    } while (event < AGENT_TREE_OVER);
+    close(fd);
+    return event;
+}
+
+static int get_begin(const struct fixture *fixture, const char *path, bool follow)
+{
+    struct error err = {0};
+    int fd = agent_get_start(fixture->vsock, TIMEOUT_MS,
+                             &(struct agent_get){.path = path, .follow = follow}, &err);
+    if (fd < 0)
+        fail_msg("%s", err.message);
+    return fd;
+}
+
+static struct listing *get(const struct fixture *fixture, const char *path, bool follow, int event)
+{
+    static struct listing listing;
+    memset(&listing, 0, sizeof(listing));
+    assert_int_equal(get_read(get_begin(fixture, path, follow), &listing), event);
+    return &listing;
+}
+
+static void tree_make(const struct fixture *fixture)
+{
+    assert_int_equal(mkdir(at(fixture, "t"), 0755), 0);
+    assert_int_equal(mkdir(at(fixture, "t/b"), 0711), 0);
+    write_file(at(fixture, "t/b/z"), "in b", 0600);
+    write_file(at(fixture, "t/a"), "hello", 0644);
+    write_file(at(fixture, "t/b.c"), "", 0640);
+    write_file(at(fixture, "t/B"), "x", 0644);
+    assert_int_equal(symlink("b", at(fixture, "t/l")), 0);
+    assert_int_equal(mkfifo(at(fixture, "t/pipe"), 0600), 0);
+}
+
+static const char tree_text[] = "d t 755\n"
+                                "f t/B 644 1:x\n"
+                                "f t/a 644 5:hello\n"
+                                "d t/b 711\n"
+                                "f t/b/z 600 4:in b\n"
+                                "f t/b.c 640 0:\n"
+                                "l t/l > b\n";
+
+static void get_a_tree(void **state)
+{
+    const struct fixture *fixture = *state;
+    tree_make(fixture);
+    static const char *const ways[] = {"t", "t/", "t/.", "t/b/.."};
+    for (size_t i = 0; i < 4; i++) {
+        struct listing *listing = get(fixture, at(fixture, ways[i]), false, AGENT_TREE_OVER);
+        assert_string_equal(listing->text, tree_text);
+        assert_int_equal(listing->tree.skipped, 1);
+    }
+    assert_string_equal(get(fixture, at(fixture, "t/a"), false, AGENT_TREE_OVER)->text,
+                        "f a 644 5:hello\n");
+    assert_string_equal(get(fixture, at(fixture, "t/l"), false, AGENT_TREE_OVER)->text,
+                        "l l > b\n");
+    assert_string_equal(get(fixture, at(fixture, "t/l/"), false, AGENT_TREE_OVER)->text,
+                        "d l 711\nf l/z 600 4:in b\n");
+}
+
+static void get_following(void **state)
+{
+    const struct fixture *fixture = *state;
+    tree_make(fixture);
+    assert_string_equal(get(fixture, at(fixture, "t/l"), true, AGENT_TREE_OVER)->text,
+                        "d l 711\nf l/z 600 4:in b\n");
+    assert_non_null(strstr(get(fixture, at(fixture, "t"), true, AGENT_TREE_OVER)->text,
+                           "d t/l 711\nf t/l/z 600 4:in b\n"));
+    assert_int_equal(symlink("..", at(fixture, "t/b/up")), 0);
+    struct listing *listing = get(fixture, at(fixture, "t"), true, AGENT_TREE_FAILED);
+    assert_int_equal(listing->tree.failure.errnum, ELOOP);
+    assert_non_null(strstr(listing->tree.failure.message, "t/b/up leads to a directory it is in"));
+}
+
+static void get_that_fails(void **state)
+{
+    const struct fixture *fixture = *state;
+    tree_make(fixture);
+    assert_int_equal(symlink("nowhere", at(fixture, "dangling")), 0);
+    const struct {
+        const char *path;
+        bool follow;
+        int errnum;
+        const char *words;
+    } cases[] = {
+        {at(fixture, "none"), false, ENOENT, "none"},
+        {at(fixture, "t/pipe"), false, EINVAL, "device, pipe or socket"},
+        {"/dev/null", false, EINVAL, "device, pipe or socket"},
+        {at(fixture, "dangling"), true, ENOENT, "dangling"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct listing *listing = get(fixture, cases[i].path, cases[i].follow, AGENT_TREE_FAILED);
+        assert_int_equal(listing->tree.failure.errnum, cases[i].errnum);
+        if (!strstr(listing->tree.failure.message, cases[i].words))
+            fail_msg("%s", listing->tree.failure.message);
+    }
+}
+
+/* A file of the kernel's has content that its size does not say. */
+static void get_a_kernel_file(void **state)
+{
+    struct listing *listing = get(*state, "/proc/version", false, AGENT_TREE_OVER);
+    assert_int_equal(strncmp(listing->text, "f version ", 10), 0);
+    assert_true(listing->tree.entry.size > 0);
+    assert_int_equal(listing->bytes, listing->tree.entry.size);
+}
+
+static void file_of_size(const char *path, off_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static void get_a_large_file(void **state)
+{
+    const struct fixture *fixture = *state;
+    static const off_t sizes[] = {65535, 65536, 65537, 131072, 50 << 20};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        file_of_size(at(fixture, "large"), sizes[i]);
+        struct listing *listing = get(fixture, at(fixture, "large"), false, AGENT_TREE_OVER);
+        assert_true(listing->bytes == (uint64_t)sizes[i]);
+    }
+}
+
+/* The host has read the header and holds up the agent; meanwhile the file changes. */
+static void get_of_a_changing_file(void **state)
+{
+    const struct fixture *fixture = *state;
+    const char *path = at(fixture, "large");
+    for (int grows = 0; grows < 2; grows++) {
+        static struct listing listing;
+        static uint8_t buffer[AGENT_FRAME_LIMIT];
+        struct agent_frame frame;
+        memset(&listing, 0, sizeof(listing));
+        file_of_size(path, 50 << 20);
+        int fd = get_begin(fixture, path, false);
+        assert_int_equal(agent_frame_read(fd, buffer, &frame, NULL), 1);
+        assert_int_equal(agent_tree_take(&listing.tree, &frame), AGENT_TREE_ENTRY);
+        file_of_size(path, grows ? 60 << 20 : 40 << 20);
+        assert_int_equal(get_read(fd, &listing), grows ? AGENT_TREE_OVER : AGENT_TREE_FAILED);
+        if (grows)
+            assert_true(listing.bytes == 50u << 20);
+        else
+            assert_non_null(strstr(listing.tree.failure.message, "large got shorter"));
+    }
+}
+
+static void get_too_deep(void **state)
+{
+    const struct fixture *fixture = *state;
+    char path[1024];
+    int n = snprintf(path, sizeof(path), "%s/deep", fixture->directory);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(mkdir(path, 0700), 0);
+        n += snprintf(path + n, sizeof(path) - (size_t)n, "/d");
+    }
+    struct listing *listing = get(fixture, at(fixture, "deep"), false, AGENT_TREE_FAILED);
+    assert_non_null(strstr(listing->tree.failure.message, "more than 128 directories deep"));
+}
+
+/* An agent that does not know the frames says so, in words that help. */
+static void old_agent(void **state)
+{
+    static struct fixture fixture;
+    uint8_t data[128], bytes[256];
+    struct agent_stat info;
+    struct error err = {0};
+    struct agent_fields fields = {.data = data, .capacity = sizeof(data)};
+    agent_field_put_u32(&fields, AGENT_TAG_ERRNO, EOPNOTSUPP);
+    agent_field_put_text(&fields, AGENT_TAG_MESSAGE, "request type 6 is unknown to this agent");
+    size_t length = frame_build(bytes, AGENT_FAILED, data, fields.length);
+    fixture_open(&fixture);
+    vmm_start(&fixture, &(struct behaviour){.treatment = SCRIPT, .bytes = bytes, .length = length});
+    assert_int_equal(agent_stat(fixture.vsock, TIMEOUT_MS, "/", false, &info, &err), -EOPNOTSUPP);
+    assert_int_equal(err.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "older"));
+    fixture_close(&fixture);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        with_agent(stat_says_what_is_there),
+        with_agent(stat_of_bad_paths),
+        with_agent(put_a_file),
+        with_agent(put_through_a_link),
+        with_agent(put_a_directory),
+        with_agent(put_a_link),
+        with_agent(put_that_is_refused),
+        with_agent(put_refused_in_the_middle),
+        with_agent(put_owner),
+        with_agent(put_that_is_cut),
+        with_agent(malformed_requests),
+        with_agent(get_a_tree),
+        with_agent(get_following),
+        with_agent(get_that_fails),
+        with_agent(get_a_kernel_file),
+        with_agent(get_a_large_file),
+        with_agent(get_of_a_changing_file),
+        with_agent(get_too_deep),
+        cmocka_unit_test(old_agent),
+    };
+    if (argc != 2)
+        return 2;
+    agent_program_set(argv[1]);
+    return cmocka_run_group_tests_name("agent copy", tests, NULL, NULL);
+}
