@@ -7,6 +7,7 @@
 
 #include "api/event_stream.h"
 #include "api/json_text.h"
+#include "api/query.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/duration.h"
@@ -78,7 +79,7 @@ enum MHD_Result events_stream(struct request *request)
 {
     struct problem problem = {0};
     bool follow = false;
-    request_query_bool(request, "follow", &follow, &problem);
+    query_bool(&request->uri, "follow", &follow, &problem);
     uint64_t since = since_read(&request->uri, follow, &problem);
     if (problem.status != 0)
         return reply_problem(request, &problem);

@@ -4,22 +4,24 @@
 
 #include "api/instance_json.h"
 #include "api/routes.h"
+#include "api/tags.h"
 #include "base/cleanup.h"
-#include "base/size.h"
+#include "image/reference.h"
 
-#define KIT_IMAGE  "tine/guest:latest"
-#define KIT_DOCKER "docker.io/tine/guest:latest"
-#define VCPUS_MAX  32
+#define VCPUS_MAX 32
 
-/* The ways clients spell the guest kit's image. */
-static const char *image_normalised(const char *image)
+/* The one image there is, however the client spells its name. */
+static void image_read(const struct fields *fields, const char **image)
 {
-    static const char *const kit[] = {"tine/guest", "docker.io/tine/guest", KIT_DOCKER};
-    for (size_t i = 0; i < ARRAY_SIZE(kit); i++) {
-        if (image && strcmp(image, kit[i]) == 0)
-            return KIT_IMAGE;
-    }
-    return image;
+    struct image_reference reference;
+    struct error err = {0};
+    fields_string(fields, "image", image);
+    if (!*image)
+        return;
+    if (image_reference_parse(*image, &reference, &err) < 0)
+        problem_set(fields->problem, 400, "invalid_name", "image: %s", err.message);
+    if (image_reference_is_kit(*image))
+        *image = IMAGE_KIT;
 }
 
 static void path_check(const char *path, const char *field, struct problem *problem)
@@ -72,14 +74,13 @@ static void ignored_check(const struct fields *fields)
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
     fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
     fields_string_map(fields, "env");
-    fields_string_map(fields, "tags");
 }
 
 static void request_read(const struct fields *fields, struct instance_create_request *create)
 {
     int64_t vcpus = 0;
     fields_string(fields, "name", &create->name);
-    fields_string(fields, "image", &create->image);
+    image_read(fields, &create->image);
     fields_integer(fields, "vcpus", 0, VCPUS_MAX, &vcpus);
     fields_size(fields, "size", "invalid_size", &create->memory_bytes);
     fields_bool(fields, "skip_guest_agent", &create->skip_guest_agent);
@@ -87,7 +88,6 @@ static void request_read(const struct fields *fields, struct instance_create_req
     struct fields tine = fields_object(fields, "tine", "tine.");
     extension_read(&tine, create);
     create->vcpus = (unsigned)vcpus;
-    create->image = image_normalised(create->image);
 }
 
 enum MHD_Result instances_create(struct request *request)
@@ -95,8 +95,10 @@ enum MHD_Result instances_create(struct request *request)
     struct problem problem = {0};
     struct instance_create_request create = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
-    if (body)
-        request_read(&(struct fields){body, "", &problem}, &create);
+    struct fields fields = {body, "", &problem};
+    request_read(&fields, &create);
+    _cleanup_(free) char *tags = tags_text(&fields);
+    create.tags = tags;
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;

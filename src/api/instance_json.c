@@ -77,6 +77,8 @@ json_t *instance_json(const struct instance_record *record, const struct instanc
         record->state == INSTANCE_STANDBY, "hypervisor", record->hypervisor, "network",
         json_pack("{s:b, s:n, s:n}", "enabled", 0, "ip", "mac"), "tine",
         extension_json(record, stats));
+    if (*record->tags)
+        json_object_set_new(instance, "tags", json_loads(record->tags, 0, NULL));
     if (*record->exit_message)
         json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
     return instance;

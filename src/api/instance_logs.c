@@ -7,6 +7,7 @@
 #include "api/event_stream.h"
 #include "api/json_text.h"
 #include "api/log_lines.h"
+#include "api/query.h"
 #include "api/routes.h"
 #include "base/clock.h"
 
@@ -39,7 +40,7 @@ static void parameters_read(const struct request *request, struct log_request *o
             problem_set(problem, 400, PROBLEM_BAD_REQUEST,
                         "tail: must be a whole number, not \"%.32s\"", tail);
     }
-    request_query_bool(request, "follow", &options->follow, problem);
+    query_bool(&request->uri, "follow", &options->follow, problem);
     if (!source || strcmp(source, "app") == 0)
         return;
     options->vmm = strcmp(source, "vmm") == 0;

@@ -7,6 +7,7 @@
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/duration.h"
+#include "base/log.h"
 
 #define TIMEOUT_DEFAULT_NS 60000000000ll
 #define TIMEOUT_MAX_NS     300000000000ll
@@ -56,8 +57,14 @@ enum MHD_Result instance_wait_one(struct request *request)
     struct instance_record record;
     struct error err = {0};
     bool timed_out = false;
+    if (instance_get(request->server->host, request->reference, &record, &err) < 0)
+        return reply_error(request, &err);
+    log_debug("wait: %s is %s", record.name, instance_state_name(record.state));
     for (;;) {
-        if (instance_get(request->server->host, request->reference, &record, &err) < 0)
+        /* By its id: what the reference means may change meanwhile. */
+        char id[sizeof(record.id)];
+        memcpy(id, record.id, sizeof(id));
+        if (instance_get(request->server->host, id, &record, &err) < 0)
             return reply_error(request, &err);
         if (record.state == wanted || is_final(record.state))
             break;

@@ -4,6 +4,7 @@
 
 #include "api/instance_json.h"
 #include "api/routes.h"
+#include "api/tags.h"
 #include "base/cleanup.h"
 
 /* The optional filter by state; only exact spellings. */
@@ -31,7 +32,7 @@ enum MHD_Result instances_list(struct request *request)
         return reply_error(request, &err);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        if (any || records[i].state == state)
+        if ((any || records[i].state == state) && tags_match(records[i].tags, &request->uri))
             json_array_append_new(list, instance_json(&records[i], NULL));
     }
     return reply_json(request, MHD_HTTP_OK, list);

@@ -10,17 +10,19 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "api/listen.h"
+#include "api/doors.h"
 #include "api/locate.h"
 #include "api/options.h"
-#include "api/server.h"
+#include "api/service.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "image/image.h"
 #include "instance/instance.h"
 
 #define EXIT_USAGE     2
 #define STOP_POLL_MS   20
+#define SWEEP_MS       1000
 #define STREAM_GRACE_S 5
 
 /* Every VM and every client costs descriptors. */
@@ -55,45 +57,51 @@ static bool signal_wait(int signal_fd, int timeout_ms)
     return poll(&fd, 1, timeout_ms) > 0 && read(signal_fd, &info, sizeof(info)) > 0;
 }
 
-/* Operations under way are finished; a second signal ends tined at once, as a crash would: the next
- * start puts right what was half done. */
-static void stop_gracefully(struct server *server, const struct listen_claim *claim, int signal_fd)
+/* The next start puts right what was half done, as it would after a crash. */
+static _Noreturn void cut_off(const char *why)
+{
+    log_warning("%s: operations are cut off", why);
+    _exit(EXIT_FAILURE);
+}
+
+/* Operations under way are finished, unless they take too long or a second signal comes. */
+static void stop_gracefully(struct server *server, const struct listen_claim *claim, int signal_fd,
+                            unsigned timeout_ms)
 {
     log_info("stopping: operations under way are finished first, VMs go on");
     listen_release(claim);
     server_refuse(server);
-    uint64_t deadline = time_monotonic_ns() + STREAM_GRACE_S * 1000000000ull;
+    uint64_t begun = time_monotonic_ns(), streams_end = begun + STREAM_GRACE_S * 1000000000ull;
     while (atomic_load(&server->active) > 0 ||
-           (atomic_load(&server->streams) > 0 && time_monotonic_ns() < deadline)) {
-        if (signal_wait(signal_fd, STOP_POLL_MS)) {
-            log_warning("second signal: operations are cut off");
-            _exit(EXIT_FAILURE);
-        }
+           (atomic_load(&server->streams) > 0 && time_monotonic_ns() < streams_end)) {
+        if (signal_wait(signal_fd, STOP_POLL_MS))
+            cut_off("second signal");
+        if (time_monotonic_ns() - begun > timeout_ms * 1000000ull)
+            cut_off("the time to stop is over");
     }
     server_stop(server);
 }
 
-static int serve(const struct tined_options *options, struct host *host, int signal_fd,
-                 struct error *err)
+static int serve(const struct tined_options *options, struct host *host, struct image_store *images,
+                 int signal_fd, struct error *err)
 {
     struct listen_claim claim;
-    int listen_fd = listen_claim(&claim, options->socket, err);
-    if (listen_fd < 0)
-        return listen_fd;
     struct server server = {
         .host = host,
         .data_dir = options->data_dir,
+        .images = images,
         .request_timeout_s = options->request_timeout_s,
+        .max_connections = options->max_connections,
+        .token_secret = &options->token_secret,
     };
-    int r = server_start(&server, listen_fd, err);
-    if (r < 0) {
-        listen_release(&claim);
+    int r = doors_open(&claim, &server, options, err);
+    if (r < 0)
         return r;
-    }
-    log_info("tined %s serves %s, data in %s", TINE_VERSION, options->socket, options->data_dir);
-    while (!signal_wait(signal_fd, -1))
-        ;
-    stop_gracefully(&server, &claim, signal_fd);
+    service_notify("READY=1");
+    while (!signal_wait(signal_fd, SWEEP_MS))
+        server_sweep(&server);
+    service_notify("STOPPING=1");
+    stop_gracefully(&server, &claim, signal_fd, options->stop_timeout_ms);
     return 0;
 }
 
@@ -116,30 +124,40 @@ static int run(const struct tined_options *options, struct error *err)
     struct host *host = host_open(&host_options, err);
     if (!host)
         return -err->errnum;
-    int r = serve(options, host, signal_fd, err);
+    struct image_store *images = image_store_open(kit);
+    int r = images ? serve(options, host, images, signal_fd, err)
+                   : error_errno(err, ENOMEM, NULL, "images");
+    image_store_close(images);
     host_close(host);
     return r;
 }
 
-int main(int argc, char **argv)
+static int start(struct tined_options *options, int argc, char **argv)
 {
-    struct tined_options options;
     struct error err = {0};
-    if (tined_options_parse(&options, argc, argv, &err) < 0) {
+    if (tined_options_parse(options, argc, argv, &err) < 0) {
         fprintf(stderr, "tined: %s; see tined --help\n", err.message);
         return EXIT_USAGE;
     }
-    if (options.help || options.version) {
-        if (options.help)
+    if (options->help || options->version) {
+        if (options->help)
             tined_options_help();
         else
             printf("tined %s\n", TINE_VERSION);
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    log_configure("tined", options.log_level, STDERR_FILENO);
-    log_set_format(options.log_format);
-    if (run(&options, &err) == 0)
+    log_configure("tined", options->log_level, STDERR_FILENO);
+    log_set_format(options->log_format);
+    if (run(options, &err) == 0)
         return EXIT_SUCCESS;
     fprintf(stderr, "tined: %s\n", err.message);
     return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    struct tined_options options;
+    int status = start(&options, argc, argv);
+    tined_options_release(&options);
+    return status;
 }

@@ -2,117 +2,237 @@
 #include "api/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "api/config_file.h"
 #include "api/locate.h"
 #include "base/cleanup.h"
 #include "base/duration.h"
+#include "base/file.h"
 
-typedef int option_setter(struct tined_options *options, const char *value, struct error *err);
+#define CONFIG_LIMIT        (64u << 10)
+#define MAX_CONNECTIONS_MAX 100000ul
 
-static int set_data_dir(struct tined_options *options, const char *value, struct error *err)
+/* Stores the value at the option's target, or says what is wrong with it. */
+typedef int option_setter(void *target, const char *value, struct error *err);
+
+static int set_text(void *target, const char *value, struct error *err)
 {
-    options->data_dir = value;
+    *(const char **)target = value;
     return 0;
 }
 
-static int set_socket(struct tined_options *options, const char *value, struct error *err)
+static int set_flag(void *target, const char *value, struct error *err)
 {
-    options->socket = value;
+    *(bool *)target = true;
     return 0;
 }
 
-static int set_vmm(struct tined_options *options, const char *value, struct error *err)
-{
-    options->vmm = value;
-    return 0;
-}
-
-static int set_kit(struct tined_options *options, const char *value, struct error *err)
-{
-    options->kit = value;
-    return 0;
-}
-
-static int milliseconds(const char *name, const char *value, unsigned *result, struct error *err)
+static int set_milliseconds(void *target, const char *value, struct error *err)
 {
     int64_t nanoseconds;
     int r = duration_parse(value, &nanoseconds, err);
     if (r < 0)
-        return error_wrap(err, "--%s", name);
+        return r;
     if (nanoseconds < 1000000 || nanoseconds / 1000000 > INT_MAX)
-        return error_set(err, ERROR_INVALID, EINVAL, "--%s: %s is out of range", name, value);
-    *result = (unsigned)(nanoseconds / 1000000);
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is out of range", value);
+    *(unsigned *)target = (unsigned)(nanoseconds / 1000000);
     return 0;
 }
 
-static int set_agent_timeout(struct tined_options *options, const char *value, struct error *err)
-{
-    return milliseconds("agent-timeout", value, &options->agent_timeout_ms, err);
-}
-
-static int set_request_timeout(struct tined_options *options, const char *value, struct error *err)
+static int set_seconds(void *target, const char *value, struct error *err)
 {
     unsigned ms = 0;
-    int r = milliseconds("request-timeout", value, &ms, err);
-    options->request_timeout_s = (ms + 999) / 1000;
+    int r = set_milliseconds(&ms, value, err);
+    *(unsigned *)target = (ms + 999) / 1000;
     return r;
 }
 
-static int set_log_level(struct tined_options *options, const char *value, struct error *err)
+static int set_connections(void *target, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number == 0 || number > MAX_CONNECTIONS_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not a number from 1 to %lu",
+                         value, MAX_CONNECTIONS_MAX);
+    *(unsigned *)target = (unsigned)number;
+    return 0;
+}
+
+static int set_log_level(void *target, const char *value, struct error *err)
 {
     static const char *const names[] = {"error", "warning", "info", "debug"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(value, names[i]) == 0) {
-            options->log_level = (enum log_level)i;
+            *(enum log_level *)target = (enum log_level)i;
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID, EINVAL,
-                     "--log-level: \"%.32s\" is not error, warning, info or debug", value);
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not error, warning, info or debug",
+                     value);
 }
 
-static int set_log_format(struct tined_options *options, const char *value, struct error *err)
+static int set_log_format(void *target, const char *value, struct error *err)
 {
-    if (log_format_parse(value, &options->log_format) == 0)
+    if (log_format_parse(value, target) == 0)
         return 0;
-    return error_set(err, ERROR_INVALID, EINVAL,
-                     "--log-format: \"%.32s\" is not text, json or journal", value);
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not text, json or journal", value);
 }
 
-static int set_version(struct tined_options *options, const char *value, struct error *err)
+static int set_secret(void *target, const char *value, struct error *err)
 {
-    options->version = true;
-    return 0;
+    return token_secret_set(target, value, strlen(value), err);
 }
 
-static int set_help(struct tined_options *options, const char *value, struct error *err)
-{
-    options->help = true;
-    return 0;
-}
+enum place { ANYWHERE, ARGUMENT_ONLY, FILE_ONLY };
 
-static const struct {
+#define TARGET(field) offsetof(struct tined_options, field)
+static const struct row {
     const char *name, *value, *help;
     option_setter *set;
+    size_t target;
+    enum place place;
 } table[] = {
-    {"data-dir", "DIR", "instances and metadata (default " DEFAULT_DATA_DIR ")", set_data_dir},
-    {"socket", "PATH", "unix socket to serve, mode 0600 (default " DEFAULT_SOCKET ")", set_socket},
-    {"vmm", "PATH", "the tine-vmm program (default: $TINE_VMM, beside tined, or libexec)", set_vmm},
+    {"config", "PATH", "configuration file (default " DEFAULT_CONFIG ", if it is there)", set_text,
+     TARGET(config), ARGUMENT_ONLY},
+    {"data-dir", "DIR", "instances and metadata (default " DEFAULT_DATA_DIR ")", set_text,
+     TARGET(data_dir)},
+    {"socket", "PATH", "unix socket to serve, mode 0600 (default " DEFAULT_SOCKET ")", set_text,
+     TARGET(socket)},
+    {"listen", "HOST:PORT", "serve TCP too; every request there needs a token", set_text,
+     TARGET(listen)},
+    {"token-secret-file", "PATH", "the secret that signs tokens; its owner's alone (0600)",
+     set_text, TARGET(token_secret_file)},
+    {"token-secret", "TEXT", "the secret itself", set_secret, TARGET(token_secret), FILE_ONLY},
+    {"vmm", "PATH", "the tine-vmm program (default: $TINE_VMM, beside tined, or libexec)", set_text,
+     TARGET(vmm)},
     {"kit", "DIR", "guest kit: vmlinux, initrd.img (default: $TINE_KIT, or share/tine/kit)",
-     set_kit},
+     set_text, TARGET(kit)},
     {"agent-timeout", "TIME", "how long a guest may take to boot or wake (default 2m)",
-     set_agent_timeout},
+     set_milliseconds, TARGET(agent_timeout_ms)},
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",
-     set_request_timeout},
-    {"log-level", "LEVEL", "error, warning, info or debug (default info)", set_log_level},
-    {"log-format", "FORMAT", "text, json, or journal for systemd's (default text)", set_log_format},
-    {"version", NULL, "print the version", set_version},
-    {"help", NULL, "print this", set_help},
+     set_seconds, TARGET(request_timeout_s)},
+    {"stop-timeout", "TIME", "how long running operations may take when tined stops (default 1m)",
+     set_milliseconds, TARGET(stop_timeout_ms)},
+    {"max-connections", "N", "clients at a time, of the socket and of TCP each (default 4096)",
+     set_connections, TARGET(max_connections)},
+    {"log-level", "LEVEL", "error, warning, info or debug (default info)", set_log_level,
+     TARGET(log_level)},
+    {"log-format", "FORMAT", "text, json, or journal for systemd's (default text)", set_log_format,
+     TARGET(log_format)},
+    {"version", NULL, "print the version", set_flag, TARGET(version), ARGUMENT_ONLY},
+    {"help", NULL, "print this", set_flag, TARGET(help), ARGUMENT_ONLY},
 };
+_Static_assert(ARRAY_SIZE(table) <= OPTIONS_MAX, "values[] has a place for every option");
+
+static int option_apply(struct tined_options *options, size_t index, const char *value,
+                        struct error *err)
+{
+    return table[index].set((char *)options + table[index].target, value, err);
+}
+
+static int row_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (strcmp(table[i].name, name) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* One setting of the configuration file. */
+static int on_setting(void *data, const char *name, const char *value, struct error *err)
+{
+    struct tined_options *options = data;
+    int index = row_find(name);
+    if (index < 0)
+        return error_set(err, ERROR_INVALID, EINVAL, "unknown setting %s", name);
+    if (table[index].place == ARGUMENT_ONLY)
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is for the command line only", name);
+    if (options->values[index])
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is set twice", name);
+    if (!*value)
+        return error_set(err, ERROR_INVALID, EINVAL, "%s has no value", name);
+    options->values[index] = strdup(value);
+    if (!options->values[index])
+        return error_errno(err, ENOMEM, NULL, "%s", name);
+    int r = option_apply(options, (size_t)index, options->values[index], err);
+    return r < 0 ? error_wrap(err, "%s", name) : 0;
+}
+
+static int config_load(struct tined_options *options, const char *path, struct error *err)
+{
+    _cleanup_(free) char *text = NULL;
+    size_t length = 0;
+    int r = file_read_all(AT_FDCWD, path, CONFIG_LIMIT, &text, &length, err);
+    if (r < 0)
+        return r;
+    if (strlen(text) != length)
+        r = error_set(err, ERROR_INVALID, EINVAL, "%s: there is a NUL byte in it", path);
+    r = r < 0 ? r : config_parse(text, path, on_setting, options, err);
+    explicit_bzero(text, length);
+    if (r < 0 || options->token_secret.length == 0)
+        return r;
+    _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    return fd < 0 ? error_errno(err, errno, path, "open %s", path)
+                  : token_file_check(fd, path, err);
+}
+
+/* Applies every argument, or only --config, which must be known before the others count. */
+static int arguments_parse(struct tined_options *options, bool only_config, int argc, char **argv,
+                           struct error *err)
+{
+    struct option longopts[ARRAY_SIZE(table) + 1] = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        longopts[i] = (struct option){table[i].name,
+                                      table[i].value ? required_argument : no_argument, NULL, 0};
+    int index = -1, found;
+    opterr = 0;
+    optind = 0; /* 0 makes glibc begin afresh */
+    while ((found = getopt_long(argc, argv, ":", longopts, &index)) != -1) {
+        if (found != 0)
+            return error_set(err, ERROR_INVALID, EINVAL,
+                             found == ':' ? "%s needs a value" : "unknown option %s",
+                             argv[optind - 1]);
+        if (table[index].place == FILE_ONLY)
+            return error_set(err, ERROR_INVALID, EINVAL,
+                             "--%s: only the configuration file may say it", table[index].name);
+        if (only_config && table[index].place != ARGUMENT_ONLY)
+            continue;
+        if (option_apply(options, (size_t)index, optarg, err) < 0)
+            return error_wrap(err, "--%s", table[index].name);
+    }
+    if (optind < argc)
+        return error_set(err, ERROR_INVALID, EINVAL, "unexpected argument %s", argv[optind]);
+    return 0;
+}
+
+static int config_find(struct tined_options *options, struct error *err)
+{
+    if (options->config)
+        return config_load(options, options->config, err);
+    int r = file_exists(AT_FDCWD, DEFAULT_CONFIG, err);
+    return r <= 0 ? r : config_load(options, DEFAULT_CONFIG, err);
+}
+
+/* A secret of the configuration file is not mixed with one of another file. */
+static int secret_load(struct tined_options *options, struct error *err)
+{
+    if (options->token_secret_file && options->token_secret.length > 0)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "token-secret and token-secret-file are both set");
+    if (options->token_secret_file)
+        return token_secret_read(&options->token_secret, options->token_secret_file, err);
+    if (options->listen && options->token_secret.length == 0)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "listen: TCP needs a token secret (--token-secret-file)");
+    return 0;
+}
 
 int tined_options_parse(struct tined_options *options, int argc, char **argv, struct error *err)
 {
@@ -121,34 +241,38 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
         .socket = DEFAULT_SOCKET,
         .agent_timeout_ms = 120000,
         .request_timeout_s = 30,
+        .stop_timeout_ms = 60000,
+        .max_connections = 4096,
         .log_level = LOG_LEVEL_INFO,
     };
-    struct option longopts[ARRAY_SIZE(table) + 1] = {0};
-    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-        longopts[i] = (struct option){table[i].name,
-                                      table[i].value ? required_argument : no_argument, NULL, 0};
-    int index = -1, found;
-    opterr = 0;
-    while ((found = getopt_long(argc, argv, ":", longopts, &index)) != -1) {
-        if (found != 0)
-            return error_set(err, ERROR_INVALID, EINVAL,
-                             found == ':' ? "%s needs a value" : "unknown option %s",
-                             argv[optind - 1]);
-        int r = table[index].set(options, optarg, err);
-        if (r < 0)
-            return r;
+    int r = arguments_parse(options, true, argc, argv, err);
+    if (r < 0 || options->help || options->version)
+        return r;
+    r = config_find(options, err);
+    r = r < 0 ? r : arguments_parse(options, false, argc, argv, err);
+    return r < 0 ? r : secret_load(options, err);
+}
+
+void tined_options_release(struct tined_options *options)
+{
+    for (size_t i = 0; i < OPTIONS_MAX; i++) {
+        if (options->values[i])
+            explicit_bzero(options->values[i], strlen(options->values[i]));
+        free(options->values[i]);
+        options->values[i] = NULL;
     }
-    if (optind < argc)
-        return error_set(err, ERROR_INVALID, EINVAL, "unexpected argument %s", argv[optind]);
-    return 0;
+    token_secret_release(&options->token_secret);
 }
 
 void tined_options_help(void)
 {
     printf("Usage: tined [OPTION...]\n\n"
-           "Runs microVMs and serves the tine API. VMs go on when tined stops.\n\n");
+           "Runs microVMs and serves the tine API. VMs go on when tined stops. All but --config,\n"
+           "--version and --help may also stand in the configuration file, as NAME = VALUE.\n\n");
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         char left[40];
+        if (table[i].place == FILE_ONLY)
+            continue;
         snprintf(left, sizeof(left), "--%s%s%s", table[i].name, table[i].value ? " " : "",
                  table[i].value ? table[i].value : "");
         printf("  %-24s %s\n", left, table[i].help);

@@ -14,6 +14,8 @@ enum MHD_Result reply_response(struct request *request, unsigned status,
     /* Clients of this API send a request again after these, doing the work twice, unless told. */
     if (status == MHD_HTTP_CONFLICT || status >= 500)
         MHD_add_response_header(response, "x-should-retry", "false");
+    if (status == MHD_HTTP_UNAUTHORIZED)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     return MHD_queue_response(request->connection, status, response);
 }
 
@@ -74,18 +76,6 @@ void request_becomes_stream(struct request *request)
 json_t *request_body(const struct request *request, struct problem *problem)
 {
     return fields_parse(request->body, request->body_length, problem);
-}
-
-void request_query_bool(const struct request *request, const char *name, bool *value,
-                        struct problem *problem)
-{
-    const char *text = uri_query(&request->uri, name);
-    if (!text)
-        return;
-    *value = strcmp(text, "true") == 0;
-    if (!*value && strcmp(text, "false") != 0)
-        problem_set(problem, 400, PROBLEM_BAD_REQUEST, "%s: must be true or false, not \"%.32s\"",
-                    name, text);
 }
 
 int request_descriptor(const struct request *request)

@@ -28,7 +28,9 @@ struct request {
     char *body;
     size_t body_length, body_capacity;
     bool body_too_large, dispatched;
-    atomic_uint *counter; /* the server's counter that this request is part of */
+    bool needs_token;          /* the listener asks for one */
+    const char *missing_scope; /* what its token may not do; NULL: nothing is missing */
+    atomic_uint *counter;      /* the server's counter that this request is part of */
     uint64_t started_ns;
     unsigned status; /* answered; 0: not yet */
 };
@@ -47,10 +49,6 @@ void request_becomes_stream(struct request *request);
 
 /* The body as a JSON object, or NULL and a problem. */
 json_t *request_body(const struct request *request, struct problem *problem);
-
-/* A query parameter that is true or false; absent, it leaves the value as it was. */
-void request_query_bool(const struct request *request, const char *name, bool *value,
-                        struct problem *problem);
 
 /* The connection's descriptor, for watching whether the client went away; -1 if unknown. */
 int request_descriptor(const struct request *request);

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
+#include "api/access.h"
 #include "base/cleanup.h"
 
-#define ANY "{id}"
+#define ANY  "{id}"
+#define REST "{name...}"
 
 static const struct route {
     const char *method;
-    const char *path[5]; /* segments; "{id}" takes any */
+    const char *path[5]; /* segments; "{id}" takes any, "{name...}" all that are left */
     route_handler *handle;
 } routes[] = {
     {"GET", {"health"}, health_get},
@@ -37,6 +39,10 @@ static const struct route {
     {"POST", {"snapshots", ANY, "fork"}, snapshot_fork_one},
     {"GET", {"instances", ANY, "cp"}, instance_cp_upgrade},
     {"GET", {"instances", ANY, "stat"}, instance_stat_one},
+    {"GET", {"images"}, images_list},
+    {"POST", {"images"}, images_create},
+    {"GET", {"images", REST}, image_get_one},
+    {"DELETE", {"images", REST}, image_delete_one},
 };
 
 #define REFERENCES_MAX 2 /* in one path */
@@ -48,6 +54,8 @@ static bool path_matches(const struct route *route, const struct uri *uri,
     for (; i < ARRAY_SIZE(route->path) && route->path[i]; i++) {
         if (i >= uri->segment_count)
             return false;
+        if (strcmp(route->path[i], REST) == 0)
+            return true;
         bool any = strcmp(route->path[i], ANY) == 0;
         /* An empty id would be a prefix of every id. */
         if (any ? *uri->segments[i] == '\0' : strcmp(route->path[i], uri->segments[i]) != 0)
@@ -71,6 +79,9 @@ enum MHD_Result route_dispatch(struct request *request)
             continue;
         request->reference = references[0];
         request->inner = references[1];
+        access_check_scope(request, &problem);
+        if (problem.status != 0)
+            return reply_problem(request, &problem);
         return routes[i].handle(request);
     }
     if (path_known)

@@ -35,5 +35,9 @@ route_handler snapshot_fork_one;
 route_handler instance_cp_upgrade;
 route_handler instance_stat_one;
 route_handler resources_get;
+route_handler images_list;
+route_handler images_create;
+route_handler image_get_one;
+route_handler image_delete_one;
 
 #endif

@@ -8,16 +8,38 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "api/access.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#define CONNECTION_LIMIT   4096u
-#define CONNECTION_MEMORY  (size_t)(32u << 10) /* request line and headers must fit */
-#define OVERSIZE_DISCARD   ((size_t)8 * SERVER_BODY_LIMIT)
-#define SLOW_BODY_TIMEOUTS 4u /* a body may trickle this many idle time-outs long */
+#define CONNECTION_MEMORY (size_t)(32u << 10) /* request line and headers must fit */
+#define OVERSIZE_DISCARD  ((size_t)8 * SERVER_BODY_LIMIT)
+#define SLOW_TIMEOUTS     4u /* a request may trickle in this many idle time-outs long */
+#define NS_PER_S          1000000000ull
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct server_listener *listener = data;
+    struct connections *connections = &listener->server->connections;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        connection_remove(connections, *context);
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *context = info ? connection_add(connections, info->connect_fd) : NULL;
+}
+
+static struct connection *connection_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
 
 /* Called with the raw request target, before anything else of a request. */
 static void *on_target(void *data, const char *target, struct MHD_Connection *connection)
@@ -25,7 +47,9 @@ static void *on_target(void *data, const char *target, struct MHD_Connection *co
     struct request *request = calloc(1, sizeof(*request));
     if (!request)
         return NULL;
-    request->server = data;
+    const struct server_listener *listener = data;
+    request->server = listener->server;
+    request->needs_token = listener->needs_token;
     request->connection = connection;
     request->started_ns = time_monotonic_ns();
     request->uri_status = uri_parse(&request->uri, target);
@@ -40,6 +64,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
         return;
     if (request->counter)
         atomic_fetch_sub(request->counter, 1);
+    connection_await(&request->server->connections, connection_of(connection));
     uri_release(&request->uri);
     free(request->body);
     free(request);
@@ -62,7 +87,12 @@ static enum MHD_Result refuse_large(struct request *request)
 
 static enum MHD_Result headers_received(struct request *request)
 {
+    struct problem problem = {0};
     request->dispatched = true;
+    if (request->needs_token)
+        access_check(request, &problem);
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
     const char *length = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                      MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && strtoull(length, NULL, 10) > SERVER_BODY_LIMIT)
@@ -72,10 +102,6 @@ static enum MHD_Result headers_received(struct request *request)
 
 static enum MHD_Result body_append(struct request *request, const char *data, size_t length)
 {
-    uint64_t age_s = (time_monotonic_ns() - request->started_ns) / 1000000000u;
-    unsigned idle_limit = request->server->request_timeout_s;
-    if (idle_limit != 0 && age_s > (uint64_t)SLOW_BODY_TIMEOUTS * idle_limit)
-        return MHD_NO;
     if (request->body_length + length > SERVER_BODY_LIMIT)
         request->body_too_large = true;
     if (request->body_too_large) {
@@ -117,6 +143,7 @@ static enum MHD_Result request_complete(struct request *request)
                       "the request target is malformed");
     if (request->uri_status < 0)
         return MHD_NO;
+    connection_arrived(connection_of(request->connection));
     request->counter = &request->server->active;
     atomic_fetch_add(request->counter, 1);
     if (atomic_load(&request->server->stopping))
@@ -159,35 +186,50 @@ static void on_log(void *data, const char *format, va_list args)
     log_debug("http: %s", line);
 }
 
-int server_start(struct server *server, int listen_fd, struct error *err)
+int server_start(struct server *server, struct error *err)
 {
     atomic_init(&server->stopping, false);
     atomic_init(&server->active, 0);
     atomic_init(&server->streams, 0);
+    server->listener_count = 0;
+    connections_init(&server->connections, NS_PER_S * SLOW_TIMEOUTS * server->request_timeout_s);
     server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->stop_fd < 0) {
-        close(listen_fd);
-        return error_errno(err, errno, NULL, "eventfd");
-    }
+    if (server->stop_fd >= 0)
+        return 0;
+    connections_release(&server->connections);
+    return error_errno(err, errno, NULL, "eventfd");
+}
+
+int server_listen(struct server *server, int listen_fd, bool needs_token, struct error *err)
+{
+    struct server_listener *listener = &server->listeners[server->listener_count];
+    *listener = (struct server_listener){.server = server, .needs_token = needs_token};
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_log, NULL},
         {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, server},
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, server},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, listener},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, listener},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, listener},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)server->request_timeout_s, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, CONNECTION_LIMIT, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)server->max_connections, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    server->daemon = MHD_start_daemon(
+    listener->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, server, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    if (server->daemon)
+        0, NULL, NULL, on_request, listener, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    if (listener->daemon) {
+        server->listener_count++;
         return 0;
+    }
     close(listen_fd);
-    close(server->stop_fd);
     return error_set(err, ERROR_SYSTEM, EIO, "the HTTP server does not start");
+}
+
+void server_sweep(struct server *server)
+{
+    connections_sweep(&server->connections);
 }
 
 void server_refuse(struct server *server)
@@ -197,14 +239,18 @@ void server_refuse(struct server *server)
     /* A counter that starts at zero takes one. */
     if (write(server->stop_fd, &one, sizeof(one)) < 0)
         log_error("eventfd: %s", strerror(errno));
-    int listen_fd = MHD_quiesce_daemon(server->daemon);
-    if (listen_fd >= 0)
-        close(listen_fd);
+    for (size_t i = 0; i < server->listener_count; i++) {
+        int listen_fd = MHD_quiesce_daemon(server->listeners[i].daemon);
+        if (listen_fd >= 0)
+            close(listen_fd);
+    }
 }
 
 void server_stop(struct server *server)
 {
-    MHD_stop_daemon(server->daemon);
+    for (size_t i = 0; i < server->listener_count; i++)
+        MHD_stop_daemon(server->listeners[i].daemon);
+    server->listener_count = 0;
+    connections_release(&server->connections);
     close(server->stop_fd);
-    server->daemon = NULL;
 }

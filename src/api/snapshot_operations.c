@@ -5,6 +5,7 @@
 #include "api/instance_json.h"
 #include "api/routes.h"
 #include "api/snapshot_json.h"
+#include "api/tags.h"
 #include "api/target_state.h"
 #include "base/cleanup.h"
 #include "instance/snapshot.h"
@@ -39,7 +40,8 @@ enum MHD_Result snapshots_create(struct request *request)
     struct fields fields = {body, "", &problem};
     kind_read(&fields, &create.kind);
     fields_string(&fields, "name", &create.name);
-    fields_string_map(&fields, "tags"); /* checked, without effect: instances have none either */
+    _cleanup_(free) char *tags = tags_text(&fields);
+    create.tags = tags;
     compression_check(&fields, create.kind == INSTANCE_STANDBY);
     if (problem.status != 0)
         return reply_problem(request, &problem);

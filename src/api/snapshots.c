@@ -4,6 +4,7 @@
 
 #include "api/routes.h"
 #include "api/snapshot_json.h"
+#include "api/tags.h"
 #include "base/cleanup.h"
 #include "instance/snapshot.h"
 
@@ -33,8 +34,10 @@ enum MHD_Result snapshots_list(struct request *request)
     if (snapshot_list(request->server->host, &filter, &records, &count, &err) < 0)
         return reply_error(request, &err);
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, snapshot_json(&records[i]));
+    for (size_t i = 0; i < count; i++) {
+        if (tags_match(records[i].tags, &request->uri))
+            json_array_append_new(list, snapshot_json(&records[i]));
+    }
     return reply_json(request, MHD_HTTP_OK, list);
 }
 

@@ -2,6 +2,7 @@
 #include "api/uri.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,26 @@ int uri_parse(struct uri *uri, const char *target)
         *query++ = '\0';
     int r = path_parse(uri, uri->text);
     return r < 0 ? r : query_parse(uri, query);
+}
+
+int uri_decode(char *text)
+{
+    return decode(text, false);
+}
+
+char *uri_rest(const struct uri *uri, size_t first)
+{
+    char *rest = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&rest, &length);
+    if (!stream)
+        return NULL;
+    for (size_t i = first; i < uri->segment_count; i++)
+        fprintf(stream, "%s%s", i > first ? "/" : "", uri->segments[i]);
+    if (fclose(stream) == 0)
+        return rest;
+    free(rest);
+    return NULL;
 }
 
 void uri_release(struct uri *uri)

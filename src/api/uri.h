@@ -27,6 +27,11 @@ struct uri {
 int uri_parse(struct uri *uri, const char *target);
 void uri_release(struct uri *uri);
 
+/* Percent-decodes in place. -EINVAL: a bad escape or an encoded NUL. */
+int uri_decode(char *text);
+/* The decoded segments from that one on, with '/' between them. Owner: caller; NULL: no memory. */
+char *uri_rest(const struct uri *uri, size_t first);
+
 /* The value of a query parameter, or NULL. */
 const char *uri_query(const struct uri *uri, const char *name);
 

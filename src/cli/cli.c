@@ -19,6 +19,22 @@ int failure_set(struct failure *failure, int exit_status, const char *code, cons
     return exit_status;
 }
 
+int cli_set_host(struct cli *cli, const char *origin, const char *url)
+{
+    static const char scheme[] = "http://";
+    const char *host = url + strlen(scheme);
+    if (strncmp(url, scheme, strlen(scheme)) != 0 || !strchr(host, ':') ||
+        host[strcspn(host, "/?#@ ")] != '\0')
+        return cli_usage(cli, "%s: \"%s\" is not http://HOST:PORT", origin, url);
+    cli->host = host;
+    return CLI_OK;
+}
+
+const char *cli_where(const struct cli *cli)
+{
+    return cli->host ? cli->host : cli->socket;
+}
+
 void cli_print_plain(FILE *stream, const char *text)
 {
     for (; *text; text++)

@@ -21,6 +21,8 @@ struct command;
 
 struct cli {
     const char *socket; /* tined's */
+    const char *host;   /* tined's HOST:PORT, used instead of the socket; NULL: the socket */
+    const char *token;  /* for the host; NULL: none */
     bool json;          /* output for programs */
     const struct command *command;
 };
@@ -35,6 +37,11 @@ struct failure {
 /* Fills `failure`; returns its exit status. */
 int failure_set(struct failure *failure, int exit_status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Takes "http://HOST:PORT"; `origin` is where the user wrote it. Returns CLI_OK or CLI_USAGE. */
+int cli_set_host(struct cli *cli, const char *origin, const char *url);
+/* Where tined is, for messages. */
+const char *cli_where(const struct cli *cli);
 
 /* "tine: COMMAND SUBJECT: MESSAGE" on standard error (subject may be NULL). Returns the status. */
 int cli_report(const struct cli *cli, const char *subject, const struct failure *failure);

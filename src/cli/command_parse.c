@@ -18,13 +18,16 @@
 
 /* Common options land in struct cli; `help` is the one that does not. */
 struct common_target {
-    const char *socket;
+    const char *socket, *host;
     bool json, help;
 };
 
 const struct command_option common_options[] = {
     {"socket", 0, OPTION_TEXT, offsetof(struct common_target, socket), "PATH",
      "tined's socket (default $TINE_SOCKET or /run/tine/tined.sock)"},
+    {"host", 0, OPTION_TEXT, offsetof(struct common_target, host), "URL",
+     "a tined that serves TCP, http://HOST:PORT (default $TINE_HOST), with the token in "
+     "$TINE_TOKEN"},
     {"json", 0, OPTION_FLAG, offsetof(struct common_target, json), NULL, "output for programs"},
     {"help", 'h', OPTION_FLAG, offsetof(struct common_target, help), NULL, "explain the command"},
 };
@@ -171,18 +174,33 @@ static int check_operands(const struct cli *cli, unsigned count, char **operands
     return CLI_OK;
 }
 
+/* What was said last counts: a socket makes an earlier host void. */
+static int place_set(struct cli *cli, const struct common_target *common)
+{
+    if (common->socket && common->host)
+        return cli_usage(cli, "--socket and --host exclude each other");
+    if (common->host)
+        return cli_set_host(cli, "--host", common->host);
+    if (common->socket) {
+        cli->socket = common->socket;
+        cli->host = NULL;
+    }
+    return CLI_OK;
+}
+
 int command_parse(struct cli *cli, int argc, char **argv, void *options, bool *help,
                   char ***operands, unsigned *count)
 {
     struct parser parser = {0};
-    struct common_target common = {.socket = cli->socket, .json = cli->json};
+    struct common_target common = {.json = cli->json};
     snprintf(parser.shorts, sizeof(parser.shorts), cli->command->options_end ? "+:" : ":");
     parser_add(&parser, cli->command->options, cli->command->option_count, options);
     parser_add(&parser, common_options, common_option_count, &common);
     int r = parse_options(cli, &parser, argc, argv);
+    if (r == CLI_OK)
+        r = place_set(cli, &common);
     if (r != CLI_OK)
         return r;
-    cli->socket = common.socket;
     cli->json = common.json;
     *help = common.help;
     *operands = argv + optind;

@@ -114,7 +114,7 @@ void check_tined(const struct cli *cli, const struct doctor_options *options,
     const char *version = json_string_value(view_inner(health, "tine", "version"));
     if (health)
         finding_add(findings, "tined", FINDING_OK, "version %s answers on %s",
-                    version ? version : "unknown", cli->socket);
+                    version ? version : "unknown", cli_where(cli));
     else
         finding_add(findings, "tined", FINDING_WARN, "%s", failure.message);
 }

@@ -24,7 +24,7 @@ static void print_commands(const struct command *const *table)
 void help_print_all(void)
 {
     printf(
-        "Usage: tine [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n"
+        "Usage: tine [--socket PATH | --host URL] [--json] COMMAND [ARGUMENT...]\n\n"
         "Runs microVMs and forks them. An instance is one VM with its memory and disks. NAME is\n"
         "an instance's name, its id, or the beginning of its id if no other begins so.\n\n"
         "First steps:\n"

@@ -67,7 +67,7 @@ int failure_unreachable(struct failure *failure, const struct cli *cli, const ch
     const char *hint = strcmp(cause, strerror(EACCES)) == 0 ? "only its owner and root may use it"
                                                             : "is it running?";
     return failure_set(failure, CLI_UNREACHABLE, "unreachable",
-                       "tined does not answer on %s: %s; %s", cli->socket, cause, hint);
+                       "tined does not answer on %s: %s; %s", cli_where(cli), cause, hint);
 }
 
 void failure_from_reply(struct failure *failure, long status, const char *body, size_t length)
@@ -104,12 +104,17 @@ static CURL *easy_new(const struct cli *cli, const char *path)
 {
     CURL *easy = curl_easy_init();
     char *url = NULL;
-    if (!easy || asprintf(&url, "http://tined%s", path) < 0) {
+    if (!easy || asprintf(&url, "http://%s%s", cli->host ? cli->host : "tined", path) < 0) {
         curl_easy_cleanup(easy);
         return NULL;
     }
     curl_easy_setopt(easy, CURLOPT_URL, url);
-    curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
+    if (!cli->host)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
+    if (cli->host && cli->token) {
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, cli->token);
+    }
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     free(url);
@@ -145,7 +150,7 @@ static void transfer_failure(struct failure *failure, const struct cli *cli, CUR
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
     if (result == CURLE_COULDNT_CONNECT)
         failure_unreachable(failure, cli, os_errno ? strerror((int)os_errno) : "cannot connect");
-    else if (result == CURLE_COULDNT_RESOLVE_HOST)
+    else if (result == CURLE_COULDNT_RESOLVE_HOST && !cli->host)
         failure_unreachable(failure, cli, "the socket's path is too long");
     else
         failure_unreachable(failure, cli, curl_easy_strerror(result));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests to tined over its unix socket, one or many at once. */
+/* Requests to tined, one or many at once. */
 #ifndef TINE_CLI_HTTP_H
 #define TINE_CLI_HTTP_H
 

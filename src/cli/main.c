@@ -14,29 +14,12 @@
 #define COMMANDS_MAX 64
 
 const struct command *const commands[] = {
-    &run_command,
-    &ps_command,
-    &inspect_command,
-    &logs_command,
-    &exec_command,
-    &cp_command,
-    &fork_command,
-    &standby_command,
-    &restore_command,
-    &stop_command,
-    &start_command,
-    &rm_command,
-    &snapshot_command,
-    &stats_command,
-    &top_command,
-    &events_command,
-    &tree_command,
-    &wait_command,
-    &doctor_command,
-    &completion_command,
-    &version_command,
-    &help_command,
-    NULL,
+    &run_command,        &ps_command,      &inspect_command, &logs_command,
+    &exec_command,       &cp_command,      &fork_command,    &standby_command,
+    &restore_command,    &stop_command,    &start_command,   &rm_command,
+    &snapshot_command,   &stats_command,   &top_command,     &events_command,
+    &tree_command,       &wait_command,    &token_command,   &doctor_command,
+    &completion_command, &version_command, &help_command,    NULL,
 };
 
 const char *command_word(const struct command *command)
@@ -125,10 +108,19 @@ static int run(struct cli *cli, int argc, char **argv)
     return run_command_of(cli, commands, (int)count, operands);
 }
 
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 int main(int argc, char **argv)
 {
-    const char *socket = getenv("TINE_SOCKET");
-    struct cli cli = {.socket = socket && *socket ? socket : DEFAULT_SOCKET};
+    const char *socket = environment("TINE_SOCKET"), *host = environment("TINE_HOST");
+    struct cli cli = {.socket = socket ? socket : DEFAULT_SOCKET,
+                      .token = environment("TINE_TOKEN")};
+    if (host && cli_set_host(&cli, "TINE_HOST", host) != CLI_OK)
+        return CLI_USAGE;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     int status = cli_finish_output(run(&cli, argc, argv));
     curl_global_cleanup();

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tine ps: the list of instances. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -10,6 +12,7 @@
 #include "cli/table.h"
 
 struct ps_options {
+    struct option_list tags;
     bool all;
 };
 
@@ -69,11 +72,35 @@ static int print_filtered_json(const json_t *list, bool all)
     return cli_print_json(shown);
 }
 
+/* "/instances?tags[KEY]=VALUE&..."; NULL and the failure for a tag that is none. */
+static char *list_path(const struct ps_options *options, struct failure *failure)
+{
+    char *path = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&path, &length);
+    if (!stream)
+        return NULL;
+    fputs("/instances", stream);
+    for (unsigned i = 0; i < options->tags.count; i++) {
+        const char *key = options->tags.items[i], *equals = strchr(key, '=');
+        if (!equals)
+            failure_set(failure, CLI_FAILED, "failed", "--tag: \"%s\" is not KEY=VALUE", key);
+        fputs(i == 0 ? "?tags%5B" : "&tags%5B", stream);
+        for (const char *c = key; *c; c++)
+            fprintf(stream, c == equals ? "%%5D=" : "%%%02X", (unsigned char)*c);
+    }
+    if (fclose(stream) == 0 && failure->exit_status == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
 static int ps_run(const struct cli *cli, const void *data, char **operands, unsigned count)
 {
     const struct ps_options *options = data;
     struct failure failure = {0};
-    _cleanup_(json) json_t *list = http_get(cli, "listing", "/instances", &failure);
+    _cleanup_(free) char *path = list_path(options, &failure);
+    _cleanup_(json) json_t *list = path ? http_get(cli, "listing", path, &failure) : NULL;
     if (!list)
         return cli_fail(cli, NULL, &failure);
     if (cli->json)
@@ -85,6 +112,8 @@ static int ps_run(const struct cli *cli, const void *data, char **operands, unsi
 static const struct command_option ps_options[] = {
     {"all", 'a', OPTION_FLAG, offsetof(struct ps_options, all), NULL,
      "also those in Standby and Stopped"},
+    {"tag", 0, OPTION_LIST, offsetof(struct ps_options, tags), "KEY=VALUE",
+     "only those with this tag; may be repeated"},
 };
 
 const struct command ps_command = {

@@ -14,32 +14,41 @@ struct run_options {
     const char *name, *kernel, *initrd, *cmdline;
     unsigned vcpus;
     uint64_t memory;
-    struct option_list disks;
+    struct option_list disks, tags;
     bool no_agent;
 };
 
-/* A path for tined, which runs elsewhere. Owner: caller; NULL and the failure if it is not there.
- */
-static char *absolute(const char *path, const char *what, struct failure *failure)
+/* A path for tined, which runs in another directory, or on another host. Owner: caller; NULL and
+ * the failure if it is not there, or can't be made absolute from here. */
+static char *absolute(const struct cli *cli, const char *path, const char *what,
+                      struct failure *failure)
 {
+    if (cli->host && *path == '/')
+        return strdup(path);
+    if (cli->host) {
+        failure_set(failure, CLI_FAILED, "failed",
+                    "%s %s: with --host it must be an absolute path there", what, path);
+        return NULL;
+    }
     char *real = realpath(path, NULL);
     if (!real)
         failure_set(failure, CLI_FAILED, "failed", "%s %s: %s", what, path, strerror(errno));
     return real;
 }
 
-static int add_path(json_t *tine, const char *field, const char *path, struct failure *failure)
+static int add_path(const struct cli *cli, json_t *tine, const char *field, const char *path,
+                    struct failure *failure)
 {
     if (!path)
         return 0;
-    _cleanup_(free) char *real = absolute(path, field, failure);
+    _cleanup_(free) char *real = absolute(cli, path, field, failure);
     if (!real)
         return -1;
     return json_object_set_new(tine, field, json_string(real));
 }
 
 /* "PATH[:ro][:root]" */
-static json_t *disk_json(const char *text, struct failure *failure)
+static json_t *disk_json(const struct cli *cli, const char *text, struct failure *failure)
 {
     _cleanup_(free) char *copy = strdup(text);
     bool read_only = false, root = false;
@@ -52,18 +61,19 @@ static json_t *disk_json(const char *text, struct failure *failure)
             break;
         *colon = '\0';
     }
-    _cleanup_(free) char *real = copy ? absolute(copy, "disk", failure) : NULL;
+    _cleanup_(free) char *real = copy ? absolute(cli, copy, "disk", failure) : NULL;
     if (!real)
         return NULL;
     return json_pack("{s:s, s:b, s:b}", "path", real, "read_only", read_only, "root", root);
 }
 
-static int add_disks(json_t *tine, const struct option_list *disks, struct failure *failure)
+static int add_disks(const struct cli *cli, json_t *tine, const struct option_list *disks,
+                     struct failure *failure)
 {
     json_t *list = json_array();
     json_object_set_new(tine, "disks", list);
     for (unsigned i = 0; i < disks->count; i++) {
-        json_t *disk = disk_json(disks->items[i], failure);
+        json_t *disk = disk_json(cli, disks->items[i], failure);
         if (!disk)
             return -1;
         json_array_append_new(list, disk);
@@ -71,14 +81,30 @@ static int add_disks(json_t *tine, const struct option_list *disks, struct failu
     return 0;
 }
 
+/* "KEY=VALUE" each. */
+static int add_tags(json_t *body, const struct option_list *tags, struct failure *failure)
+{
+    json_t *map = json_object();
+    json_object_set_new(body, "tags", map);
+    for (unsigned i = 0; i < tags->count; i++) {
+        const char *key = tags->items[i], *equals = strchr(key, '=');
+        json_t *value = equals ? json_string(equals + 1) : NULL;
+        if (!value || json_object_setn_new(map, key, (size_t)(equals - key), value) < 0) {
+            failure_set(failure, CLI_FAILED, "failed", "--tag: \"%s\" is not KEY=VALUE", key);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* The request; NULL and the failure if a file is missing. */
-static json_t *request_json(const struct run_options *options, const char *image,
-                            struct failure *failure)
+static json_t *request_json(const struct cli *cli, const struct run_options *options,
+                            const char *image, struct failure *failure)
 {
     _cleanup_(json) json_t *tine = json_object();
-    if (add_path(tine, "kernel", options->kernel, failure) < 0 ||
-        add_path(tine, "initrd", options->initrd, failure) < 0 ||
-        add_disks(tine, &options->disks, failure) < 0)
+    if (add_path(cli, tine, "kernel", options->kernel, failure) < 0 ||
+        add_path(cli, tine, "initrd", options->initrd, failure) < 0 ||
+        add_disks(cli, tine, &options->disks, failure) < 0)
         return NULL;
     if (options->cmdline)
         json_object_set_new(tine, "cmdline", json_string(options->cmdline));
@@ -88,6 +114,10 @@ static json_t *request_json(const struct run_options *options, const char *image
         json_object_set_new(body, "name", json_string(options->name));
     if (image)
         json_object_set_new(body, "image", json_string(image));
+    if (add_tags(body, &options->tags, failure) < 0) {
+        json_decref(body);
+        return NULL;
+    }
     if (options->memory > 0) {
         char size[32];
         snprintf(size, sizeof(size), "%llu", (unsigned long long)options->memory);
@@ -104,7 +134,7 @@ static int run_run(const struct cli *cli, const void *data, char **operands, uns
     struct http_call call = {
         .method = "POST",
         .path = strdup("/instances"),
-        .body = request_json(options, image, &failure),
+        .body = request_json(cli, options, image, &failure),
     };
     if (failure.exit_status == 0 && http_run(cli, "booting", &call, 1, NULL, NULL) != CLI_OK)
         failure = call.failure;
@@ -133,6 +163,7 @@ static const struct command_option run_options[] = {
     {"cmdline", 0, OPTION_TEXT, OPTION(cmdline), "TEXT", "the kernel's command line"},
     {"disk", 0, OPTION_LIST, OPTION(disks), "FILE[:ro][:root]",
      "a disk: a copy of its own, or with :ro shared; may be repeated"},
+    {"tag", 0, OPTION_LIST, OPTION(tags), "KEY=VALUE", "a note of yours; may be repeated"},
     {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
      "do not wait for the guest's agent; no exec then"},
 };

@@ -12,19 +12,23 @@
 #include "api/websocket.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/tcp_socket.h"
 #include "base/unix_socket.h"
 
 #define HEAD_LIMIT (32u << 10)
 #define BODY_LIMIT (64u << 10)
 
-static int send_handshake(int fd, const char *path, const char *key)
+static int send_handshake(const struct cli *cli, int fd, const char *path, const char *key)
 {
     _cleanup_(free) char *text = NULL;
+    bool authorized = cli->host && cli->token;
     int length = asprintf(&text,
-                          "GET %s HTTP/1.1\r\nHost: tined\r\nUpgrade: websocket\r\n"
+                          "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                          "Sec-WebSocket-Key: %s\r\n\r\n",
-                          path, key);
+                          "Sec-WebSocket-Key: %s\r\n%s%s%s\r\n",
+                          path, cli->host ? cli->host : "tined", key,
+                          authorized ? "Authorization: Bearer " : "", authorized ? cli->token : "",
+                          authorized ? "\r\n" : "");
     if (length < 0) {
         text = NULL;
         return -ENOMEM;
@@ -77,7 +81,8 @@ static void read_refusal(int fd, const char *head, struct failure *failure)
 
 int websocket_connect(const struct cli *cli, const char *path, struct failure *failure)
 {
-    _cleanup_(close) int fd = unix_connect(cli->socket, 0, NULL);
+    _cleanup_(close) int fd =
+        cli->host ? tcp_connect(cli->host, NULL) : unix_connect(cli->socket, 0, NULL);
     if (fd < 0) {
         failure_unreachable(failure, cli, strerror(-fd));
         return -1;
@@ -88,7 +93,7 @@ int websocket_connect(const struct cli *cli, const char *path, struct failure *f
     if (getrandom(nonce, sizeof(nonce), 0) != sizeof(nonce))
         memset(nonce, 0, sizeof(nonce));
     websocket_base64(nonce, sizeof(nonce), key);
-    int r = send_handshake(fd, path, key);
+    int r = send_handshake(cli, fd, path, key);
     r = r < 0 ? r : read_head(fd, head, sizeof(head));
     if (r < 0) {
         failure_unreachable(failure, cli, strerror(-r));

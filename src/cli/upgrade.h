@@ -4,8 +4,8 @@
 
 #include "cli/http.h"
 
-/* Opens a WebSocket to tined: the handshake of RFC 6455, section 4.1, over the unix socket. Returns
- * the connection, just behind the handshake, or -1 and the failure. */
+/* Opens a WebSocket to tined: the handshake of RFC 6455, section 4.1. Returns the
+ * connection, just behind the handshake, or -1 and the failure. */
 int websocket_connect(const struct cli *cli, const char *path, struct failure *failure);
 
 #endif

@@ -18,7 +18,7 @@ static int version_run(const struct cli *cli, const void *options, char **operan
     else if (daemon)
         printf("tine %s\ntined %s\n", TINE_VERSION, json_string_value(daemon));
     else
-        printf("tine %s\ntined does not answer on %s\n", TINE_VERSION, cli->socket);
+        printf("tine %s\ntined does not answer on %s\n", TINE_VERSION, cli_where(cli));
     json_decref(health);
     return status;
 }

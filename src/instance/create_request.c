@@ -194,6 +194,18 @@ static int check_disks(const struct instance_create_request *request,
     return 0;
 }
 
+static int check_tags(const struct instance_create_request *request, struct instance_record *record,
+                      struct error *err)
+{
+    if (!request->tags)
+        return 0;
+    if (strlen(request->tags) >= sizeof(record->tags))
+        return error_set(err, ERROR_INVALID, E2BIG, "tags: more than %zu bytes in all",
+                         sizeof(record->tags) - 1);
+    snprintf(record->tags, sizeof(record->tags), "%s", request->tags);
+    return 0;
+}
+
 int create_check(const struct host *host, const struct instance_create_request *request,
                  struct instance_record *record, struct create_plan *plan, struct error *err)
 {
@@ -206,6 +218,8 @@ int create_check(const struct host *host, const struct instance_create_request *
         r = check_machine(request, record, err);
     if (r == 0)
         r = check_cmdline(request, record, err);
+    if (r == 0)
+        r = check_tags(request, record, err);
     if (r == 0)
         r = check_boot(host, request, record, plan, err);
     return r < 0 ? r : check_disks(request, record, plan, err);

@@ -59,6 +59,7 @@ struct instance_create_request {
     struct instance_disk_request disks[GUEST_MAX_DISKS];
     unsigned disk_count;
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
+    const char *tags;      /* a JSON object of strings, kept as it is; NULL: none */
 };
 
 /* The rule for names: lowercase letters, digits and inner hyphens, 1 to INSTANCE_NAME_MAX. */

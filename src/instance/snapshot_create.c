@@ -9,6 +9,7 @@
  * removed. The new snapshot's lock is held from before the row, so nobody sees it half made. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,6 +29,9 @@ static int check_request(const struct snapshot_create_request *request, struct e
                          "name: '%.80s' is not a name: 1 to %d lowercase letters, digits and inner "
                          "hyphens",
                          request->name, INSTANCE_NAME_MAX);
+    if (request->tags && strlen(request->tags) >= INSTANCE_TAGS_SIZE)
+        return error_set(err, ERROR_INVALID, E2BIG, "tags: more than %d bytes in all",
+                         INSTANCE_TAGS_SIZE - 1);
     return 0;
 }
 
@@ -68,6 +72,7 @@ static void describe(const struct operation *source, const struct snapshot_creat
     record->created_at_ns = time_realtime_ns();
     record->source = source->record;
     snprintf(record->name, sizeof(record->name), "%s", request->name ? request->name : "");
+    snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
     snprintf(record->compression_state, sizeof(record->compression_state), "none");
 }
 

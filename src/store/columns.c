@@ -60,6 +60,7 @@ static const struct column instances[] = {
     COLUMN(memory_method, COLUMN_TEXT),
     COLUMN(memory_bytes_copied, COLUMN_U64),
     COLUMN(disk_bytes_copied, COLUMN_U64),
+    COLUMN(tags, COLUMN_TEXT),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -86,6 +87,8 @@ static const struct column snapshots[] = {
     SOURCE(has_initrd, COLUMN_BOOL),
     SOURCE(skip_guest_agent, COLUMN_BOOL),
     SOURCE(cmdline, COLUMN_TEXT),
+    COLUMN(tags, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "source_tags", source.tags, COLUMN_TEXT),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),

@@ -69,6 +69,9 @@ static const char *const steps[] = {
     " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
     " PRIMARY KEY (snapshot_id, slot)"
     ") STRICT, WITHOUT ROWID;",
+    "ALTER TABLE instances ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN source_tags TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -13,6 +13,7 @@
 
 #define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
 #define INSTANCE_NAME_MAX  63
+#define INSTANCE_TAGS_SIZE 4096
 
 /* As in the REST contract; the names are those of instance_state_name(). */
 enum instance_state {
@@ -53,6 +54,7 @@ struct instance_record {
     char memory_method[16]; /* "link", "reflink", "copy"; empty if not a fork */
     uint64_t memory_bytes_copied;
     uint64_t disk_bytes_copied;
+    char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
 };
 
 /* A capture of an instance that is independent of it. */
@@ -63,6 +65,7 @@ struct snapshot_record {
     uint64_t created_at_ns;           /* realtime */
     uint64_t size_bytes;              /* of all its files; holes count */
     char compression_state[16];       /* of the memory file: "none" */
+    char tags[INSTANCE_TAGS_SIZE];    /* as an instance's; its source's are in `source` */
     /* The source as it was: its identity (id, name, hypervisor), which may be gone by now, and the
      * configuration that an instance made from the snapshot gets. The rest is not kept. */
     struct instance_record source;

@@ -3,6 +3,7 @@
 #ifndef TINE_TESTS_API_DAEMON_H
 #define TINE_TESTS_API_DAEMON_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 struct daemon {
@@ -10,6 +11,7 @@ struct daemon {
     char dir[128];    /* temporary */
     char socket[160]; /* dir/tined.sock */
     char data[160];   /* dir/data */
+    char config[160]; /* dir/tined.conf, empty unless the test writes it */
 };
 
 /* Makes the directory and starts `program` there, with the extra arguments; waits until it
@@ -22,7 +24,16 @@ void daemon_spawn(struct daemon *daemon, const char *program, const char *const 
 void daemon_terminate(struct daemon *daemon);
 /* Terminates it and removes the directory. */
 void daemon_stop(struct daemon *daemon);
+/* Waits until the daemon has logged the text. Returns what follows it on its line (owner: caller).
+ */
+char *daemon_await_log(const struct daemon *daemon, const char *text);
+/* The port of 127.0.0.1 that it serves, for a tined with "--listen 127.0.0.1:0"; waits for it. */
+unsigned daemon_port(const struct daemon *daemon);
 /* Waits for the process and returns its exit status, 128 + N for a signal. */
 int daemon_reap(struct daemon *daemon);
+
+/* Runs the program to its end; what it printed lands in `output`. Returns its exit status, 128 + N
+ * for a signal. */
+int program_output(const char *program, const char *const *arguments, char *output, size_t size);
 
 #endif

@@ -7,9 +7,9 @@
  *   later-...       is Initializing when made, Running at the tenth look at it
  *   init-...        stays Initializing
  *   broken-...      is Unknown, with a state_error that is not UTF-8
- * Files are those of this machine, by way of a real agent (double_guest.h).
  *   busy-...        keeps one CPU busy all the time
  *   flood-...       making it is followed by thousands of events
+ * Files are those of this machine, by way of a real agent (double_guest.h).
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "double.h"
 #include "double_agent.h"
 #include "double_guest.h"
@@ -32,9 +33,9 @@
 #define LOOKS_LATER 10
 #define MEET_MS     20000
 #define NAP_MS      2500
+#define GUEST_MS    30000
 #define EVENTS_HELD 64
 #define FLOOD       10000
-#define GUEST_MS    30000
 
 static const struct {
     const char *name;
@@ -154,6 +155,8 @@ static int behave(struct host *host, const char *name, struct error *err)
         if (begins(name, failures[i].name))
             return error_set(err, failures[i].code, failures[i].errnum, "%s: as told", name);
     }
+    if (begins(name, "nap-") || begins(name, "meet-"))
+        log_info("%s is under way", name);
     if (begins(name, "nap-")) {
         pthread_mutex_unlock(&host->lock);
         time_sleep_ms(NAP_MS);
@@ -269,6 +272,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.image, sizeof(wanted.image), "%s", request->kernel ? request->kernel : image);
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
+    snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
     int r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;

@@ -50,6 +50,7 @@ static int add(struct host *host, const struct instance_record *source,
     snprintf(record->id, sizeof(record->id), "s%05uabcdefghijklmnopqr",
              ++host->snapshots_made % 100000);
     snprintf(record->name, sizeof(record->name), "%.63s", name);
+    snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
     snprintf(record->compression_state, sizeof(record->compression_state), "none");
     *result = *record;
     return 0;

@@ -15,17 +15,30 @@
 
 #include <cmocka.h>
 
+#include "base/tcp_socket.h"
 #include "base/unix_socket.h"
+#include "openapi.h"
 
 #define RECEIVE_TIMEOUT_S 60
 
-int http_open(const struct daemon *daemon)
+static int limited(int fd)
 {
-    int fd = unix_connect(daemon->socket, 0, NULL);
     assert_true(fd >= 0);
     struct timeval timeout = {.tv_sec = RECEIVE_TIMEOUT_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     return fd;
+}
+
+int http_open(const struct daemon *daemon)
+{
+    return limited(unix_connect(daemon->socket, 0, NULL));
+}
+
+int http_open_tcp(const struct daemon *daemon)
+{
+    char address[64];
+    snprintf(address, sizeof(address), "127.0.0.1:%u", daemon_port(daemon));
+    return limited(tcp_connect(address, NULL));
 }
 
 void http_send(int fd, const void *bytes, size_t length)
@@ -134,7 +147,9 @@ struct http_reply http_call(const struct daemon *daemon, const char *method, con
                          method, path, body ? strlen(body) : 0, body ? body : "") > 0);
     http_send_text(fd, text);
     free(text);
-    return http_finish(fd);
+    struct http_reply reply = http_finish(fd);
+    openapi_check(method, path, body, &reply);
+    return reply;
 }
 
 json_t *http_expect(const struct daemon *daemon, const char *method, const char *path,

@@ -17,13 +17,16 @@ struct http_reply {
 
 /* A connection to the daemon with a receive time-out, so that no test hangs. */
 int http_open(const struct daemon *daemon);
+/* The same over TCP, to the daemon_port(). */
+int http_open_tcp(const struct daemon *daemon);
 void http_send(int fd, const void *bytes, size_t length);
 void http_send_text(int fd, const char *text);
 /* Reads up to the end of the connection, and takes the reply apart. Closes `fd`. */
 struct http_reply http_finish(int fd);
 void http_release(struct http_reply *reply);
 
-/* One request with "Connection: close". `body` may be NULL. */
+/* One request with "Connection: close". `body` may be NULL. What is asked and answered must be as
+ * documented (openapi.h). */
 struct http_reply http_call(const struct daemon *daemon, const char *method, const char *path,
                             const char *body);
 /* The value of a header, cut at the line's end, in a static buffer; NULL if absent. */

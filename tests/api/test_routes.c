@@ -82,7 +82,7 @@ static void test_list(void **state)
     make(daemon, "a", NULL);
     make(daemon, "b", NULL);
     act(daemon, "/instances/b/standby", "{}", "Standby");
-    json = http_expect(daemon, "GET", "/instances?tags%5Bteam%5D=x&unknown=1", NULL, 200);
+    json = http_expect(daemon, "GET", "/instances?unknown%5Bteam%5D=x&other=1", NULL, 200);
     assert_int_equal(json_array_size(json), 2);
     assert_string_equal(text_of(json_array_get(json, 0), "name"), "a");
     json_decref(json);
@@ -91,6 +91,79 @@ static void test_list(void **state)
     assert_string_equal(text_of(json_array_get(json, 0), "name"), "b");
     json_decref(json);
     http_refused(daemon, "GET", "/instances?state=running", NULL, 400, "Bad Request", "running");
+}
+
+static void expect_tagged(struct daemon *daemon, const char *query, const char *names)
+{
+    char path[256], found[64] = "";
+    size_t i;
+    json_t *instance;
+    snprintf(path, sizeof(path), "/instances?%s", query);
+    json_t *list = http_expect(daemon, "GET", path, NULL, 200);
+    json_array_foreach(list, i, instance)
+    {
+        strcat(found, text_of(instance, "name"));
+    }
+    if (strcmp(found, names) != 0)
+        fail_msg("%s: \"%s\" instead of \"%s\"", query, found, names);
+    json_decref(list);
+}
+
+static void test_tags(void **state)
+{
+    struct daemon *daemon = *state;
+    json_t *json =
+        http_expect(daemon, "POST", "/instances",
+                    "{\"name\":\"a\",\"tags\":{\"team\":\"backend\",\"a b/c=d\":\"\"}}", 201);
+    assert_int_equal(json_object_size(json_object_get(json, "tags")), 2);
+    json_decref(json);
+    json_decref(http_expect(daemon, "POST", "/instances",
+                            "{\"name\":\"b\",\"tags\":{\"team\":\"backend\"}}", 201));
+    json = http_expect(daemon, "POST", "/instances", "{\"name\":\"c\",\"tags\":{}}", 201);
+    assert_null(json_object_get(json, "tags"));
+    json_decref(json);
+    json = http_expect(daemon, "POST", "/instances/a/fork",
+                       "{\"name\":\"f\",\"from_running\":true}", 201);
+    assert_string_equal(text_of(json_object_get(json, "tags"), "team"), "backend");
+    json_decref(json);
+    expect_tagged(daemon, "", "abcf");
+    expect_tagged(daemon, "tags%5Bteam%5D=backend", "abf");
+    expect_tagged(daemon, "tags[team]=backend", "abf");
+    expect_tagged(daemon, "tags[team]=backend&tags[a+b/c%3Dd]=", "af");
+    expect_tagged(daemon, "tags[team]=backend&state=Standby", "");
+    expect_tagged(daemon, "tags[team]=back", "");
+    expect_tagged(daemon, "tags[team]", "");
+    expect_tagged(daemon, "tags[]=x", "");
+    expect_tagged(daemon, "tags[none]=", "");
+    expect_tagged(daemon, "tags=x&tags[=x&tags]=x&tag[team]=x", "abcf"); /* unknown parameters */
+}
+
+static void test_tags_refused(void **state)
+{
+    static const struct {
+        const char *tags, *code, *part;
+    } cases[] = {
+        {"[]", "Bad Request", "tags: must be an object"},
+        {"{\"a\":1}", "Bad Request", "tags.a: must be a string, not a number"},
+        {"{\"\":\"x\"}", "invalid_request", "tags: \"\" is not a key"},
+        {"{\"a,b\":\"x\"}", "invalid_request", "tags: \"a,b\" is not a key"},
+        {"{\"a\":\"gr\u00fcn\"}", "invalid_request", "tags.a: is not a value"},
+        {"{\"a\":\"x\\n\"}", "invalid_request", "tags.a: is not a value"},
+    };
+    char body[8192];
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        snprintf(body, sizeof(body), "{\"tags\":%s}", cases[i].tags);
+        http_refused(*state, "POST", "/instances", body, 400, cases[i].code, cases[i].part);
+    }
+    snprintf(body, sizeof(body), "{\"tags\":{\"%0129d\":\"x\"}}", 0);
+    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "is not a key");
+    snprintf(body, sizeof(body), "{\"tags\":{\"a\":\"%0257d\"}}", 0);
+    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "is not a value");
+    size_t length = (size_t)snprintf(body, sizeof(body), "{\"tags\":{\"x\":\"\"");
+    for (int i = 0; i < 50; i++)
+        length += (size_t)snprintf(body + length, sizeof(body) - length, ",\"%d\":\"\"", i);
+    snprintf(body + length, sizeof(body) - length, "}}");
+    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "at most 50 tags");
 }
 
 /* Every field of the contract that must be there, with its type. */
@@ -389,6 +462,25 @@ static void test_wait(void **state)
     expect_wait(daemon, "/instances/web/wait?state=Running", "Standby", false);
 }
 
+/* An instance that is deleted while somebody waits for it: 404. A new one of its name is another.
+ */
+static void test_wait_deleted(void **state)
+{
+    struct daemon *daemon = *state;
+    make(daemon, "init-1", NULL);
+    int fd = http_open(daemon);
+    http_send_text(fd, "GET /instances/init-1/wait?state=Running HTTP/1.1\r\nHost: t\r\n"
+                       "Connection: close\r\n\r\n");
+    free(daemon_await_log(daemon, "wait: init-1 is Initializing"));
+    struct http_reply reply = http_call(daemon, "DELETE", "/instances/init-1", NULL);
+    http_release(&reply);
+    make(daemon, "init-1", NULL);
+    reply = http_finish(fd);
+    assert_int_equal(reply.status, 404);
+    assert_string_equal(text_of(reply.json, "code"), "not_found");
+    http_release(&reply);
+}
+
 static void test_stats(void **state)
 {
     struct daemon *daemon = *state;
@@ -489,6 +581,8 @@ int main(int argc, char **argv)
         TEST(test_health),
         TEST(test_no_route),
         TEST(test_list),
+        TEST(test_tags),
+        TEST(test_tags_refused),
         TEST(test_instance_fields),
         TEST(test_create_defaults),
         TEST(test_create_refused),
@@ -499,6 +593,7 @@ int main(int argc, char **argv)
         TEST(test_operation_bodies),
         TEST(test_fork),
         TEST(test_wait),
+        TEST(test_wait_deleted),
         TEST(test_stats),
         TEST(test_resources),
         TEST(test_broken_text),

@@ -41,35 +41,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Runs the program to its end; what it printed lands in `output`. */
-static int run(const char *const *arguments, char *output, size_t size)
-{
-    int ends[2];
-    char *argv[16] = {(char *)double_path};
-    for (size_t i = 0; arguments[i]; i++)
-        argv[i + 1] = (char *)arguments[i];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        execv(double_path, argv);
-        _exit(99);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    for (ssize_t n; length + 1 < size; length += (size_t)n) {
-        n = read(ends[0], output + length, size - 1 - length);
-        if (n <= 0)
-            break;
-    }
-    output[length] = '\0';
-    close(ends[0]);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 static void test_options(void **state)
 {
     static const struct {
@@ -90,7 +61,8 @@ static void test_options(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char output[4096];
-        assert_int_equal(run(cases[i].arguments, output, sizeof(output)), cases[i].status);
+        assert_int_equal(program_output(double_path, cases[i].arguments, output, sizeof(output)),
+                         cases[i].status);
         if (!strstr(output, cases[i].part))
             fail_msg("\"%s\" is not in \"%s\"", cases[i].part, output);
     }
@@ -113,7 +85,7 @@ static int second_tined(const struct daemon *daemon, char *output, size_t size)
     char data[256];
     snprintf(data, sizeof(data), "%s/other", daemon->dir);
     const char *arguments[] = {"--socket", daemon->socket, "--data-dir", data, NULL};
-    return run(arguments, output, size);
+    return program_output(double_path, arguments, output, size);
 }
 
 static void test_socket_live(void **state)
@@ -271,6 +243,36 @@ static void test_slow_client(void **state)
     }
 }
 
+/* A client that is never silent but never done is dropped too, wherever in the request it is. */
+static void test_trickling_client(void **state)
+{
+    static const char *const parts[] = {
+        "GET /hea",
+        "GET /health HTTP/1.1\r\nHost: t\r\nX: ",
+        "POST /instances HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n",
+        "POST /instances HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nf4240\r\n",
+        "GET /health HTTP/1.1\r\nHost: t\r\n\r\nGET /hea", /* the second of a connection */
+    };
+    int fds[ARRAY_SIZE(parts)];
+    size_t left = ARRAY_SIZE(parts);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        fds[i] = http_open(*state);
+        http_send_text(fds[i], parts[i]);
+    }
+    for (unsigned tenths = 0; left > 0; tenths++) {
+        assert_true(tenths < 600); /* four seconds are allowed */
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+            if (fds[i] < 0 || send(fds[i], "a", 1, MSG_NOSIGNAL) == 1)
+                continue;
+            close(fds[i]);
+            fds[i] = -1;
+            left--;
+        }
+        time_sleep_ms(100);
+    }
+    json_decref(http_expect(*state, "GET", "/health", NULL, 200));
+}
+
 /* The time-out is for the request, not for the operation: this one takes longer than it. */
 static void test_long_operation(void **state)
 {
@@ -409,23 +411,15 @@ static void test_many_connections(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),
-        TEST(test_socket_mode),
-        TEST(test_socket_live),
-        TEST(test_socket_stale),
-        TEST(test_socket_is_file),
-        TEST(test_socket_successor),
-        TEST(test_body_limit),
-        TEST(test_body_limit_chunked),
-        TEST(test_headers_too_large),
-        TEST(test_slow_client),
-        TEST(test_long_operation),
-        TEST(test_keep_alive),
-        TEST(test_garbage),
-        TEST(test_stop_finishes),
-        TEST(test_stop_twice),
-        TEST(test_stop_exec),
-        TEST(test_many_connections),
+        cmocka_unit_test(test_options), TEST(test_socket_mode),
+        TEST(test_socket_live),         TEST(test_socket_stale),
+        TEST(test_socket_is_file),      TEST(test_socket_successor),
+        TEST(test_body_limit),          TEST(test_body_limit_chunked),
+        TEST(test_headers_too_large),   TEST(test_slow_client),
+        TEST(test_trickling_client),    TEST(test_long_operation),
+        TEST(test_keep_alive),          TEST(test_garbage),
+        TEST(test_stop_finishes),       TEST(test_stop_twice),
+        TEST(test_stop_exec),           TEST(test_many_connections),
     };
     if (argc != 2)
         return 2;

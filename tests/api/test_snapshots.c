@@ -91,7 +91,6 @@ static void assert_fields(const json_t *json, const char *name, const char *kind
     assert_string_equal(text_of(json, "compression_state"), "none");
     assert_non_null(strstr(text_of(json, "created_at"), "T"));
     assert_int_equal(json_integer_value(json_object_get(json, "size_bytes")), 3ll << 30);
-    assert_null(json_object_get(json, "tags"));
     assert_null(json_object_get(json, "compression"));
     if (name)
         assert_string_equal(text_of(json, "name"), name);
@@ -110,8 +109,10 @@ static void test_create(void **state)
                                "\"compression\":{\"enabled\":false},\"unknown\":1}",
                                201);
     assert_fields(json, "warm", "Standby");
+    assert_string_equal(text_of(json_object_get(json, "tags"), "a"), "b");
     json_decref(json);
     json = http_expect(daemon, "POST", "/instances/web/snapshots", "{\"kind\":\"Standby\"}", 201);
+    assert_null(json_object_get(json, "tags"));
     assert_fields(json, NULL, "Standby");
     json_decref(json);
     json_decref(http_expect(daemon, "POST", "/instances/web/stop", NULL, 200));
@@ -135,6 +136,8 @@ static void test_create_refused(void **state)
         {"web", "{\"kind\":\"Standby\",\"name\":\"No\"}", 400, "invalid_request", "\"No\""},
         {"web", "{\"kind\":\"Standby\",\"name\":7}", 400, "Bad Request", "name"},
         {"web", "{\"kind\":\"Standby\",\"tags\":{\"a\":1}}", 400, "Bad Request", "tags.a"},
+        {"web", "{\"kind\":\"Standby\",\"tags\":{\"\":\"x\"}}", 400, "invalid_request",
+         "not a key"},
         {"web", "{\"kind\":\"Standby\",\"compression\":{}}", 400, "invalid_snapshot_compression",
          "enabled"},
         {"web", "{\"kind\":\"Stopped\",\"compression\":{\"enabled\":true}}", 400,
@@ -182,11 +185,13 @@ static void test_list_get_delete(void **state)
     make(daemon, "off", "stop");
     const struct id warm = snapshot(daemon, "web", "{\"kind\":\"Standby\",\"name\":\"one\"}");
     snapshot(daemon, "off", "{\"kind\":\"Stopped\",\"name\":\"one\"}");
-    snapshot(daemon, "off", "{\"kind\":\"Stopped\"}");
+    snapshot(daemon, "off", "{\"kind\":\"Stopped\",\"tags\":{\"team\":\"backend\"}}");
     assert_list(daemon, "", 3);
     assert_list(daemon, "?name=one", 2);
     assert_list(daemon, "?kind=Stopped&name=one", 1);
     assert_list(daemon, "?source_instance_id=web", 0);
+    assert_list(daemon, "?tags[team]=backend", 1);
+    assert_list(daemon, "?tags[team]=backend&name=one", 0);
     assert_list(daemon, "?unknown=1", 3);
     snprintf(path, sizeof(path), "/snapshots/%s", warm.text);
     json_t *json = http_expect(daemon, "GET", path, NULL, 200);

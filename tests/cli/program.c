@@ -27,6 +27,9 @@ static const char *program_path;
 void program_path_set(const char *path)
 {
     program_path = path;
+    /* What the tester's own environment says must not matter. */
+    unsetenv("TINE_HOST");
+    unsetenv("TINE_TOKEN");
 }
 
 static void child_run(const struct daemon *daemon, const char *arguments)

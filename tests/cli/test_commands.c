@@ -354,11 +354,29 @@ static void test_connection_lost(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void test_tags(void **state)
+{
+    expect_run(*state, "run --name web --tag team=back=end --tag x=", 0, "web", NULL);
+    expect_run(*state, "run --name other --tag team=front", 0, "other", NULL);
+    expect_run(*state, "inspect web", 0, "tags.team                back=end\n", NULL);
+    struct outcome outcome = program_run(*state, "ps --tag team=back=end --tag x=", NULL);
+    assert_int_equal(outcome.status, 0);
+    assert_non_null(strstr(outcome.out, "\nweb "));
+    assert_null(strstr(outcome.out, "other"));
+    outcome_release(&outcome);
+    expect_run(*state, "ps --json --tag team=none", 0, "[]", NULL);
+    expect_run(*state, "ps --tag team", 1, NULL, "--tag: \"team\" is not KEY=VALUE");
+    expect_run(*state, "run --tag team", 1, NULL, "--tag: \"team\" is not KEY=VALUE");
+    expect_run(*state, "run --tag =x", 1, NULL, "is not a key");
+    expect_run(*state, "run --tag t,m=x", 1, NULL, "tags: \"t,m\" is not a key");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_run),
         TEST(test_ps),
+        TEST(test_tags),
         TEST(test_ps_terminal),
         TEST(test_inspect),
         TEST(test_life),

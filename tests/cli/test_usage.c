@@ -21,10 +21,10 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",      "ps",         "inspect", "logs",   "exec",  "cp",
-                                    "fork",     "standby",    "restore", "stop",   "start", "rm",
-                                    "snapshot", "stats",      "top",     "events", "tree",  "wait",
-                                    "doctor",   "completion", "version", "help"};
+static const char *const names[] = {"run",      "ps",      "inspect",    "logs",    "exec",  "cp",
+                                    "fork",     "standby", "restore",    "stop",    "start", "rm",
+                                    "snapshot", "stats",   "top",        "events",  "tree",  "wait",
+                                    "token",    "doctor",  "completion", "version", "help"};
 static const char *const snapshot_names[] = {"create", "ls", "inspect", "fork", "restore", "rm"};
 
 /* Nobody listens there. */

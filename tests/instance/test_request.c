@@ -68,6 +68,25 @@ static void test_cmdline(void **state)
     REFUSED(request.cmdline = "\xc3\xa4", ERROR_INVALID, "byte 0");
 }
 
+static void test_tags(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[INSTANCE_TAGS_SIZE + 1];
+    memset(text, 'x', sizeof(text));
+    text[INSTANCE_TAGS_SIZE] = '\0';
+    REFUSED(request.tags = text, ERROR_INVALID, "tags: more than 4095 bytes in all");
+    struct instance_create_request request = fixture_request(fixture, "tagged");
+    struct instance_record record;
+    struct error err = {0};
+    request.tags = "{\"team\":\"backend\"}";
+    assert_ok(instance_create(fixture->host, &request, &record, &err), &err);
+    fixture_reopen(fixture);
+    assert_string_equal(fixture_get(fixture, "tagged").tags, request.tags);
+    assert_ok(instance_stop(fixture->host, "tagged", 0, NULL, &err), &err);
+    record = fixture_fork(fixture, "tagged", "fork", INSTANCE_STOPPED);
+    assert_string_equal(record.tags, request.tags);
+}
+
 static void test_files(void **state)
 {
     struct fixture *fixture = *state;
@@ -271,6 +290,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_names),
     FIXTURE_TEST(test_machine),
     FIXTURE_TEST(test_cmdline),
+    FIXTURE_TEST(test_tags),
     FIXTURE_TEST(test_files),
     FIXTURE_TEST(test_own_kernel),
     FIXTURE_TEST(test_kit_files_are_linked),

@@ -459,6 +459,32 @@ static void test_what_can_not_be_made_of_it(void **state)
     refuse_restore(fixture, "source", warm.id, by_default, ERROR_INVALID, "is not of source");
 }
 
+/* A snapshot has tags of its own; what is made of it has those of its source. */
+static void test_tags(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_create_request request = fixture_request(fixture, "source");
+    struct snapshot_create_request create = {.kind = INSTANCE_STANDBY, .tags = "{\"a\":\"b\"}"};
+    struct snapshot_record record;
+    struct error err = {0};
+    char longest[INSTANCE_TAGS_SIZE + 1];
+    request.tags = "{\"team\":\"backend\"}";
+    assert_ok(instance_create(fixture->host, &request, NULL, &err), &err);
+    assert_ok(snapshot_create(fixture->host, "source", &create, &record, &err), &err);
+    fixture_reopen(fixture);
+    assert_ok(snapshot_get(fixture->host, record.id, &record, &err), &err);
+    assert_string_equal(record.tags, create.tags);
+    const struct instance_record fork =
+        fork_snapshot(fixture, record.id, "fork", (struct snapshot_target){.has_state = false});
+    assert_string_equal(fork.tags, request.tags);
+    assert_ok(snapshot_delete(fixture->host, record.id, &err), &err);
+    memset(longest, 'x', sizeof(longest));
+    longest[INSTANCE_TAGS_SIZE] = '\0';
+    create.tags = longest;
+    assert_fails(snapshot_create(fixture->host, "source", &create, &record, &err), &err,
+                 ERROR_INVALID, "tags: more than 4095 bytes in all");
+}
+
 static void test_list(void **state)
 {
     struct fixture *fixture = *state;
@@ -648,6 +674,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_snapshot_of_a_fork_that_never_ran),
     FIXTURE_TEST(test_what_can_not_be_created),
     FIXTURE_TEST(test_what_can_not_be_made_of_it),
+    FIXTURE_TEST(test_tags),
     FIXTURE_TEST(test_list),
     FIXTURE_TEST(test_forks_really_run_at_once),
     FIXTURE_TEST(test_delete_while_forking),

@@ -76,6 +76,7 @@ static struct instance_record sample(const char *id, const char *name)
         .memory_method = "link",
         .memory_bytes_copied = 4,
         .disk_bytes_copied = 5,
+        .tags = "{\"team\":\"backend\"}",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -108,6 +109,7 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_int_equal(a->started_at_ns, b->started_at_ns);
     assert_int_equal(a->stopped_at_ns, b->stopped_at_ns);
     assert_string_equal(a->memory_method, b->memory_method);
+    assert_string_equal(a->tags, b->tags);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -302,6 +304,39 @@ static void test_nonsense_in_the_file_is_told(void **state)
     }
 }
 
+/* The schema as version 1 was, with a row: it is brought here, and the row with it. */
+static void test_older_schema(void **state)
+{
+    struct fixture *fixture = *state;
+    store_close(fixture->store);
+    assert_int_equal(tree_remove(AT_FDCWD, fixture->path, NULL), 0);
+    run_sql(
+        fixture->path,
+        "CREATE TABLE instances (position INTEGER PRIMARY KEY AUTOINCREMENT,"
+        " id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL,"
+        " hypervisor TEXT NOT NULL, state TEXT NOT NULL, state_error TEXT NOT NULL,"
+        " exit_message TEXT NOT NULL, vcpus INTEGER NOT NULL, memory_bytes INTEGER NOT NULL,"
+        " has_initrd INTEGER NOT NULL, skip_guest_agent INTEGER NOT NULL, cmdline TEXT NOT NULL,"
+        " parent_id TEXT NOT NULL, vmm_pid INTEGER NOT NULL, vmm_start_ticks INTEGER NOT NULL,"
+        " created_at_ns INTEGER NOT NULL, started_at_ns INTEGER NOT NULL,"
+        " stopped_at_ns INTEGER NOT NULL, memory_method TEXT NOT NULL,"
+        " memory_bytes_copied INTEGER NOT NULL, disk_bytes_copied INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE disks (instance_id TEXT NOT NULL REFERENCES instances (id) ON DELETE "
+        "CASCADE, slot INTEGER NOT NULL, read_only INTEGER NOT NULL, root INTEGER NOT NULL,"
+        " PRIMARY KEY (instance_id, slot)) STRICT, WITHOUT ROWID;"
+        "INSERT INTO instances VALUES (1, '" ID_A "', 'old', 'tine/guest:latest', 'builtin',"
+        " 'Stopped', '', '', 2, 1073741824, 1, 0, '', '', 0, 0, 1, 2, 3, '', 4, 5);"
+        "PRAGMA user_version = 1");
+    struct error err = {0};
+    fixture->store = store_open(fixture->path, &err);
+    assert_string_equal(err.message, "");
+    struct instance_record record;
+    assert_int_equal(store_get(fixture->store, ID_A, &record, NULL), 0);
+    assert_string_equal(record.name, "old");
+    assert_int_equal(record.disk_bytes_copied, 5);
+    assert_string_equal(record.tags, "");
+}
+
 static void assert_refused(const char *path, enum error_code code, const char *words)
 {
     struct error err = {0};
@@ -414,6 +449,7 @@ static struct snapshot_record sample_snapshot(const char *id, const char *name, 
         .created_at_ns = INT64_MAX,
         .size_bytes = 1ull << 40,
         .compression_state = "none",
+        .tags = "{\"of\":\"the snapshot\"}",
         .source = sample(source, "source"),
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
@@ -436,6 +472,7 @@ static struct instance_record kept_of(const struct instance_record *source)
     memcpy(kept.image, source->image, sizeof(kept.image));
     memcpy(kept.hypervisor, source->hypervisor, sizeof(kept.hypervisor));
     memcpy(kept.cmdline, source->cmdline, sizeof(kept.cmdline));
+    memcpy(kept.tags, source->tags, sizeof(kept.tags));
     memcpy(kept.disks, source->disks, sizeof(kept.disks));
     return kept;
 }
@@ -449,6 +486,7 @@ static void assert_same_snapshot(const struct snapshot_record *a, const struct s
     assert_int_equal(a->created_at_ns, b->created_at_ns);
     assert_int_equal(a->size_bytes, b->size_bytes);
     assert_string_equal(a->compression_state, b->compression_state);
+    assert_string_equal(a->tags, b->tags);
     assert_same(&kept, &b->source);
 }
 
@@ -570,12 +608,14 @@ static void test_bad_snapshots_are_refused(void **state)
 static void test_migration_keeps_instances(void **state)
 {
     struct fixture *fixture = *state;
-    const struct instance_record written = sample(ID_A, "a");
+    struct instance_record written = sample(ID_A, "a");
     const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
     struct instance_record read;
+    written.tags[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE snapshot_disks; DROP TABLE snapshots;"
+                           "ALTER TABLE instances DROP COLUMN tags;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
@@ -600,6 +640,7 @@ int main(void)
         TEST(test_resolve),
         TEST(test_bad_values_are_refused),
         TEST(test_nonsense_in_the_file_is_told),
+        TEST(test_older_schema),
         TEST(test_newer_schema),
         TEST(test_damaged_file),
         TEST(test_paths_that_cannot_be),
