@@ -87,7 +87,7 @@ static void test_options(void **state)
 {
     expect(*state, "tine fork --co", "--count");
     expect(*state, "tine fork web --name", "--name --name-prefix");
-    expect(*state, "tine ps -", "--all --socket --json --help");
+    expect(*state, "tine ps -", "--all --tag --socket --host --json --help");
     expect(*state, "tine fork --target-state ", "Running Standby Stopped");
     expect(*state, "tine fork --target-state S", "Standby Stopped");
     expect(*state, "tine wait web -s R", "Running");
