@@ -155,7 +155,9 @@ static void print_operand(const struct cli *cli, const struct position *position
         return;
     word += *word == '[';
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-        if (strncmp(word, kinds[i].word, strlen(kinds[i].word)) == 0)
+        size_t length = strlen(kinds[i].word);
+        /* Not of "NAME:PATH", which goes on behind the name. */
+        if (strncmp(word, kinds[i].word, length) == 0 && word[length] != ':')
             kinds[i].print(cli, typed);
     }
     if (strcmp(word, "bash") == 0)

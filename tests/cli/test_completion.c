@@ -116,6 +116,7 @@ static void test_names(void **state)
     expect(daemon, "tine exec -i we", "web web-2");
     expect(daemon, "tine exec web we", "");
     expect(daemon, "tine ps ", "");
+    expect(daemon, "tine cp we", ""); /* files, or NAME:PATH */
     expect_run(daemon, "snapshot create db --name warm", 0, "", NULL);
     expect(daemon, "tine snapshot create we", "web web-2");
     expect(daemon, "tine snapshot fork ", "db/warm");
