@@ -4,17 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/event_stream.h"
 #include "api/json_text.h"
 #include "api/log_lines.h"
+#include "api/query.h"
 #include "api/routes.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
 
-#define TAIL_DEFAULT  100
-#define POLL_MS       200
-#define REOPEN_MS     1000
-#define KEEP_ALIVE_MS 15000
-#define BLOCK_SIZE    (32u << 10)
+#define TAIL_DEFAULT 100
+#define REOPEN_MS    1000
 
 struct log_request {
     uint64_t tail;
@@ -25,9 +23,7 @@ struct log_stream {
     const struct request *request;
     struct log_request options;
     struct log_lines lines;
-    char *event; /* what is being sent */
-    size_t event_length, event_sent;
-    uint64_t reopened_ns, sent_ns;
+    uint64_t reopened_ns;
 };
 
 static void parameters_read(const struct request *request, struct log_request *options,
@@ -44,7 +40,7 @@ static void parameters_read(const struct request *request, struct log_request *o
             problem_set(problem, 400, PROBLEM_BAD_REQUEST,
                         "tail: must be a whole number, not \"%.32s\"", tail);
     }
-    request_query_bool(request, "follow", &options->follow, problem);
+    query_bool(&request->uri, "follow", &options->follow, problem);
     if (!source || strcmp(source, "app") == 0)
         return;
     options->vmm = strcmp(source, "vmm") == 0;
@@ -53,28 +49,6 @@ static void parameters_read(const struct request *request, struct log_request *o
     else if (!options->vmm)
         problem_set(problem, 400, PROBLEM_BAD_REQUEST, "source: must be app or vmm, not \"%.32s\"",
                     source);
-}
-
-static void event_set(struct log_stream *stream, char *event)
-{
-    free(stream->event);
-    stream->event = event;
-    stream->event_length = event ? strlen(event) : 0;
-    stream->event_sent = 0;
-    stream->sent_ns = time_monotonic_ns();
-}
-
-/* The data is a JSON string: clients decode it, and stop at the first that is none. */
-static int event_of_line(struct log_stream *stream, const char *line, size_t length)
-{
-    json_t *text = json_text(line, length);
-    _cleanup_(free) char *literal = json_dumps(text, JSON_ENCODE_ANY);
-    json_decref(text);
-    char *event = NULL;
-    if (!literal || asprintf(&event, "data: %s\n\n", literal) < 0)
-        return -ENOMEM;
-    event_set(stream, event);
-    return 0;
 }
 
 /* The instance may be gone, or a new VMM writes a new file. */
@@ -88,50 +62,24 @@ static int follow_file(struct log_stream *stream)
     return fd < 0 ? fd : log_lines_reopen(&stream->lines, fd);
 }
 
-/* Blocks until there is something to send; -ENODATA at the end of the stream. */
-static int event_next(struct log_stream *stream)
-{
-    for (;;) {
-        const char *line;
-        size_t length;
-        int r = log_lines_next(&stream->lines, !stream->options.follow, &line, &length);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            return event_of_line(stream, line, length);
-        if (!stream->options.follow || request_wait(stream->request, POLL_MS) ||
-            follow_file(stream) < 0)
-            return -ENODATA;
-        if (time_monotonic_ns() - stream->sent_ns >= KEEP_ALIVE_MS * 1000000ull) {
-            /* A comment alone: an empty line behind it would make an event without data. */
-            event_set(stream, strdup(":\n"));
-            return stream->event ? 0 : -ENOMEM;
-        }
-    }
-}
-
-static ssize_t on_read(void *data, uint64_t position, char *buffer, size_t size)
+static int stream_next(void *data, json_t **value)
 {
     struct log_stream *stream = data;
-    if (stream->event_sent == stream->event_length) {
-        int r = event_next(stream);
-        if (r < 0)
-            return r == -ENODATA ? MHD_CONTENT_READER_END_OF_STREAM
-                                 : MHD_CONTENT_READER_END_WITH_ERROR;
-    }
-    size_t n = stream->event_length - stream->event_sent;
-    if (n > size)
-        n = size;
-    memcpy(buffer, stream->event + stream->event_sent, n);
-    stream->event_sent += n;
-    return (ssize_t)n;
+    const char *line;
+    size_t length;
+    int r = log_lines_next(&stream->lines, !stream->options.follow, &line, &length);
+    if (r == 0)
+        return !stream->options.follow || follow_file(stream) < 0 ? -ENODATA : 0;
+    if (r < 0)
+        return r;
+    *value = json_text(line, length);
+    return *value ? 1 : -ENOMEM;
 }
 
 static void stream_free(void *data)
 {
     struct log_stream *stream = data;
     log_lines_close(&stream->lines);
-    free(stream->event);
     free(stream);
 }
 
@@ -153,27 +101,6 @@ static int stream_open(struct log_stream *stream, struct problem *problem)
     return r;
 }
 
-static enum MHD_Result reply_stream(struct request *request, struct log_stream *stream)
-{
-    static const char *const headers[][2] = {
-        {MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream"},
-        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache"},
-        {"X-Accel-Buffering", "no"},
-    };
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE,
-                                                                      on_read, stream, stream_free);
-    if (!response) {
-        stream_free(stream);
-        return MHD_NO;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
-        MHD_add_response_header(response, headers[i][0], headers[i][1]);
-    request_becomes_stream(request);
-    enum MHD_Result r = reply_response(request, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return r;
-}
-
 enum MHD_Result instance_logs_stream(struct request *request)
 {
     struct problem problem = {0};
@@ -191,9 +118,10 @@ enum MHD_Result instance_logs_stream(struct request *request)
         return MHD_NO;
     stream->request = request;
     stream->options = options;
-    stream->reopened_ns = stream->sent_ns = time_monotonic_ns();
+    stream->reopened_ns = time_monotonic_ns();
     if (stream_open(stream, &problem) == 0)
-        return reply_stream(request, stream);
+        return reply_event_stream(request,
+                                  &(struct event_source){stream_next, stream_free, stream});
     stream_free(stream);
     return reply_problem(request, &problem);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/query.h"
 #include "api/routes.h"
 
 #define PERMISSIONS 0777u
@@ -34,7 +35,7 @@ enum MHD_Result instance_stat_one(struct request *request)
     const char *path = uri_query(&request->uri, "path");
     if (!path || path[0] != '/')
         problem_set(&problem, 400, PROBLEM_BAD_REQUEST, "path: must be an absolute path");
-    request_query_bool(request, "follow_links", &follow, &problem);
+    query_bool(&request->uri, "follow_links", &follow, &problem);
     if (problem.status != 0)
         return reply_problem(request, &problem);
     if (instance_file_stat(request->server->host, request->reference, path, follow, &info, &err) <

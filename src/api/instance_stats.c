@@ -4,9 +4,11 @@
 
 static json_t *extension_json(const struct instance_stats *stats)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "memory_private_bytes",
-                     (json_int_t)stats->private_bytes, "vmm_private_bytes",
-                     (json_int_t)stats->vmm_private_bytes, "memory_link_count",
+    uint64_t shared =
+        stats->rss_bytes > stats->private_bytes ? stats->rss_bytes - stats->private_bytes : 0;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "memory_private_bytes",
+                     (json_int_t)stats->private_bytes, "memory_shared_bytes", (json_int_t)shared,
+                     "vmm_private_bytes", (json_int_t)stats->vmm_private_bytes, "memory_link_count",
                      (json_int_t)stats->memory_link_count, "memory_file_bytes",
                      (json_int_t)stats->memory_file_bytes, "memory_file_allocated_bytes",
                      (json_int_t)stats->memory_file_allocated);

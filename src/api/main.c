@@ -147,6 +147,7 @@ static int start(struct tined_options *options, int argc, char **argv)
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     log_configure("tined", options->log_level, STDERR_FILENO);
+    log_set_format(options->log_format);
     if (run(options, &err) == 0)
         return EXIT_SUCCESS;
     fprintf(stderr, "tined: %s\n", err.message);

@@ -77,6 +77,13 @@ static int set_log_level(void *target, const char *value, struct error *err)
                      value);
 }
 
+static int set_log_format(void *target, const char *value, struct error *err)
+{
+    if (log_format_parse(value, target) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not text, json or journal", value);
+}
+
 static int set_secret(void *target, const char *value, struct error *err)
 {
     return token_secret_set(target, value, strlen(value), err);
@@ -116,6 +123,8 @@ static const struct row {
      set_connections, TARGET(max_connections)},
     {"log-level", "LEVEL", "error, warning, info or debug (default info)", set_log_level,
      TARGET(log_level)},
+    {"log-format", "FORMAT", "text, json, or journal for systemd's (default text)", set_log_format,
+     TARGET(log_format)},
     {"version", NULL, "print the version", set_flag, TARGET(version), ARGUMENT_ONLY},
     {"help", NULL, "print this", set_flag, TARGET(help), ARGUMENT_ONLY},
 };

@@ -24,6 +24,7 @@ struct tined_options {
     unsigned stop_timeout_ms;
     unsigned max_connections;
     enum log_level log_level;
+    enum log_format log_format;
     bool version, help;
     char *values[OPTIONS_MAX]; /* of the configuration file, owned: the texts above point there */
 };

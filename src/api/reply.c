@@ -78,18 +78,6 @@ json_t *request_body(const struct request *request, struct problem *problem)
     return fields_parse(request->body, request->body_length, problem);
 }
 
-void request_query_bool(const struct request *request, const char *name, bool *value,
-                        struct problem *problem)
-{
-    const char *text = uri_query(&request->uri, name);
-    if (!text)
-        return;
-    *value = strcmp(text, "true") == 0;
-    if (!*value && strcmp(text, "false") != 0)
-        problem_set(problem, 400, PROBLEM_BAD_REQUEST, "%s: must be true or false, not \"%.32s\"",
-                    name, text);
-}
-
 int request_descriptor(const struct request *request)
 {
     const union MHD_ConnectionInfo *info =

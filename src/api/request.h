@@ -50,10 +50,6 @@ void request_becomes_stream(struct request *request);
 /* The body as a JSON object, or NULL and a problem. */
 json_t *request_body(const struct request *request, struct problem *problem);
 
-/* A query parameter that is true or false; absent, it leaves the value as it was. */
-void request_query_bool(const struct request *request, const char *name, bool *value,
-                        struct problem *problem);
-
 /* The connection's descriptor, for watching whether the client went away; -1 if unknown. */
 int request_descriptor(const struct request *request);
 /* Waits until the client hung up, tined stops (both 1) or the time is over (0). */

@@ -15,6 +15,8 @@ static const struct route {
     route_handler *handle;
 } routes[] = {
     {"GET", {"health"}, health_get},
+    {"GET", {"metrics"}, metrics_get},
+    {"GET", {"events"}, events_stream},
     {"GET", {"resources"}, resources_get},
     {"GET", {"instances"}, instances_list},
     {"POST", {"instances"}, instances_create},

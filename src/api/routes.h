@@ -11,6 +11,8 @@ enum MHD_Result route_dispatch(struct request *request);
 typedef enum MHD_Result route_handler(struct request *request);
 
 route_handler health_get;
+route_handler metrics_get;
+route_handler events_stream;
 route_handler instances_list;
 route_handler instances_create;
 route_handler instance_get_one;

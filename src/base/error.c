@@ -18,6 +18,18 @@ const char *errno_name(int errnum)
     return unknown;
 }
 
+const char *error_code_name(enum error_code code)
+{
+    static const char *const names[] = {
+        [ERROR_SYSTEM] = "system",       [ERROR_INVALID] = "invalid",
+        [ERROR_NOT_FOUND] = "not_found", [ERROR_AMBIGUOUS] = "ambiguous",
+        [ERROR_STATE] = "state",         [ERROR_NAME] = "name",
+        [ERROR_RESOURCES] = "resources", [ERROR_UNSUPPORTED] = "unsupported",
+        [ERROR_CORRUPT] = "corrupt",     [ERROR_TIMEOUT] = "timeout",
+    };
+    return (size_t)code < sizeof(names) / sizeof(names[0]) ? names[code] : "system";
+}
+
 int errno_number(const char *name)
 {
     for (int errnum = 1; errnum <= ERRNO_LAST; errnum++) {

@@ -45,6 +45,9 @@ enum error_code error_code_of_errno(int errnum);
  * -err->errnum, or -EIO when `err` is NULL or unset. */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The kind of an error as one word: "system", "invalid", "not_found", ... */
+const char *error_code_name(enum error_code code);
+
 /* Makes `err` empty again. */
 void error_clear(struct error *err);
 

@@ -35,8 +35,7 @@ const char *cli_where(const struct cli *cli)
     return cli->host ? cli->host : cli->socket;
 }
 
-/* Messages may quote what a guest or a file said: nothing in them may steer the terminal. */
-static void print_plain(FILE *stream, const char *text)
+void cli_print_plain(FILE *stream, const char *text)
 {
     for (; *text; text++)
         fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stream);
@@ -48,10 +47,10 @@ int cli_report(const struct cli *cli, const char *subject, const struct failure 
     fprintf(stderr, "tine: %s", cli->command ? cli->command->name : "");
     if (subject) {
         fputc(' ', stderr);
-        print_plain(stderr, subject);
+        cli_print_plain(stderr, subject);
     }
     fputs(": ", stderr);
-    print_plain(stderr, failure->message);
+    cli_print_plain(stderr, failure->message);
     fputc('\n', stderr);
     return failure->exit_status;
 }

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "api/json_text.h"
 
@@ -49,6 +50,9 @@ int cli_report(const struct cli *cli, const char *subject, const struct failure 
 int cli_fail(const struct cli *cli, const char *subject, const struct failure *failure);
 /* One line about wrong usage on standard error. Returns CLI_USAGE. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For texts that may quote what a guest or a file said: nothing in them may steer the terminal. */
+void cli_print_plain(FILE *stream, const char *text);
 
 /* Prints the value and frees it: indented for --json. Returns CLI_OK, or CLI_FAILED if standard
  * output does not take it. */

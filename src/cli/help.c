@@ -23,9 +23,18 @@ static void print_commands(const struct command *const *table)
 
 void help_print_all(void)
 {
-    printf("Usage: tine [--socket PATH | --host URL] [--json] COMMAND [ARGUMENT...]\n\n"
-           "Runs microVMs and forks them. NAME is an instance's name, its id, or the beginning of\n"
-           "its id if no other begins so.\n\nCommands:\n");
+    printf(
+        "Usage: tine [--socket PATH | --host URL] [--json] COMMAND [ARGUMENT...]\n\n"
+        "Runs microVMs and forks them. An instance is one VM with its memory and disks. NAME is\n"
+        "an instance's name, its id, or the beginning of its id if no other begins so.\n\n"
+        "First steps:\n"
+        "  tine doctor                          what this machine can do\n"
+        "  tine run --name web                  boot an instance\n"
+        "  tine exec web uname -a               run a command in it\n"
+        "  tine standby web                     put it to sleep\n"
+        "  tine fork web -n 3 --target-state Running\n"
+        "                                       three running copies of it\n\n"
+        "Commands:\n");
     print_commands(commands);
     printf("\nOptions of every command:\n");
     print_options(common_options, common_option_count);
@@ -74,6 +83,9 @@ const struct command help_command = {
     .name = "help",
     .operands = "[COMMAND...]",
     .summary = "Explain tine or one command",
+    .examples = "  tine help\n"
+                "  tine help fork\n"
+                "  tine help snapshot create\n",
     .operands_max = 2,
     .run = help_run,
 };

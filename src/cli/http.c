@@ -64,8 +64,10 @@ char *snapshot_path(const char *id, const char *rest)
 
 int failure_unreachable(struct failure *failure, const struct cli *cli, const char *cause)
 {
-    return failure_set(failure, CLI_UNREACHABLE, "unreachable", "tined does not answer on %s: %s",
-                       cli_where(cli), cause);
+    const char *hint = strcmp(cause, strerror(EACCES)) == 0 ? "only its owner and root may use it"
+                                                            : "is it running?";
+    return failure_set(failure, CLI_UNREACHABLE, "unreachable",
+                       "tined does not answer on %s: %s; %s", cli_where(cli), cause, hint);
 }
 
 void failure_from_reply(struct failure *failure, long status, const char *body, size_t length)

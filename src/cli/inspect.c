@@ -26,6 +26,9 @@ const struct command inspect_command = {
     .name = "inspect",
     .operands = "NAME",
     .summary = "Show everything about one instance",
+    .details =
+        "Its state, sizes, disks and times, what it was forked from, and how it got its memory.\n"
+        "A field inside another is shown as outer.inner.\n",
     .examples = "  tine inspect web\n"
                 "  tine inspect --json web | jq .tine.memory\n",
     .operands_min = 1,

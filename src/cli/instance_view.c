@@ -20,6 +20,28 @@ const json_t *view_inner(const json_t *object, const char *outer, const char *na
     return json_object_get(json_object_get(object, outer), name);
 }
 
+void view_parent(const json_t *list, const json_t *instance, char text[64])
+{
+    const char *id = json_string_value(view_inner(instance, "tine", "parent_id"));
+    size_t i;
+    json_t *other;
+    text[0] = '\0';
+    if (!id)
+        return;
+    snprintf(text, 64, "%.12s", id);
+    json_array_foreach((json_t *)list, i, other)
+    {
+        if (strcmp(view_text(other, "id"), id) == 0)
+            snprintf(text, 64, "%.63s", view_text(other, "name"));
+    }
+}
+
+bool view_is_asleep(const json_t *instance)
+{
+    const char *state = view_text(instance, "state");
+    return strcmp(state, "Stopped") == 0 || strcmp(state, "Standby") == 0;
+}
+
 void view_age(const char *time_text, char text[32])
 {
     static const struct {

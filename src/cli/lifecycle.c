@@ -49,6 +49,8 @@ const struct command start_command = {
     .name = "start",
     .operands = "NAME...",
     .summary = "Boot stopped instances",
+    .details =
+        "Boots from the disks as they were left. One in Standby is woken by restore instead.\n",
     .examples = "  tine start web\n",
     .operands_min = 1,
     .operands_max = OPERANDS_ANY,
@@ -76,7 +78,7 @@ const struct command standby_command = {
     .operands = "NAME...",
     .summary = "Put running instances to sleep",
     .details = "Memory, device state and disks go to disk and the VM ends; restore wakes it where\n"
-               "it was. An instance in standby forks fastest.\n",
+               "it was. It costs no memory meanwhile, and forks fastest.\n",
     .examples = "  tine standby web\n",
     .operands_min = 1,
     .operands_max = OPERANDS_ANY,
@@ -87,7 +89,11 @@ const struct command restore_command = {
     .name = "restore",
     .operands = "NAME...",
     .summary = "Wake instances from standby",
-    .examples = "  tine restore web\n",
+    .details =
+        "They go on where they were, with their memory, under the present time. Returns when\n"
+        "the guest is ready for exec. A stopped one is booted by start instead.\n",
+    .examples = "  tine restore web\n"
+                "  tine restore web-1 web-2 web-3\n",
     .operands_min = 1,
     .operands_max = OPERANDS_ANY,
     .run = restore_run,

@@ -16,29 +16,6 @@ struct ps_options {
     bool all;
 };
 
-static bool is_asleep(const json_t *instance)
-{
-    const char *state = view_text(instance, "state");
-    return strcmp(state, "Stopped") == 0 || strcmp(state, "Standby") == 0;
-}
-
-/* The parent's name if it still exists, else the beginning of its id. */
-static void parent_text(const json_t *list, const json_t *instance, char text[64])
-{
-    const char *id = json_string_value(view_inner(instance, "tine", "parent_id"));
-    size_t i;
-    json_t *other;
-    text[0] = '\0';
-    if (!id)
-        return;
-    snprintf(text, 64, "%.12s", id);
-    json_array_foreach((json_t *)list, i, other)
-    {
-        if (strcmp(view_text(other, "id"), id) == 0)
-            snprintf(text, 64, "%.63s", view_text(other, "name"));
-    }
-}
-
 static void add_row(struct table *table, const json_t *list, const json_t *instance)
 {
     char id[13], vcpus[16], age[32], parent[64];
@@ -46,7 +23,7 @@ static void add_row(struct table *table, const json_t *list, const json_t *insta
     snprintf(vcpus, sizeof(vcpus), "%d",
              (int)json_integer_value(json_object_get(instance, "vcpus")));
     view_age(view_text(instance, "created_at"), age);
-    parent_text(list, instance, parent);
+    view_parent(list, instance, parent);
     table_add(table, (const char *[]){view_text(instance, "name"), id, view_text(instance, "state"),
                                       vcpus, view_text(instance, "size"), age, parent,
                                       view_text(instance, "image")});
@@ -69,7 +46,7 @@ static void print_list(const json_t *list, bool all)
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
-        if (all || !is_asleep(instance))
+        if (all || !view_is_asleep(instance))
             add_row(&table, list, instance);
         else
             hidden++;
@@ -89,7 +66,7 @@ static int print_filtered_json(const json_t *list, bool all)
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
-        if (all || !is_asleep(instance))
+        if (all || !view_is_asleep(instance))
             json_array_append(shown, instance);
     }
     return cli_print_json(shown);
@@ -143,7 +120,11 @@ const struct command ps_command = {
     .name = "ps",
     .operands = "",
     .summary = "List instances",
-    .details = "Without -a only those that have a VM now.\n",
+    .details =
+        "Without -a only those that have a VM now. STATE is Running; Initializing: not ready\n"
+        "yet; Standby: asleep, memory on disk; Stopped: powered off; Unknown: tine inspect\n"
+        "says why; Created, Paused or Shutdown: an operation is under way. PARENT is what it\n"
+        "was forked from.\n",
     .examples = "  tine ps -a\n"
                 "  tine ps -a --json | jq -r '.[].name'\n",
     .options = ps_options,

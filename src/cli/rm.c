@@ -45,14 +45,17 @@ static int rm_run(const struct cli *cli, const void *data, char **operands, unsi
 }
 
 static const struct command_option rm_options[] = {
-    {"force", 'f', OPTION_FLAG, offsetof(struct rm_options, force), NULL, "running ones too"},
+    {"force", 'f', OPTION_FLAG, offsetof(struct rm_options, force), NULL,
+     "also those that have a VM: it is ended first"},
 };
 
 const struct command rm_command = {
     .name = "rm",
     .operands = "NAME...",
     .summary = "Delete instances",
-    .details = "Deletes all that the instance owns. Its forks are not affected.\n",
+    .details =
+        "Deletes all that the instance owns; there is no way back. Its forks are not affected.\n"
+        "One that has a VM is refused, before anything is deleted, unless -f is given.\n",
     .examples = "  tine rm web\n"
                 "  tine rm -f web-1 web-2\n",
     .options = rm_options,

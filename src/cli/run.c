@@ -159,10 +159,10 @@ static const struct command_option run_options[] = {
     {"vcpus", 0, OPTION_NUMBER, OPTION(vcpus), "N", "virtual CPUs, 1 to 32 (default 2)"},
     {"memory", 'm', OPTION_SIZE, OPTION(memory), "SIZE", "memory, as 256MB or 2GB (default 1GB)"},
     {"kernel", 0, OPTION_TEXT, OPTION(kernel), "FILE", "boot this kernel instead of an image's"},
-    {"initrd", 0, OPTION_TEXT, OPTION(initrd), "FILE", "with this initial file system"},
+    {"initrd", 0, OPTION_TEXT, OPTION(initrd), "FILE", "with this initial RAM file system"},
     {"cmdline", 0, OPTION_TEXT, OPTION(cmdline), "TEXT", "the kernel's command line"},
     {"disk", 0, OPTION_LIST, OPTION(disks), "FILE[:ro][:root]",
-     "a disk: copied, or shared read-only; may be repeated"},
+     "a disk: a copy of its own, or with :ro shared; may be repeated"},
     {"tag", 0, OPTION_LIST, OPTION(tags), "KEY=VALUE", "a note of yours; may be repeated"},
     {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
      "do not wait for the guest's agent; no exec then"},
@@ -173,7 +173,8 @@ const struct command run_command = {
     .operands = "[IMAGE]",
     .summary = "Make an instance and boot it",
     .details = "Returns when the guest is ready for exec. IMAGE is tine/guest:latest, the guest\n"
-               "kit, unless given.\n",
+               "kit, unless given. Disks are /dev/vda, /dev/vdb ... in the order given, the one\n"
+               "with :root first.\n",
     .examples = "  tine run --name web\n"
                 "  tine run --name big --vcpus 8 --memory 16GB\n"
                 "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n",

@@ -27,5 +27,7 @@ const struct command version_command = {
     .name = "version",
     .operands = "",
     .summary = "Print the versions of tine and tined",
+    .examples = "  tine version\n"
+                "  tine version --json | jq -r .tined\n",
     .run = version_run,
 };

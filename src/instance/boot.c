@@ -8,6 +8,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/ready.h"
+#include "instance/trace.h"
 #include "instance/watch.h"
 
 /* The guest will change its disks: no memory image from before may outlive that. */
@@ -40,6 +41,7 @@ static int record_vmm(struct operation *op, const struct vm_process *process, st
 static int until_ready(struct operation *op, struct ready *ready, const struct vm_process *process,
                        struct error *err)
 {
+    trace_phase(op, "agent");
     int r = record_vmm(op, process, err);
     if (r == 0 && !op->record.skip_guest_agent)
         r = ready_wait(op, ready, process, op->host->agent_timeout_ms, err);
@@ -79,6 +81,7 @@ int boot_locked(struct operation *op, struct error *err)
     struct vm_process process = {.pidfd = -1};
     _cleanup_(ready) struct ready ready = READY_NONE;
     operation_show(op, INSTANCE_INITIALIZING);
+    trace_phase(op, "launch");
     int r = prepare(op, err);
     if (r == 0)
         r = ready_listen(op, &ready, err);

@@ -9,6 +9,7 @@
 #include "instance/create_request.h"
 #include "instance/directory.h"
 #include "instance/host.h"
+#include "instance/trace.h"
 
 #define NAME_TRIES 8
 
@@ -43,16 +44,19 @@ static int create_named(struct host *host, const struct instance_create_request 
         r = store_insert(host->store, &op.record, err);
     if (r < 0)
         return r;
+    struct trace trace;
+    trace_begin(&trace, &op, "create");
+    trace_phase(&op, "files");
     r = build(&op, &plan, err);
     if (r < 0) {
         struct error cause = {0};
         error_wrap(err, "create %s", op.record.name);
         if (remove_locked(&op, &cause) < 0)
             log_error("instance %s: roll back its creation: %s", op.record.id, cause.message);
-        return r;
+        return trace_end(&trace, r, err);
     }
     operation_result(&op, result);
-    return 0;
+    return trace_end(&trace, 0, err);
 }
 
 int instance_create(struct host *host, const struct instance_create_request *request,

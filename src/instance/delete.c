@@ -2,6 +2,7 @@
 /* Delete: kill the VMM, then remove the owner (owner.h). */
 #include "instance/owner.h"
 #include "instance/settle.h"
+#include "instance/trace.h"
 #include "instance/watch.h"
 
 int remove_locked(struct operation *op, struct error *err)
@@ -12,6 +13,7 @@ int remove_locked(struct operation *op, struct error *err)
         r = owner_remove(&owner, op->host->store, store_delete, err);
     if (r == 0)
         watch_remove(op->host->watch, op->record.id);
+    op->removed = r == 0;
     return r;
 }
 
@@ -23,14 +25,19 @@ int instance_delete(struct host *host, const char *reference, struct error *err)
     if (r < 0)
         return r;
     r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
-    if (r == 0)
-        r = kill_locked(&op, err);
     if (r < 0)
         return r;
+    struct trace trace;
+    trace_begin(&trace, &op, "delete");
+    trace_phase(&op, "kill");
+    r = kill_locked(&op, err);
+    if (r < 0)
+        return trace_end(&trace, r, err);
+    trace_phase(&op, "remove");
     r = remove_locked(&op, err);
     /* Its VMM is gone all the same: the row must say so. */
     struct error cause = {0};
     if (r < 0 && operation_open_directory(&op, &cause) == 0)
         settle_without_vmm(&op, "its VMM was ended by a delete that failed", &cause);
-    return r;
+    return trace_end(&trace, r, err);
 }

@@ -86,9 +86,18 @@ static int make_directory(const struct owner *from, struct operation *op, const 
     return r < 0 ? r : step("fork-published", err);
 }
 
+void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, const char *source)
+{
+    snprintf(op->record.name, sizeof(op->record.name), "%s", fork->request->name);
+    op->waited_ns = waited_ns;
+    trace_begin(&fork->trace, op, "fork");
+    snprintf(fork->trace.note, sizeof(fork->trace.note), "from %.64s", source);
+}
+
 int fork_make(const struct owner *from, const struct instance_record *source, struct operation *op,
               struct fork *fork, struct error *err)
 {
+    trace_phase(op, "link");
     inherit(source, fork->request->name, &op->record);
     int r = store_insert(op->host->store, &op->record, err);
     if (r < 0)
@@ -136,18 +145,18 @@ int fork_reach_target(struct operation *op, const struct fork *fork, struct erro
     return r < 0 || fork->target == INSTANCE_RUNNING ? r : standby_locked(op, err);
 }
 
-int fork_finish(struct operation *op, const struct fork *fork, int r,
-                struct instance_record *record, struct error *err)
+int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_record *record,
+                struct error *err)
 {
     if (r == 0)
         r = fork_reach_target(op, fork, err);
     if (r < 0) {
         if (fork->reserved)
             unmake(op);
-        return r;
+        return trace_end(&fork->trace, r, err);
     }
     operation_result(op, record);
-    return 0;
+    return trace_end(&fork->trace, 0, err);
 }
 
 /* The source sleeps while its files are linked, and is woken whatever becomes of the fork. */
@@ -155,13 +164,15 @@ static int make_of_running(struct operation *source, struct operation *op, struc
                            struct error *err)
 {
     struct error wake = {0};
-    int r = standby_locked(source, err);
+    trace_phase(op, "standby");
+    int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
     lock_nap_open(&source->hold);
     r = make(source, op, fork, err);
+    trace_phase(op, "wake");
     lock_nap_close(&source->hold);
-    int woken = restore_locked(source, &wake);
+    int woken = traced(source, "restore", restore_locked, &wake);
     if (woken == 0 || r < 0) {
         if (woken < 0)
             log_error("instance %s stays in standby: %s", source->record.id, wake.message);
@@ -195,6 +206,8 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
+    fork_begin(op, fork, source.waited_ns, source.record.name);
+    source.waited_ns = 0; /* its standby and wake wait no more */
     /* A source in somebody's nap is Running for everybody but the forks of this nap. */
     enum instance_state state = source.hold.joined ? INSTANCE_RUNNING : source.record.state;
     fork->target = request->has_target ? request->target : state;

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "instance/recover.h"
+#include "instance/telemetry.h"
 #include "instance/watch.h"
 
 #define AGENT_TIMEOUT_MS 120000
@@ -95,6 +96,9 @@ static int open_all(struct host *host, const struct host_options *options, struc
         r = open_store(host, err);
     if (r < 0)
         return r;
+    host->telemetry = telemetry_new(err);
+    if (!host->telemetry)
+        return -ENOMEM;
     host->locks = lock_table_new();
     if (!host->locks)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
@@ -124,6 +128,7 @@ void host_close(struct host *host)
     watch_stop(host->watch);
     lock_table_free(host->locks);
     store_close(host->store);
+    telemetry_free(host->telemetry);
     if (host->guests_fd >= 0)
         close(host->guests_fd);
     if (host->snapshots_fd >= 0)

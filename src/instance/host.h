@@ -12,6 +12,8 @@
 #define VMM_KILL_MS \
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
+struct telemetry;
+struct trace;
 struct watch;
 
 /* Nothing in it changes after host_open() but what its parts guard themselves. */
@@ -26,6 +28,7 @@ struct host {
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
     struct store *store;
+    struct telemetry *telemetry;
     struct lock_table *locks;
     struct watch *watch;
 };
@@ -35,8 +38,11 @@ struct operation {
     struct host *host;
     struct lock_hold hold;
     struct instance_record record;
-    char *guest_dir; /* absolute path, for VMMs and sockets */
-    int guest_fd;    /* -1: not made yet, or missing */
+    char *guest_dir;     /* absolute path, for VMMs and sockets */
+    int guest_fd;        /* -1: not made yet, or missing */
+    uint64_t waited_ns;  /* for the lock */
+    struct trace *trace; /* what it is part of; NULL: nothing that anybody asked for */
+    bool removed;        /* there is nothing left of the instance */
 };
 
 /* Resolves, waits for the lock, reads the row and puts it right if its VMM has died meanwhile. A

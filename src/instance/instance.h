@@ -17,6 +17,7 @@
 #include "hypervisor/hypervisor.h"
 #include "store/store.h"
 
+struct events;
 struct host;
 
 struct host_options {
@@ -34,6 +35,12 @@ struct host_options {
 struct host *host_open(const struct host_options *options, struct error *err);
 /* Leaves VMs running. No operation may be under way. */
 void host_close(struct host *host);
+
+/* Everything that is measured, in the text form of metrics/metrics.h; owner: caller. NULL and the
+ * error. What it costs is bounded however many VMs run. */
+char *host_metrics(struct host *host, size_t *length, struct error *err);
+/* The host's latest events (events/events.h); valid as long as the host. */
+struct events *host_events(struct host *host);
 
 struct instance_disk_request {
     const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */

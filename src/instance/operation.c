@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "instance/host.h"
@@ -28,7 +29,9 @@ static int operation_init(struct host *host, const char *id, enum lock_kind kind
         op->guest_dir = NULL;
         return error_errno(err, ENOMEM, id, "instance %s", id);
     }
+    uint64_t begin = time_monotonic_ns();
     int r = lock_take(host->locks, id, kind, &op->hold, err);
+    op->waited_ns = time_monotonic_ns() - begin;
     if (r < 0)
         operation_end(op);
     return r;

@@ -89,7 +89,7 @@ static int ended(const struct operation *op, struct error *err)
     struct console_line line = console_last_line(op);
     return error_set(err, ERROR_SYSTEM, ECONNRESET,
                      "the guest of %s ended before its agent was ready%s%s", op->record.name,
-                     line.text[0] ? "; its console ends: " : "", line.text);
+                     line.text[0] ? "; its " CONSOLE_ENDS : "", line.text);
 }
 
 static int timed_out(const struct operation *op, unsigned timeout_ms, struct error *err)
@@ -97,7 +97,7 @@ static int timed_out(const struct operation *op, unsigned timeout_ms, struct err
     struct console_line line = console_last_line(op);
     return error_set(err, ERROR_TIMEOUT, ETIMEDOUT,
                      "the agent of %s did not report within %u ms%s%s", op->record.name, timeout_ms,
-                     line.text[0] ? "; the guest's console ends: " : "", line.text);
+                     line.text[0] ? "; the guest's " CONSOLE_ENDS : "", line.text);
 }
 
 /* 1: something happened; 0: time is over. */

@@ -110,7 +110,9 @@ static int recover_present(struct operation *op, const struct found *found, stru
 static int recover_one(struct host *host, const struct found *found, const char *id,
                        struct error *err)
 {
+    _cleanup_(log_context) struct log_context context;
     _cleanup_(operation) struct operation op = OPERATION_NONE;
+    log_context_begin(&context, id, NULL);
     int r = operation_begin_raw(host, id, LOCK_EXCLUSIVE, &op, err);
     if (r < 0)
         return r;

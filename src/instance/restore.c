@@ -20,6 +20,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/wake.h"
 #include "instance/watch.h"
@@ -62,6 +63,7 @@ static int let_run(struct operation *op, const struct vm_process *process, struc
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
+    trace_phase(op, "record");
     int r = step("restore-loaded", err);
     if (r == 0)
         r = record_running(op, process, err);
@@ -69,6 +71,7 @@ static int let_run(struct operation *op, const struct vm_process *process, struc
         r = directory_rename(op, GUEST_SNAPSHOT, GUEST_BASE, err);
     if (r == 0)
         r = step("restore-renamed", err);
+    trace_phase(op, "resume");
     if (r == 0)
         r = hypervisor->resume(hypervisor, &spec, err);
     if (r == 0)
@@ -81,6 +84,7 @@ static int acknowledge(struct operation *op, struct vm_process *process, const c
 {
     if (op->record.skip_guest_agent)
         return 0;
+    trace_phase(op, "agent");
     int r = wake_agent(op, process, hostname, op->host->agent_timeout_ms, err);
     return r < 0 ? r : step("restore-told", err);
 }
@@ -172,6 +176,7 @@ int restore_locked(struct operation *op, struct error *err)
     /* A fork has the hostname of its source until it first wakes. */
     bool first = before.parent_id[0] && before.started_at_ns == 0;
     struct vm_process process = {.pidfd = -1};
+    trace_phase(op, "load");
     int r = prepare(op, err);
     if (r == 0)
         r = step("restore-prepared", err);
@@ -200,7 +205,7 @@ int instance_restore(struct host *host, const char *reference, struct instance_r
         return r;
     r = transition_check(OPERATION_RESTORE, &op.record, err);
     if (r > 0)
-        r = restore_locked(&op, err);
+        r = traced(&op, "restore", restore_locked, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/telemetry.h"
 #include "instance/watch.h"
 
 static int write_row(struct operation *op, const struct instance_record *before, struct error *err)
@@ -21,6 +22,8 @@ static int write_row(struct operation *op, const struct instance_record *before,
     int r = store_update(op->host->store, &op->record, err);
     if (r < 0)
         op->record = *before;
+    else if (!op->trace)
+        telemetry_settled(op, record_has_vmm(before));
     return r;
 }
 

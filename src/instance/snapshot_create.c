@@ -16,6 +16,7 @@
 #include "instance/directory.h"
 #include "instance/fork_files.h"
 #include "instance/snapshot_operation.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 
 static int check_request(const struct snapshot_create_request *request, struct error *err)
@@ -109,9 +110,10 @@ static void unmake(struct snapshot_operation *op)
         log_error("snapshot %s: roll back its creation: %s", op->record.id, cause.message);
 }
 
-static int make(const struct operation *source, struct snapshot_operation *op, struct error *err)
+static int make(struct operation *source, struct snapshot_operation *op, struct error *err)
 {
     _cleanup_(draft) struct draft draft = {.fd = -1};
+    trace_phase(source, "link");
     int r = link_files(source, op, &draft, err);
     if (r == 0)
         r = store_snapshot_insert(op->host->store, &op->record, err);
@@ -128,11 +130,13 @@ static int make_of_running(struct operation *source, struct snapshot_operation *
                            struct error *err)
 {
     struct error wake = {0};
-    int r = standby_locked(source, err);
+    trace_phase(source, "standby");
+    int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
     r = make(source, op, err);
-    int woken = restore_locked(source, &wake);
+    trace_phase(source, "wake");
+    int woken = traced(source, "restore", restore_locked, &wake);
     if (woken < 0 && r < 0)
         log_error("instance %s stays in standby: %s", source->record.id, wake.message);
     if (woken == 0 || r < 0)
@@ -159,9 +163,13 @@ int snapshot_create(struct host *host, const char *instance,
     if (r < 0)
         return r;
     describe(&source, request, &op.record);
+    struct trace trace;
+    trace_begin(&trace, &source, "snapshot");
+    snprintf(trace.note, sizeof(trace.note), "as %.64s",
+             *op.record.name ? op.record.name : op.record.id);
     r = source.record.state == INSTANCE_RUNNING ? make_of_running(&source, &op, err)
                                                 : make(&source, &op, err);
     if (r == 0 && record)
         *record = op.record;
-    return r;
+    return trace_end(&trace, r, err);
 }

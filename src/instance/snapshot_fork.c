@@ -14,6 +14,7 @@ static int fork_snapshot(struct host *host, const char *id, const struct snapsho
     if (r < 0)
         return r;
     const struct owner from = snapshot_owner(&snapshot);
+    fork_begin(op, fork, snapshot.waited_ns, snapshot.record.id);
     fork->with_memory =
         snapshot.record.kind == INSTANCE_STANDBY && fork->target != INSTANCE_STOPPED;
     return fork_make(&from, &snapshot.record.source, op, fork, err);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "instance/id.h"
 
@@ -13,7 +14,10 @@ static int begin(struct host *host, const char *id, enum lock_kind kind,
 {
     *op = (struct snapshot_operation){.host = host, .fd = -1};
     snprintf(op->record.id, sizeof(op->record.id), "%s", id);
-    return lock_take(host->locks, op->record.id, kind, &op->hold, err);
+    uint64_t begin_ns = time_monotonic_ns();
+    int r = lock_take(host->locks, op->record.id, kind, &op->hold, err);
+    op->waited_ns = time_monotonic_ns() - begin_ns;
+    return r;
 }
 
 /* Looked up before the lock too: what is no id of ours is not locked. */

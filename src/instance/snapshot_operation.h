@@ -12,7 +12,8 @@ struct snapshot_operation {
     struct host *host;
     struct lock_hold hold;
     struct snapshot_record record;
-    int fd; /* -1: not made yet, or missing */
+    int fd;             /* -1: not made yet, or missing */
+    uint64_t waited_ns; /* for the lock */
 };
 
 /* Waits for the lock, reads the row, opens the directory. */

@@ -21,6 +21,7 @@
 #include "instance/fork.h"
 #include "instance/fork_files.h"
 #include "instance/snapshot_operation.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
 
@@ -160,13 +161,18 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
                  .with_memory =
                      snapshot->record.kind == INSTANCE_STANDBY && target != INSTANCE_STOPPED},
     };
+    struct trace trace;
+    trace_begin(&trace, op, "snapshot-restore");
+    snprintf(trace.note, sizeof(trace.note), "from %.64s", snapshot->record.id);
+    trace_phase(op, "link");
     become(&op->record, &snapshot->record.source);
     int r = link_files(&replacement, snapshot, err);
     if (r == 0)
         r = replace(&replacement, err);
     r = finish(&replacement, r, err);
+    trace_phase(op, "remove");
     cleanup_draft(&replacement.draft);
-    return r;
+    return trace_end(&trace, r, err);
 }
 
 int snapshot_restore(struct host *host, const char *instance, const char *id,

@@ -22,6 +22,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
 #include "stack/stack.h"
@@ -63,9 +64,11 @@ static int save(struct operation *op, const char *temporary, struct error *err)
     const struct vm_spec spec = operation_spec(op);
     if (mkdirat(op->guest_fd, temporary, 0700) < 0)
         return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir, temporary);
+    trace_phase(op, "save");
     int r = hypervisor->snapshot(hypervisor, &spec, temporary, err);
     if (r == 0)
         r = step("standby-saved", err);
+    trace_phase(op, "publish");
     if (r == 0)
         r = sync_disks(op, err);
     if (r == 0)
@@ -79,6 +82,7 @@ static int record_standby(struct operation *op, struct error *err)
     const struct instance_record before = op->record;
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
+    trace_phase(op, "record");
     int r = store_update(op->host->store, &op->record, err);
     if (r < 0)
         op->record = before;
@@ -89,6 +93,7 @@ static int pause_and_save(struct operation *op, const char *temporary, struct er
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
+    trace_phase(op, "pause");
     int r = hypervisor->pause(hypervisor, &spec, err);
     if (r < 0)
         return r;
@@ -158,6 +163,7 @@ static int fail(struct operation *op, const char *temporary, const struct instan
 /* From here on it is in Standby whatever happens; what stays is swept before the next restore. */
 static int finish(struct operation *op, struct error *err)
 {
+    trace_phase(op, "kill");
     int r = kill_locked(op, err);
     if (r < 0) {
         settle_unknown(op, err ? err->message : "its VMM can't be killed", NULL);
@@ -204,7 +210,7 @@ int instance_standby(struct host *host, const char *reference, struct instance_r
         return r;
     r = transition_check(OPERATION_STANDBY, &op.record, err);
     if (r > 0)
-        r = standby_locked(&op, err);
+        r = traced(&op, "standby", standby_locked, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/host.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
@@ -12,7 +13,7 @@ int instance_start(struct host *host, const char *reference, struct instance_rec
     r = transition_check(OPERATION_START, &op.record, err);
     if (r > 0) {
         operation_show(&op, INSTANCE_CREATED);
-        r = boot_locked(&op, err);
+        r = traced(&op, "start", boot_locked, err);
     }
     if (r < 0)
         return r;

@@ -7,6 +7,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
+#include "instance/trace.h"
 #include "instance/transition.h"
 
 #define GRACE_MS 5000 /* the default of the REST contract */
@@ -57,8 +58,12 @@ static void ask_and_wait(struct operation *op, unsigned grace_ms)
 /* What could be taken for a memory image goes before the row says Stopped. */
 static int stop_locked(struct operation *op, unsigned grace_ms, struct error *err)
 {
+    struct trace trace;
+    trace_begin(&trace, op, "stop");
     operation_show(op, INSTANCE_SHUTDOWN);
+    trace_phase(op, "ask");
     ask_and_wait(op, grace_ms);
+    trace_phase(op, "kill");
     int r = step("stop-asked", err);
     if (r == 0)
         r = kill_locked(op, err);
@@ -70,7 +75,7 @@ static int stop_locked(struct operation *op, unsigned grace_ms, struct error *er
         r = directory_drop(op, GUEST_BASE, err);
     if (r == 0)
         r = settle_without_vmm(op, "", err);
-    return r;
+    return trace_end(&trace, r, err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,

@@ -17,6 +17,7 @@
 #include "instance/console.h"
 #include "instance/directory.h"
 #include "instance/settle.h"
+#include "instance/telemetry.h"
 #include "instance/wake.h"
 
 #define RETRY_MS   100 /* an operation holds the instance */
@@ -192,8 +193,8 @@ static enum outcome settle_dead(struct host *host, const struct entry *entry, st
     char why[sizeof(op->record.exit_message)];
     struct console_line line = console_last_line(op);
     bool quiet = strcmp(entry->how, "the guest powered off") == 0 || !line.text[0];
-    snprintf(why, sizeof(why), "%s%s%s", entry->how,
-             quiet ? "" : "; the console ends: ", quiet ? "" : line.text);
+    snprintf(why, sizeof(why), "%s%s%s", entry->how, quiet ? "" : "; the " CONSOLE_ENDS,
+             quiet ? "" : line.text);
     if (settle_without_vmm(op, why, &err) == 0)
         return DONE;
     log_error("instance %s: its VMM ended, and: %s", entry->id, err.message);
@@ -217,7 +218,9 @@ static enum outcome probe(struct host *host, struct operation *op)
         if (unlinkat(op->guest_fd, GUEST_BASE "/" SNAPSHOT_STATE, 0) < 0 && errno != ENOENT)
             log_warning("instance %s: remove base/state: %s", op->record.id, strerror(errno));
         done = store_update(host->store, &op->record, &err) == 0;
-        if (!done)
+        if (done)
+            telemetry_event(op, "agent-ready", "", "", "");
+        else
             log_error("instance %s: %s", op->record.id, err.message);
     }
     process_release(&process);
@@ -228,7 +231,9 @@ static enum outcome probe(struct host *host, struct operation *op)
 static enum outcome treat(struct host *host, const struct entry *entry)
 {
     struct error err = {0};
+    _cleanup_(log_context) struct log_context context;
     _cleanup_(operation) struct operation op = OPERATION_NONE;
+    log_context_begin(&context, entry->id, NULL);
     int r = operation_begin_raw(host, entry->id, LOCK_TRY_EXCLUSIVE, &op, &err);
     if (r == -ENOENT)
         return DONE; /* deleted */

@@ -102,4 +102,10 @@ int stack_sweep(int dirfd, const char *label, struct error *err);
 /* How often sharing fell back from link(2), by errno, since the process started: for metrics. */
 uint64_t stack_fallback_count(int errnum);
 
+/* What stack_unshare() has done since the process started, where there was something to do. */
+struct stack_unshare_totals {
+    uint64_t count, bytes_copied, duration_ns;
+};
+struct stack_unshare_totals stack_unshare_totals(void);
+
 #endif

@@ -7,6 +7,8 @@
  *   later-...       is Initializing when made, Running at the tenth look at it
  *   init-...        stays Initializing
  *   broken-...      is Unknown, with a state_error that is not UTF-8
+ *   busy-...        keeps one CPU busy all the time
+ *   flood-...       making it is followed by thousands of events
  * Files are those of this machine, by way of a real agent (double_guest.h).
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
 #include <errno.h>
@@ -25,11 +27,15 @@
 #include "double.h"
 #include "double_agent.h"
 #include "double_guest.h"
+#include "events/events.h"
+#include "metrics/metrics.h"
 
 #define LOOKS_LATER 10
 #define MEET_MS     20000
 #define NAP_MS      2500
 #define GUEST_MS    30000
+#define EVENTS_HELD 64
+#define FLOOD       10000
 
 static const struct {
     const char *name;
@@ -58,6 +64,11 @@ struct host *host_open(const struct host_options *options, struct error *err)
     if (!host)
         return NULL;
     host->data_dir = strdup(options->data_dir);
+    host->events = events_new(EVENTS_HELD, NULL);
+    host->metrics = metrics_new();
+    host->operations = metrics_add(
+        host->metrics,
+        &(struct metric_spec){"double_operations_total", "x", METRIC_COUNTER, {"kind"}, NULL, 0});
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->met, NULL);
     double_guest_start(options->data_dir);
@@ -70,8 +81,39 @@ void host_close(struct host *host)
     double_guest_stop();
     pthread_mutex_destroy(&host->lock);
     pthread_cond_destroy(&host->met);
+    events_free(host->events);
+    metrics_free(host->metrics);
     free(host->data_dir);
     free(host);
+}
+
+struct events *host_events(struct host *host)
+{
+    return host->events;
+}
+
+char *host_metrics(struct host *host, size_t *length, struct error *err)
+{
+    return metrics_text(host->metrics, length);
+}
+
+/* `err`: why it failed, or NULL. */
+static void tell(struct host *host, const struct instance_record *record, const char *kind,
+                 const struct error *err)
+{
+    struct event event = {.operation_id = "0123456789abcdef"};
+    bool gone = err || strcmp(kind, "delete") == 0;
+    snprintf(event.instance_id, sizeof(event.instance_id), "%s", record->id);
+    snprintf(event.instance_name, sizeof(event.instance_name), "%s", record->name);
+    snprintf(event.kind, sizeof(event.kind), "%s", kind);
+    snprintf(event.state, sizeof(event.state), "%s",
+             gone ? "" : instance_state_name(record->state));
+    snprintf(event.result, sizeof(event.result), "%s", err ? error_code_name(err->code) : "ok");
+    snprintf(event.message, sizeof(event.message), "%.255s",
+             err ? err->message : record->state_error);
+    for (int i = 0; i < (begins(record->name, "flood-") ? FLOOD : 1); i++)
+        events_add(host->events, &event);
+    metric_add(host->operations, 1, (const char *const[]){kind});
 }
 
 /* The entry that the reference means; called with the lock held. */
@@ -181,19 +223,23 @@ int double_add(struct host *host, const char *name, struct instance_record recor
 {
     if (is_taken(host, name))
         return error_set(err, ERROR_NAME, EEXIST, "name \"%s\" is taken", name);
+    snprintf(record.name, sizeof(record.name), "%.63s", name);
     int r = behave(host, name, err);
-    if (r < 0)
+    if (r < 0) {
+        snprintf(record.id, sizeof(record.id), "k99999abcdefghijklmnopqr");
+        tell(host, &record, "create", err);
         return r;
+    }
     struct entry *entry = host->entries;
     while (entry->used)
         entry++;
     unsigned number = ++host->made;
     snprintf(record.id, sizeof(record.id), "k%05uabcdefghijklmnopqr", number % 100000);
-    snprintf(record.name, sizeof(record.name), "%.63s", name);
     snprintf(record.hypervisor, sizeof(record.hypervisor), "builtin");
     record.created_at_ns = record.started_at_ns = time_realtime_ns();
     *entry = (struct entry){.record = record, .used = true};
     log_begin(host, name);
+    tell(host, &record, *record.parent_id ? "fork" : "create", NULL);
     if (result)
         *result = record;
     return 0;
@@ -259,6 +305,11 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
     return 0;
 }
 
+static const char *change_name(enum instance_state to)
+{
+    return to == INSTANCE_RUNNING ? "start" : to == INSTANCE_STANDBY ? "standby" : "stop";
+}
+
 int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
                   struct instance_record *record, struct error *err)
 {
@@ -277,6 +328,7 @@ int double_change(struct host *host, const char *reference, unsigned from, enum 
     if (entry && r == 0 && !nothing_to_do) {
         entry->record.state = to;
         entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
+        tell(host, &entry->record, change_name(to), NULL);
         if (record)
             *record = entry->record;
     }
@@ -320,6 +372,7 @@ int instance_delete(struct host *host, const char *reference, struct error *err)
         char path[4096];
         log_path(host, entry->record.name, "app", path);
         unlink(path);
+        tell(host, &entry->record, "delete", NULL);
         entry->used = false;
     }
     pthread_mutex_unlock(&host->lock);
@@ -370,6 +423,8 @@ int instance_stats(struct host *host, const char *reference, struct instance_sta
         .memory_file_bytes = record.memory_bytes,
         .memory_file_allocated = 64 << 20,
     };
+    if (begins(record.name, "busy-"))
+        stats->cpu_seconds = (double)time_monotonic_ns() / 1e9;
     return r;
 }
 

@@ -20,6 +20,9 @@ struct host {
     pthread_mutex_t lock;
     pthread_cond_t met;
     char *data_dir;
+    struct events *events;
+    struct metrics *metrics;
+    struct metric *operations;
     struct entry entries[INSTANCES_MAX];
     unsigned made, meeting;
     struct snapshot_record snapshots[SNAPSHOTS_MAX]; /* in order of creation */

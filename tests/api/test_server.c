@@ -54,6 +54,7 @@ static void test_options(void **state)
         {{"--socket"}, 2, "--socket needs a value"},
         {{"extra"}, 2, "unexpected argument extra"},
         {{"--log-level", "loud"}, 2, "--log-level: \"loud\" is not"},
+        {{"--log-format", "xml"}, 2, "--log-format: \"xml\" is not text, json or journal"},
         {{"--agent-timeout", "fast"}, 2, "--agent-timeout: \"fast\" is not a duration"},
         {{"--agent-timeout", "-1s"}, 2, "out of range"},
         {{"--request-timeout", "9999999h"}, 2, "--request-timeout"},

@@ -21,9 +21,10 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",      "ps",      "inspect", "logs",   "cp",      "exec",
-                                    "fork",     "standby", "restore", "stop",   "start",   "rm",
-                                    "snapshot", "stats",   "token",   "doctor", "version", "help"};
+static const char *const names[] = {"run",      "ps",      "inspect",    "logs",    "exec",  "cp",
+                                    "fork",     "standby", "restore",    "stop",    "start", "rm",
+                                    "snapshot", "stats",   "top",        "events",  "tree",  "wait",
+                                    "token",    "doctor",  "completion", "version", "help"};
 static const char *const snapshot_names[] = {"create", "ls", "inspect", "fork", "restore", "rm"};
 
 /* Nobody listens there. */
@@ -43,6 +44,7 @@ static void test_help(void **state)
         snprintf(line, sizeof(line), "Usage: tine %s", names[i]);
         assert_int_equal(strncmp(one.out, line, strlen(line)), 0);
         assert_non_null(strstr(one.out, "\nOptions:\n"));
+        assert_non_null(strstr(one.out, "\nExamples:\n  "));
         assert_string_equal(one.err, "");
         /* The same by option, wherever it stands. */
         snprintf(arguments, sizeof(arguments), "%s --help", names[i]);
@@ -193,9 +195,9 @@ static void test_unreachable(void **state)
                                            "snapshot restore web web/a",
                                            "snapshot rm web/a"};
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        expect_run(
-            &nobody, commands[i], 3, "",
-            "tined does not answer on /tmp/tine-test-nobody.sock: No such file or directory");
+        expect_run(&nobody, commands[i], 3, "",
+                   "tined does not answer on /tmp/tine-test-nobody.sock: No such file or "
+                   "directory; is it running?");
     expect_run(&nobody, "--json ps", 3, "\"code\": \"unreachable\"", "does not answer");
     expect_run(&nobody, "version", 0, "tined does not answer", NULL);
     /* A socket that nobody serves any more. */

@@ -60,8 +60,10 @@ static void test_only_owner(void **state)
     struct pair pair = pair_make(fixture_scratch(*state), fixture_scratch(*state));
     image_make(pair.a, "memory", SIZE, data, 2, 3);
     ino_t inode = inode_of(pair.a, "memory");
+    struct stack_unshare_totals before = stack_unshare_totals();
     struct stack_result result;
     assert_int_equal(unshare_memory(&pair, &result, NULL), 0);
+    assert_int_equal(stack_unshare_totals().count, before.count);
     assert_int_equal(result.method, STACK_LINK);
     assert_int_equal(result.bytes_copied, 0);
     assert_int_equal(result.link_count, 1);
@@ -84,8 +86,13 @@ static void test_shared(void **state)
 {
     struct pair pair = shared_pair(state);
     struct stat sibling = sibling_of(&pair);
+    struct stack_unshare_totals before = stack_unshare_totals();
     struct stack_result result;
     assert_int_equal(unshare_memory(&pair, &result, NULL), 0);
+    struct stack_unshare_totals after = stack_unshare_totals();
+    assert_int_equal(after.count, before.count + 1);
+    assert_int_equal(after.bytes_copied, before.bytes_copied + result.bytes_copied);
+    assert_true(after.duration_ns > before.duration_ns);
     assert_int_equal(result.method, pair.to->reflinks ? STACK_REFLINK : STACK_SPARSE_COPY);
     assert_int_equal(result.bytes_copied, pair.to->reflinks ? 0 : 80 * KIB);
     assert_int_equal(result.link_count, 1);
