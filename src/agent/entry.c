@@ -120,12 +120,15 @@ static bool place_valid(struct agent_tree *tree)
     const char *path = tree->entry.path;
     if (!tree->begun) {
         tree->begun = true;
+        tree->root_directory = S_ISDIR(tree->entry.mode);
         size_t length = strlen(path);
         if (length >= sizeof(tree->root) || strchr(path, '/'))
             return false;
         memcpy(tree->root, path, length + 1);
         return true;
     }
+    if (!tree->root_directory)
+        return false;
     if (strcmp(tree->root, ".") == 0)
         return strcmp(path, ".") != 0;
     size_t length = strlen(tree->root);

@@ -40,8 +40,9 @@ struct agent_tree {
     struct agent_entry entry; /* the one the frames are about */
     uint64_t left;            /* of its content */
     bool begun, inside;       /* there was an entry; its END is still to come */
-    char root[NAME_MAX + 1];  /* the first entry's path: all others are below it */
-    uint32_t skipped;         /* once it is over */
+    bool root_directory;
+    char root[NAME_MAX + 1]; /* the first entry's path: all others are below it */
+    uint32_t skipped;        /* once it is over */
     struct agent_failure failure;
 };
 enum agent_tree_event {

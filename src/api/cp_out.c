@@ -34,8 +34,12 @@ static void end_flush(struct cp_session *session, bool final)
 static void on_entry(struct cp_session *session, const struct agent_frame *frame)
 {
     end_flush(session, false);
-    if (cp_send_header(session->pump.socket, &session->tree.entry) < 0)
-        fail(session, "a name in it is not UTF-8, which this way of copying needs");
+    if (cp_send_header(session->pump.socket, &session->tree.entry) == 0)
+        return;
+    char message[2 * PATH_MAX + 64];
+    snprintf(message, sizeof(message), "%s: a name that is not UTF-8 can't be copied",
+             session->tree.entry.path);
+    fail(session, message);
 }
 
 static void on_data(struct cp_session *session, const struct agent_frame *frame)

@@ -35,11 +35,19 @@ struct exec_session {
     char marked[1 + AGENT_FRAME_LIMIT]; /* an output message with its stream in front */
 };
 
+/* Output that can't be queued is lost, and the client with it: it must not take the rest for all.
+ */
+static void send_binary(struct exec_session *session, const void *data, size_t length)
+{
+    if (websocket_send(session->pump.socket, false, data, length) < 0)
+        session->pump.client_gone = true;
+}
+
 static void send_output(struct exec_session *session, enum output_stream stream, const void *data,
                         size_t length)
 {
     if (!session->request.streams) {
-        websocket_send(session->pump.socket, false, data, length);
+        send_binary(session, data, length);
         return;
     }
     if (length > AGENT_FRAME_LIMIT)
@@ -47,7 +55,7 @@ static void send_output(struct exec_session *session, enum output_stream stream,
     session->marked[0] = (char)stream;
     if (length > 0)
         memcpy(session->marked + 1, data, length);
-    websocket_send(session->pump.socket, false, session->marked, length + 1);
+    send_binary(session, session->marked, length + 1);
 }
 
 /* A command that did not run: the client is told in words and by the status of a shell. */
@@ -65,6 +73,12 @@ static void send_failure(struct exec_session *session, const char *message)
     session->exited = true;
 }
 
+static void queue(struct exec_session *session, uint8_t type, const void *payload, size_t length)
+{
+    if (frame_stream_queue(&session->agent, type, payload, length) < 0 && !session->exited)
+        send_failure(session, "out of memory");
+}
+
 static void resize(struct exec_session *session, const json_t *size)
 {
     json_int_t rows = json_integer_value(json_object_get(size, "rows"));
@@ -72,7 +86,7 @@ static void resize(struct exec_session *session, const json_t *size)
     if (rows < 1 || cols < 1 || rows > UINT16_MAX || cols > UINT16_MAX)
         return;
     uint16_t wire[2] = {htole16((uint16_t)rows), htole16((uint16_t)cols)};
-    frame_stream_queue(&session->agent, AGENT_RESIZE, wire, sizeof(wire));
+    queue(session, AGENT_RESIZE, wire, sizeof(wire));
 }
 
 /* True if the text was a control message rather than input. */
@@ -90,10 +104,10 @@ static bool control_message(struct exec_session *session, const char *text, size
         return false;
     json_int_t number = json_integer_value(json_object_get(json, "signal"));
     if (json_is_true(json_object_get(json, "eof"))) {
-        frame_stream_queue(&session->agent, AGENT_STDIN_EOF, NULL, 0);
+        queue(session, AGENT_STDIN_EOF, NULL, 0);
     } else if (number >= 1 && number <= AGENT_SIGNAL_MAX) {
         uint32_t wire = htole32((uint32_t)number);
-        frame_stream_queue(&session->agent, AGENT_SIGNAL, &wire, sizeof(wire));
+        queue(session, AGENT_SIGNAL, &wire, sizeof(wire));
     }
     return true; /* with the extension, text is never input */
 }
@@ -105,7 +119,7 @@ static void on_message(void *data, bool text, const char *payload, size_t length
         if (text && control_message(session, payload, length))
             return;
         if (length > 0)
-            frame_stream_queue(&session->agent, AGENT_STDIN, payload, length);
+            queue(session, AGENT_STDIN, payload, length);
     } else {
         session->requested = true;
         if (text)

@@ -52,7 +52,7 @@ static bool guest_operand(char *operand, const char **instance, char **path)
     *colon = '\0';
     *instance = operand;
     const char *rest = colon + 1;
-    if (asprintf(path, "%s%s", rest[0] == '/' ? "" : "/", rest) < 0)
+    if (asprintf(path, "%s%s", rest[0] == '/' || !rest[0] ? "" : "/", rest) < 0)
         *path = NULL;
     return true;
 }
@@ -92,12 +92,12 @@ static int cp_run(const struct cli *cli, const void *data, char **operands, unsi
     bool in = guest_operand(operands[1], &cp.instance, &to);
     if (in == out)
         return cli_usage(cli, "one of the two must be NAME:PATH");
-    if (*cp.instance == '\0' || *operands[out ? 1 : 0] == '\0')
-        return cli_usage(cli, "a name and a path are needed");
-    if (strcmp(operands[out ? 1 : 0], "-") == 0)
-        return cli_usage(cli, "there is no tar stream: use tar with tine exec, or ./- for a file");
     cp.guest_path = out ? from : to;
     cp.local_path = operands[out ? 1 : 0];
+    if (*cp.instance == '\0' || *cp.local_path == '\0' || (cp.guest_path && !*cp.guest_path))
+        return cli_usage(cli, "a name and a path are needed");
+    if (strcmp(cp.local_path, "-") == 0)
+        return cli_usage(cli, "there is no tar stream: use tar with tine exec, or ./- for a file");
     _cleanup_(close) int signals = signals_open();
     cp.signals = signals;
     if (!cp.guest_path || signals < 0)

@@ -26,6 +26,8 @@
 #include "instance/watch.h"
 #include "stack/stack.h"
 
+#define LAST_BREATH_MS 1000
+
 static int check_memory(struct operation *op, struct error *err)
 {
     const struct label label = operation_label(op, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY);
@@ -129,11 +131,21 @@ static int undo(struct operation *op, const struct instance_record *before,
     return row_changed ? store_update(op->host->store, before, err) : 0;
 }
 
+/* A VMM that does not answer any more may be on its way out: it is given a moment to be gone. */
+static bool has_ended(struct operation *op, struct vm_process *process)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    char state[16] = "";
+    bool answers = hypervisor->query(hypervisor, &spec, state, NULL) == 0;
+    return vm_process_wait(process, answers ? 0 : LAST_BREATH_MS, NULL) > 0;
+}
+
 /* The guest has run and its snapshot is past. If it still runs it stays, and the watcher goes on
  * asking its agent; if not, it is Stopped. */
 static int keep(struct operation *op, struct vm_process *process, struct error *err)
 {
-    if (!vm_process_alive(process))
+    if (has_ended(op, process))
         return settle_without_vmm(op, "the VMM ended while the guest woke", err);
     op->record.state = INSTANCE_INITIALIZING;
     int r = store_update(op->host->store, &op->record, err);

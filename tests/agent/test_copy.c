@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -263,7 +265,7 @@ static void put_owner(void **state)
     const struct fixture *fixture = *state;
     struct stat st;
     if (geteuid() != 0)
-        return; /* only root gives files away */
+        skip(); /* only root gives files away */
     struct agent_put put = {.path = at(fixture, "f"), .mode = 04755, .uid = 1234, .gid = 0};
     assert_int_equal(put_text(fixture, &put, "x"), 0);
     assert_int_equal(stat(put.path, &st), 0);
@@ -557,6 +559,30 @@ static void get_too_deep(void **state)
     assert_non_null(strstr(listing->tree.failure.message, "more than 128 directories deep"));
 }
 
+/* What a kernel makes up is left out of a tree that it is mounted in, and only there. Needs a mount
+ * namespace of its own. */
+static void get_past_a_kernel_mount(void **state)
+{
+    static struct fixture fixture;
+    fixture_open(&fixture);
+    assert_int_equal(mkdir(at(&fixture, "t"), 0755), 0);
+    assert_int_equal(mkdir(at(&fixture, "t/proc"), 0755), 0);
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("proc", at(&fixture, "t/proc"), "proc", 0, NULL) < 0) {
+        fixture_close(&fixture);
+        skip();
+    }
+    agent_start(&fixture, agent_program());
+    assert_string_equal(get(&fixture, at(&fixture, "t"), false, AGENT_TREE_OVER)->text,
+                        "d t 755\nd t/proc 555\n");
+    assert_non_null(strstr(
+        get(&fixture, at(&fixture, "t/proc/sys/kernel/random"), false, AGENT_TREE_OVER)->text,
+        "f random/boot_id 444 37:"));
+    assert_int_equal(umount(at(&fixture, "t/proc")), 0);
+    fixture_close(&fixture);
+}
+
 /* An agent that does not know the frames says so, in words that help. */
 static void old_agent(void **state)
 {
@@ -598,6 +624,7 @@ int main(int argc, char **argv)
         with_agent(get_of_a_changing_file),
         with_agent(get_too_deep),
         cmocka_unit_test(old_agent),
+        cmocka_unit_test(get_past_a_kernel_mount),
     };
     if (argc != 2)
         return 2;

@@ -165,6 +165,13 @@ static void tree_that_strays(void **state)
         assert_int_equal(take(&tree, AGENT_END, 0), AGENT_TREE_END);
         assert_int_equal(take_entry(&tree, strays[i], S_IFREG, 0), -EPROTO);
     }
+    static const uint32_t childless[] = {S_IFREG, S_IFLNK};
+    for (size_t i = 0; i < 2; i++) {
+        memset(&tree, 0, sizeof(tree));
+        assert_int_equal(take_entry(&tree, "dir", childless[i], 0), AGENT_TREE_ENTRY);
+        assert_int_equal(take(&tree, AGENT_END, 0), AGENT_TREE_END);
+        assert_int_equal(take_entry(&tree, "dir/a", S_IFREG, 0), -EPROTO);
+    }
     memset(&tree, 0, sizeof(tree));
     assert_int_equal(take_entry(&tree, ".", S_IFDIR, 0), AGENT_TREE_ENTRY);
     assert_int_equal(take(&tree, AGENT_END, 0), AGENT_TREE_END);

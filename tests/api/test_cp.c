@@ -475,7 +475,7 @@ static void test_from_hostile(void **state)
         {"/hostile/dots", "error: the guest's agent broke the protocol\n", "evil"},
         {"/hostile/absolute", "error: the guest's agent broke the protocol\n", "evil"},
         {"/hostile/stray", "error: the guest's agent broke the protocol\n", "evil"},
-        {"/hostile/latin", "error: a name in it is not UTF-8", "caf"},
+        {"/hostile/latin", "error: caf\xef\xbf\xbd: a name that is not UTF-8", "evil"},
         {"/hostile/long", "error: the guest's agent broke the protocol\n", "more"},
         {"/hostile/short", "error: the guest's agent broke the protocol\n", "!"},
         {"/hostile/cut", "error: the guest's agent closed the connection\n", "!"},
@@ -484,9 +484,10 @@ static void test_from_hostile(void **state)
         {"/hostile/hangup", "error: the guest's agent closed the connection\n", "!"},
         {"/hostile/early", "error: the guest's agent broke the protocol\n", "!"},
         {"/hostile/old", "error: the guest's agent, which may be older than tined", "!"},
-        {"/no/such", "error: the agent says: such: No such file", "!"},
-        {"/dev/null", "error: the agent says: null is a device, pipe or socket", "!"},
-        {"/proc/../dev/zero", "error: the agent says: zero is a device, pipe or socket", "!"},
+        {"/no/such", "error: the agent says: /no/such: No such file", "!"},
+        {"/dev/null", "error: the agent says: /dev/null is a device, pipe or socket", "!"},
+        {"/proc/../dev/zero",
+         "error: the agent says: /proc/../dev/zero is a device, pipe or socket", "!"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const char *text = cp_from(*state, cases[i].path, "")->text;

@@ -233,6 +233,7 @@ static void test_usage(void **state)
     expect_run(daemon, "cp vm:/a vm:/b", 2, NULL, "one of the two must be NAME:PATH");
     expect_run(daemon, "cp ./vm:a b", 2, NULL, "one of the two must be NAME:PATH");
     expect_run(daemon, "cp :/a b", 2, NULL, "a name and a path are needed");
+    expect_run(daemon, "cp vm: b", 2, NULL, "a name and a path are needed");
     expect_run(daemon, "cp vm:/a -", 2, NULL, "use tar with tine exec");
     expect_run(daemon, "cp - vm:/a", 2, NULL, "use tar with tine exec");
     expect_run(daemon, "cp vm:/a", 2, NULL, "usage: tine cp");

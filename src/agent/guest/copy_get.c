@@ -63,10 +63,10 @@ static int rest_send(struct get *get, int fd, uint64_t left, struct error *err)
         size_t wanted = left < sizeof(get->block) ? (size_t)left : sizeof(get->block);
         ssize_t n = block_read(get, fd, wanted);
         if (n < 0)
-            return error_errno(err, (int)-n, get->tree.path, "read %s", get->tree.path);
+            return error_errno(err, (int)-n, get->tree.path, "read %s", copy_tree_name(&get->tree));
         if ((size_t)n < wanted)
             return error_set(err, ERROR_SYSTEM, ESTALE, "%s got shorter while it was read",
-                             get->tree.path);
+                             copy_tree_name(&get->tree));
         int r = agent_frame_write(get->socket, AGENT_DATA, get->block, wanted, err);
         if (r < 0)
             return r;
@@ -81,12 +81,12 @@ static int content_send(struct get *get, int fd, const struct stat *st, struct e
 {
     ssize_t n = block_read(get, fd, sizeof(get->block));
     if (n < 0)
-        return error_errno(err, (int)-n, get->tree.path, "read %s", get->tree.path);
+        return error_errno(err, (int)-n, get->tree.path, "read %s", copy_tree_name(&get->tree));
     bool whole = (size_t)n < sizeof(get->block);
     get->entry.size = whole ? (uint64_t)n : (uint64_t)st->st_size;
     if (get->entry.size < (uint64_t)n)
         return error_set(err, ERROR_SYSTEM, ESTALE, "%s has more content than its size says",
-                         get->tree.path);
+                         copy_tree_name(&get->tree));
     int r = entry_send(get, st, err);
     if (r == 0 && n > 0)
         r = agent_frame_write(get->socket, AGENT_DATA, get->block, (size_t)n, err);
@@ -100,9 +100,10 @@ static int file_send(struct get *get, int dirfd, const char *name, struct error 
     struct stat st;
     _cleanup_(close) int fd = openat(dirfd, name, flags);
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, get->tree.path, "open %s", get->tree.path);
+        return error_errno(err, errno, get->tree.path, "open %s", copy_tree_name(&get->tree));
     if (!S_ISREG(st.st_mode))
-        return error_set(err, ERROR_SYSTEM, ESTALE, "%s is no longer a file", get->tree.path);
+        return error_set(err, ERROR_SYSTEM, ESTALE, "%s is no longer a file",
+                         copy_tree_name(&get->tree));
     return content_send(get, fd, &st, err);
 }
 
@@ -111,7 +112,7 @@ static int link_send(struct get *get, int dirfd, const char *name, const struct 
 {
     ssize_t n = readlinkat(dirfd, name, get->entry.link_target, sizeof(get->entry.link_target) - 1);
     if (n < 0)
-        return error_errno(err, errno, get->tree.path, "read link %s", get->tree.path);
+        return error_errno(err, errno, get->tree.path, "read link %s", copy_tree_name(&get->tree));
     get->entry.link_target[n] = '\0';
     return entry_send(get, st, err);
 }

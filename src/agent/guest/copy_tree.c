@@ -12,6 +12,11 @@
 
 #include "base/cleanup.h"
 
+const char *copy_tree_name(const struct copy_tree *tree)
+{
+    return tree->depth == 0 ? tree->root : tree->path;
+}
+
 struct names {
     char **items;
     size_t count, capacity;
@@ -134,7 +139,7 @@ static int children_walk(struct copy_tree *tree, int dirfd, const char *name, co
     int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (tree->follow ? 0 : O_NOFOLLOW);
     _cleanup_(close) int fd = openat(dirfd, name, flags);
     if (fd < 0)
-        return error_errno(err, errno, tree->path, "open directory %s", tree->path);
+        return error_errno(err, errno, tree->path, "open directory %s", copy_tree_name(tree));
     bool mounted = tree->depth > 0 && tree->above[tree->depth - 1].device != st->st_dev;
     if (mounted && is_kernels_own(fd))
         return 0;
@@ -164,12 +169,13 @@ static int entry_walk(struct copy_tree *tree, int dirfd, const char *name, struc
         int errnum = errno;
         return errnum == ENOENT && has_gone(tree, dirfd, name)
                    ? 0
-                   : error_errno(err, errnum, tree->path, "%s", tree->path);
+                   : error_errno(err, errnum, tree->path, "%s", copy_tree_name(tree));
     }
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)) {
         if (tree->depth == 0)
             return error_set(err, ERROR_INVALID, EINVAL,
-                             "%s is a device, pipe or socket, which can't be copied", tree->path);
+                             "%s is a device, pipe or socket, which can't be copied",
+                             copy_tree_name(tree));
         tree->skipped++;
         return 0;
     }
@@ -179,6 +185,7 @@ static int entry_walk(struct copy_tree *tree, int dirfd, const char *name, struc
 
 int copy_tree_walk(struct copy_tree *tree, const char *root, const char *name, struct error *err)
 {
+    tree->root = root;
     strncpy(tree->path, name, sizeof(tree->path) - 1);
     return entry_walk(tree, AT_FDCWD, root, err);
 }

@@ -20,6 +20,7 @@ struct copy_tree {
     int (*visit)(struct copy_tree *tree, int dirfd, const char *name, const struct stat *st,
                  struct error *err);
     char path[PATH_MAX];
+    const char *root;
     uint32_t skipped; /* sockets, pipes and devices */
     unsigned depth;
     struct {
@@ -30,5 +31,8 @@ struct copy_tree {
 
 /* `root` is the path to open, `name` what `path` begins with ("." for nothing). */
 int copy_tree_walk(struct copy_tree *tree, const char *root, const char *name, struct error *err);
+
+/* What the walk is at, for messages: the root as it was asked for, or a path from its name on. */
+const char *copy_tree_name(const struct copy_tree *tree);
 
 #endif

@@ -6,7 +6,7 @@
 #    include <stddef.h>
 #    include <string.h>
 
-/* The errnos that a user of exec gets to see; the rest are shown as numbers. */
+/* The errnos that a user of exec or cp gets to see; the rest are shown as numbers. */
 static const struct {
     int errnum;
     const char *name;
@@ -24,6 +24,7 @@ static const struct {
     {EACCES, "EACCES"},
     {EBUSY, "EBUSY"},
     {EEXIST, "EEXIST"},
+    {EXDEV, "EXDEV"},
     {ENODEV, "ENODEV"},
     {ENOTDIR, "ENOTDIR"},
     {EISDIR, "EISDIR"},
@@ -31,11 +32,13 @@ static const struct {
     {ENFILE, "ENFILE"},
     {EMFILE, "EMFILE"},
     {ETXTBSY, "ETXTBSY"},
+    {EFBIG, "EFBIG"},
     {ENOSPC, "ENOSPC"},
     {EROFS, "EROFS"},
     {EPIPE, "EPIPE"},
     {ENAMETOOLONG, "ENAMETOOLONG"},
     {ENOSYS, "ENOSYS"},
+    {ENOTEMPTY, "ENOTEMPTY"},
     {ELOOP, "ELOOP"},
     {ELIBBAD, "ELIBBAD"},
     {EPROTO, "EPROTO"},
@@ -46,6 +49,8 @@ static const struct {
     {ENOTCONN, "ENOTCONN"},
     {ETIMEDOUT, "ETIMEDOUT"},
     {ECONNREFUSED, "ECONNREFUSED"},
+    {ESTALE, "ESTALE"},
+    {EDQUOT, "EDQUOT"},
 };
 
 const char *strerrorname_np(int errnum)
