@@ -139,3 +139,12 @@ void openapi_check(const char *method, const char *path, const char *body,
     if (reply->status < 300)
         request_check(document, what, operation, body);
 }
+
+void openapi_check_value(const char *schema, const json_t *value)
+{
+    const json_t *document = openapi_document();
+    struct schema_check check = {.document = document};
+    const json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
+    if (document && !schema_check(&check, json_object_get(schemas, schema), value, schema))
+        fail_msg("openapi.yaml: %s", check.fault);
+}

@@ -16,4 +16,8 @@ const char *openapi_path(const json_t *document, const char *path);
 void openapi_check(const char *method, const char *path, const char *body,
                    const struct http_reply *reply);
 
+/* Fails the test if the value is not of the document's schema of that name. Does nothing without a
+ * document. */
+void openapi_check_value(const char *schema, const json_t *value);
+
 #endif

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "exposition.h"
 #include "http_client.h"
+#include "openapi.h"
 
 static const char *double_path;
 
@@ -54,6 +55,7 @@ static json_t *events_of(const struct daemon *daemon, const char *query)
         assert_non_null(end);
         json_t *event = json_loadb(at + 6, (size_t)(end - at) - 6, 0, NULL);
         assert_non_null(event);
+        openapi_check_value("Event", event);
         json_array_append_new(list, event);
         at = end + 2;
     }
