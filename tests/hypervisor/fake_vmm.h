@@ -66,6 +66,9 @@ int fake_memory_new(struct fake *fake, size_t size);
 /* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
 int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
 void fake_agent_ready(struct fake *fake);
+/* fake_pattern.c: fills memory and writable disks, and checks them; -1 with the reason. */
+int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size);
+int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size);
 /* fake_vmm.c */
 void fake_thread(void *(*run)(void *), void *context);
 int fake_unix_socket(const char *path, int listening);

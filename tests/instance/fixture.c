@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "listing.h"
 
 #define AGENT_MS 20000
 #define AWAIT_MS 20000
@@ -92,15 +93,22 @@ static void make_files(struct fixture *fixture)
     file_make(fixture->read_only, "read-only disk", 1 << 20);
 }
 
-int fixture_setup(void **state)
+struct fixture *fixture_make(const char *dir)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/tine-test-instance-XXXXXX");
-    assert_non_null(mkdtemp(fixture->dir));
+    assert_non_null(fixture);
+    snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
     fixture->vmm = fake_vmm;
     make_files(fixture);
     fixture_open(fixture);
-    *state = fixture;
+    return fixture;
+}
+
+int fixture_setup(void **state)
+{
+    char dir[] = "/tmp/tine-test-instance-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    *state = fixture_make(dir);
     return 0;
 }
 
@@ -136,21 +144,26 @@ static void assert_no_process(void)
     assert_int_equal(errno, ECHILD);
 }
 
-int fixture_teardown(void **state)
+void fixture_clear(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
-    char guests[128], snapshots[128], temporary[192];
+    static const char *const names[] = {"guests", "snapshots"};
     delete_all(fixture);
     delete_snapshots(fixture);
     assert_no_process();
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "%s/%s", fixture->data, names[i]);
+        _cleanup_(free) char *left = listing(path);
+        assert_string_equal(left, "");
+    }
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_clear(fixture);
     fixture_close(fixture);
-    snprintf(guests, sizeof(guests), "%s/guests", fixture->data);
-    /* Only an empty directory can be removed so. */
-    assert_int_equal(rmdir(guests), 0);
-    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", fixture->data);
-    assert_int_equal(rmdir(snapshots), 0);
-    snprintf(temporary, sizeof(temporary), "%s", fixture->dir);
-    assert_int_equal(tree_remove(AT_FDCWD, temporary, NULL), 0);
+    assert_int_equal(tree_remove(AT_FDCWD, fixture->dir, NULL), 0);
     free(fixture);
     return 0;
 }

@@ -26,8 +26,11 @@ struct fixture {
 /* Set from argv[1] by fixture_main(). */
 int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 int fixture_setup(void **state);
+/* The same in a directory of the caller's, empty and made. */
+struct fixture *fixture_make(const char *dir);
 /* Deletes every instance, then every snapshot; nothing may be left, neither a file nor a process.
  */
+void fixture_clear(struct fixture *fixture);
 int fixture_teardown(void **state);
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define FIXTURE_MAIN(tests)                                                         \
