@@ -73,6 +73,20 @@ static int lock_data(struct host *host, struct error *err)
     return error_set(err, ERROR_STATE, EBUSY, "%s is in use by another tined", host->data_dir);
 }
 
+/* A file of /proc says no size: it is read until it ends. */
+static int tell_boot(struct host *host, struct error *err)
+{
+    static const char path[] = "/proc/sys/kernel/random/boot_id";
+    char boot_id[64];
+    _cleanup_(fclose) FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(err, errno, path, "open %s", path);
+    if (!fgets(boot_id, sizeof(boot_id), file))
+        return error_set(err, ERROR_SYSTEM, EIO, "read %s: it is empty", path);
+    boot_id[strcspn(boot_id, "\n")] = '\0';
+    return store_boot(host->store, boot_id, err);
+}
+
 static int open_store(struct host *host, struct error *err)
 {
     _cleanup_(free) char *path = NULL;
@@ -81,7 +95,7 @@ static int open_store(struct host *host, struct error *err)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
     }
     host->store = store_open(path, err);
-    return host->store ? 0 : -EIO;
+    return host->store ? tell_boot(host, err) : -EIO;
 }
 
 static int open_all(struct host *host, const struct host_options *options, struct error *err)

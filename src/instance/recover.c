@@ -41,10 +41,11 @@ static int find_vmm(struct operation *op, const struct found *found, struct erro
     if (fstat(op->guest_fd, &st) < 0)
         return error_errno(err, errno, op->guest_dir, "stat %s", op->guest_dir);
     for (size_t i = 0; i < found->count; i++) {
-        if (found->vmms[i].device == st.st_dev && found->vmms[i].inode == st.st_ino) {
-            op->record.vmm_pid = found->vmms[i].pid;
-            op->record.vmm_start_ticks = found->vmms[i].start_ticks;
-        }
+        if (found->vmms[i].device != st.st_dev || found->vmms[i].inode != st.st_ino)
+            continue;
+        op->record.vmm_pid = found->vmms[i].pid;
+        op->record.vmm_start_ticks = found->vmms[i].start_ticks;
+        return store_update(op->host->store, &op->record, err);
     }
     return 0;
 }

@@ -69,6 +69,11 @@ static const char *const steps[] = {
     " root INTEGER NOT NULL CHECK (root IN (0, 1)),"
     " PRIMARY KEY (snapshot_id, slot)"
     ") STRICT, WITHOUT ROWID;",
+    /* What is true of the host, not of one instance. */
+    "CREATE TABLE host ("
+    " key TEXT PRIMARY KEY,"
+    " value TEXT NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #include "base/log.h"
 #include "listing.h"
 
+#define BOOT_ID  "/proc/sys/kernel/random/boot_id"
 #define AGENT_MS 20000
 #define AWAIT_MS 20000
 
@@ -29,6 +32,21 @@ void file_make(const char *path, const char *text, off_t size)
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     if (size > 0)
         assert_int_equal(ftruncate(fd, size), 0);
+}
+
+void boot_id_fake(const struct fixture *fixture, const char *boot_id)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/boot_id", fixture->dir);
+    file_make(path, boot_id, 0);
+    assert_int_equal(unshare(CLONE_NEWNS), 0);
+    assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    assert_int_equal(mount(path, BOOT_ID, NULL, MS_BIND, NULL), 0);
+}
+
+void boot_id_real(void)
+{
+    assert_int_equal(umount2(BOOT_ID, MNT_DETACH), 0);
 }
 
 void assert_ok(int result, const struct error *err)
@@ -73,15 +91,24 @@ void fixture_reopen(struct fixture *fixture)
     fixture_open(fixture);
 }
 
+struct fixture *fixture_on(const char *dir)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    fixture->vmm = fake_vmm;
+    snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
+    snprintf(fixture->data, sizeof(fixture->data), "%s/data", dir);
+    snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", dir);
+    snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", dir);
+    snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", dir);
+    snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", dir);
+    snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", dir);
+    return fixture;
+}
+
 static void make_files(struct fixture *fixture)
 {
     char path[128];
-    snprintf(fixture->data, sizeof(fixture->data), "%s/data", fixture->dir);
-    snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", fixture->dir);
-    snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->dir);
-    snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->dir);
-    snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", fixture->dir);
-    snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", fixture->dir);
     assert_int_equal(mkdir(fixture->kit, 0700), 0);
     snprintf(path, sizeof(path), "%s/vmlinux", fixture->kit);
     file_make(path, "kit kernel", 0);
@@ -95,10 +122,7 @@ static void make_files(struct fixture *fixture)
 
 struct fixture *fixture_make(const char *dir)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    assert_non_null(fixture);
-    snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
-    fixture->vmm = fake_vmm;
+    struct fixture *fixture = fixture_on(dir);
     make_files(fixture);
     fixture_open(fixture);
     return fixture;

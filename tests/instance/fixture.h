@@ -28,6 +28,8 @@ int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t c
 int fixture_setup(void **state);
 /* The same in a directory of the caller's, empty and made. */
 struct fixture *fixture_make(const char *dir);
+/* In a directory that has had one; the host is not open. */
+struct fixture *fixture_on(const char *dir);
 /* Deletes every instance, then every snapshot; nothing may be left, neither a file nor a process.
  */
 void fixture_clear(struct fixture *fixture);
@@ -40,6 +42,10 @@ int fixture_teardown(void **state);
     }
 
 void fixture_open(struct fixture *fixture);
+/* From now on this process believes in another boot of the host, until the mount that it needs is
+ * taken away again. */
+void boot_id_fake(const struct fixture *fixture, const char *boot_id);
+void boot_id_real(void);
 void fixture_close(struct fixture *fixture);
 void fixture_reopen(struct fixture *fixture);
 

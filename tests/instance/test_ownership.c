@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,12 +153,24 @@ static int setup(void **state)
     return 0;
 }
 
+/* VMMs that a failure left. */
+static void end_children(void)
+{
+    char path[64];
+    int pid;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    _cleanup_(fclose) FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+}
+
 static int teardown(void **state)
 {
     struct world *world = *state;
     struct fixture *fixture = world->fixture;
     rules_forget(world);
     fixture_close(fixture);
+    end_children();
     assert_int_equal(umount2(fixture->dir, MNT_DETACH), 0);
     assert_int_equal(rmdir(fixture->dir), 0);
     free(fixture);

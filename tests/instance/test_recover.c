@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "instance/proc.h"
 #include "store/store.h"
 
 static void standby(struct fixture *fixture, const char *reference)
@@ -149,6 +150,76 @@ static void test_a_reused_pid_is_left_alone(void **state)
     change_row(fixture, record.id, reuse_pid);
     fixture_open(fixture);
     assert_state(fixture, "web", INSTANCE_STOPPED);
+}
+
+/* Somebody who has nothing to do with it. */
+static pid_t passer_by(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (;;)
+            pause();
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static struct proc_stat process_taken; /* what change_row() is to write */
+static pid_t pid_taken;
+
+static void take_over(struct instance_record *record)
+{
+    record->vmm_pid = pid_taken;
+    record->vmm_start_ticks = process_taken.start_ticks;
+}
+
+/* After a reboot another process may have the pid of a VMM, and by chance its start time too. */
+static void test_another_boot(void **state)
+{
+    static const char *const names[] = {"running", "asleep", "off"};
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        fixture_create(fixture, names[i]);
+    pid_t vmm = fixture_get(fixture, "running").vmm_pid;
+    standby(fixture, "asleep");
+    assert_ok(instance_stop(fixture->host, "off", 0, NULL, &err), &err);
+    fixture_close(fixture);
+    kill_and_reap(vmm);
+    pid_taken = passer_by();
+    assert_ok(proc_stat(pid_taken, &process_taken, &err), &err);
+    fixture_open(fixture);
+    char ids[ARRAY_SIZE(names)][INSTANCE_ID_LENGTH + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        memcpy(ids[i], fixture_get(fixture, names[i]).id, sizeof(ids[i]));
+    fixture_close(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        change_row(fixture, ids[i], take_over);
+    boot_id_fake(fixture, "another boot\n");
+    fixture_open(fixture);
+    assert_state(fixture, "running", INSTANCE_STOPPED);
+    assert_state(fixture, "asleep", INSTANCE_STANDBY);
+    assert_state(fixture, "off", INSTANCE_STOPPED);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        assert_ok(instance_delete(fixture->host, names[i], &err), &err);
+    assert_int_equal(waitpid(pid_taken, NULL, WNOHANG), 0);
+    kill_and_reap(pid_taken);
+    boot_id_real();
+}
+
+/* A tined that never wrote down the boot id left a VMM: it is found by what it sees. */
+static void test_a_boot_that_is_not_known(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", "before the upgrade");
+    fixture_close(fixture);
+    boot_id_fake(fixture, "as if it were the first\n");
+    fixture_open(fixture);
+    fixture_await(fixture, "web", INSTANCE_RUNNING);
+    assert_int_equal(fixture_get(fixture, "web").vmm_pid, record.vmm_pid);
+    assert_recalls(fixture, "web", "before the upgrade");
+    boot_id_real();
 }
 
 static void test_vmm_that_died_meanwhile(void **state)
@@ -375,6 +446,8 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_adoption),
     FIXTURE_TEST(test_vmm_the_row_does_not_know),
     FIXTURE_TEST(test_a_reused_pid_is_left_alone),
+    FIXTURE_TEST(test_another_boot),
+    FIXTURE_TEST(test_a_boot_that_is_not_known),
     FIXTURE_TEST(test_vmm_that_died_meanwhile),
     FIXTURE_TEST(test_standby_cut_before_its_snapshot_was_whole),
     FIXTURE_TEST(test_paused_with_a_snapshot),
