@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +35,10 @@ void file_make(const char *path, const char *text, off_t size)
         assert_int_equal(ftruncate(fd, size), 0);
 }
 
-void boot_id_fake(const struct fixture *fixture, const char *boot_id)
+void boot_id_fake(const char *dir, const char *boot_id)
 {
     char path[128];
-    snprintf(path, sizeof(path), "%s/boot_id", fixture->dir);
+    snprintf(path, sizeof(path), "%s/boot_id", dir);
     file_make(path, boot_id, 0);
     assert_int_equal(unshare(CLONE_NEWNS), 0);
     assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
@@ -180,6 +181,16 @@ void fixture_clear(struct fixture *fixture)
         _cleanup_(free) char *left = listing(path);
         assert_string_equal(left, "");
     }
+}
+
+void children_end(void)
+{
+    char path[64];
+    int pid;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    _cleanup_(fclose) FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
 }
 
 int fixture_teardown(void **state)

@@ -107,6 +107,8 @@ const char *step_kind_name(enum step_kind kind);
 void step_describe(const struct world *world, const struct step *step, char *text, size_t size);
 
 /* space_model.c */
+/* Nothing is there; what may happen follows from the seed. */
+void world_begin(struct world *world, uint64_t seed);
 #define STEP_LEGAL -1
 #define STEP_ANY   -2 /* what it meets is not known before */
 /* STEP_LEGAL, STEP_ANY or the error code that it must fail with. */

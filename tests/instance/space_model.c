@@ -2,6 +2,7 @@
 /* The model. It is written from the documented promises, not from the code. */
 #include "space.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BIT(place) (1u << PLACE_##place)
@@ -344,4 +345,18 @@ void step_predict(struct world *world, const struct step *step, const struct end
         predict_legal(world, step, ends);
     allow_rest(world->instances, SPACE_INSTANCES);
     allow_rest(world->snapshots, SPACE_SNAPSHOTS);
+}
+
+void world_begin(struct world *world, uint64_t seed)
+{
+    world->seed = world->random = seed;
+    world->fills = 0;
+    world->trouble = (enum trouble)(seed % TROUBLE_KINDS);
+    memset(world->instances, 0, sizeof(world->instances));
+    memset(world->snapshots, 0, sizeof(world->snapshots));
+    /* With a hyphen, so that no name is the beginning of an id. */
+    for (unsigned i = 0; i < SPACE_INSTANCES; i++)
+        snprintf(world->instances[i].name, sizeof(world->instances[i].name), "i-%u", i);
+    for (unsigned i = 0; i < SPACE_SNAPSHOTS; i++)
+        snprintf(world->snapshots[i].name, sizeof(world->snapshots[i].name), "s-%u", i);
 }

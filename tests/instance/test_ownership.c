@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,20 +87,6 @@ static void step_once(struct world *world, bool thorough)
     count(&world->counts, &step, legal, &ends);
 }
 
-static void world_begin(struct world *world, uint64_t seed)
-{
-    world->seed = world->random = seed;
-    world->fills = 0;
-    world->trouble = (enum trouble)(seed % TROUBLE_KINDS);
-    memset(world->instances, 0, sizeof(world->instances));
-    memset(world->snapshots, 0, sizeof(world->snapshots));
-    /* With a hyphen, so that no name is the beginning of an id. */
-    for (unsigned i = 0; i < SPACE_INSTANCES; i++)
-        snprintf(world->instances[i].name, sizeof(world->instances[i].name), "i-%u", i);
-    for (unsigned i = 0; i < SPACE_SNAPSHOTS; i++)
-        snprintf(world->snapshots[i].name, sizeof(world->snapshots[i].name), "s-%u", i);
-}
-
 static void sequence(struct world *world, uint64_t seed)
 {
     world_begin(world, seed);
@@ -153,24 +138,13 @@ static int setup(void **state)
     return 0;
 }
 
-/* VMMs that a failure left. */
-static void end_children(void)
-{
-    char path[64];
-    int pid;
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-    _cleanup_(fclose) FILE *children = fopen(path, "re");
-    while (children && fscanf(children, "%d", &pid) == 1)
-        kill(pid, SIGKILL);
-}
-
 static int teardown(void **state)
 {
     struct world *world = *state;
     struct fixture *fixture = world->fixture;
     rules_forget(world);
     fixture_close(fixture);
-    end_children();
+    children_end();
     assert_int_equal(umount2(fixture->dir, MNT_DETACH), 0);
     assert_int_equal(rmdir(fixture->dir), 0);
     free(fixture);

@@ -195,7 +195,7 @@ static void test_another_boot(void **state)
     fixture_close(fixture);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         change_row(fixture, ids[i], take_over);
-    boot_id_fake(fixture, "another boot\n");
+    boot_id_fake(fixture->dir, "another boot\n");
     fixture_open(fixture);
     assert_state(fixture, "running", INSTANCE_STOPPED);
     assert_state(fixture, "asleep", INSTANCE_STANDBY);
@@ -214,7 +214,7 @@ static void test_a_boot_that_is_not_known(void **state)
     struct instance_record record = fixture_create(fixture, "web");
     guest_remember(fixture, "web", "before the upgrade");
     fixture_close(fixture);
-    boot_id_fake(fixture, "as if it were the first\n");
+    boot_id_fake(fixture->dir, "as if it were the first\n");
     fixture_open(fixture);
     fixture_await(fixture, "web", INSTANCE_RUNNING);
     assert_int_equal(fixture_get(fixture, "web").vmm_pid, record.vmm_pid);
