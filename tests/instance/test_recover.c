@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "hypervisor/launch.h"
 #include "instance/proc.h"
 #include "store/store.h"
 
@@ -220,6 +221,53 @@ static void test_a_boot_that_is_not_known(void **state)
     assert_int_equal(fixture_get(fixture, "web").vmm_pid, record.vmm_pid);
     assert_recalls(fixture, "web", "before the upgrade");
     boot_id_real();
+}
+
+/* tined was killed between a VMM's start and its first request: it never ran its guest. */
+static void test_vmm_that_does_not_listen_yet(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", "asleep");
+    standby(fixture, "web");
+    fixture_close(fixture);
+    guest_orders(fixture, record.id, "no-listen\n");
+    struct path guest = guest_path(fixture, record.id, "");
+    const char *const arguments[] = {"--api-sock", HYPERVISOR_GUEST_DIR "/" GUEST_API_SOCKET,
+                                     "--id", record.id, NULL};
+    const struct launch launch = {
+        .binary = fixture->vmm, .arguments = arguments, .guest_dir = guest.text};
+    struct vm_process process;
+    uint64_t log_start;
+    assert_ok(launch_vmm(&launch, &process, &log_start, &err), &err);
+    fixture_open(fixture);
+    assert_state(fixture, "web", INSTANCE_STANDBY);
+    assert_int_equal(vm_process_wait(&process, 0, &err), 1);
+    close(process.pidfd);
+    guest_orders(fixture, record.id, NULL);
+    restore(fixture, "web");
+    assert_recalls(fixture, "web", "asleep");
+}
+
+/* A VMM that was being started when tined was killed holds tined's lock until its exec. */
+static void test_a_lock_that_outlives_its_tined_for_a_moment(void **state)
+{
+    struct fixture *fixture = *state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0) { /* has the lock too, until the next host is waiting for it */
+        char byte;
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) == 0 ? usleep(100000) : 1);
+    }
+    assert_true(pid > 0);
+    fixture_close(fixture);
+    close(ends[0]);
+    close(ends[1]);
+    fixture_open(fixture);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void test_vmm_that_died_meanwhile(void **state)
@@ -448,6 +496,8 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_a_reused_pid_is_left_alone),
     FIXTURE_TEST(test_another_boot),
     FIXTURE_TEST(test_a_boot_that_is_not_known),
+    FIXTURE_TEST(test_vmm_that_does_not_listen_yet),
+    FIXTURE_TEST(test_a_lock_that_outlives_its_tined_for_a_moment),
     FIXTURE_TEST(test_vmm_that_died_meanwhile),
     FIXTURE_TEST(test_standby_cut_before_its_snapshot_was_whole),
     FIXTURE_TEST(test_paused_with_a_snapshot),
