@@ -69,6 +69,7 @@ struct step {
     enum place goals[SPACE_FORKS];      /* ABSENT: none is given */
     uint64_t token;                     /* FILL */
     char failpoint[64];                 /* empty: none */
+    unsigned kill_us;                   /* 0: not; else tined is killed so long after its begin */
 };
 
 enum ending {

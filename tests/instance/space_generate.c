@@ -8,6 +8,8 @@
 
 #define ILLEGAL_PERCENT 15
 #define TROUBLE_PERCENT 60
+#define KILL_PERCENT    40    /* of troubles, at any moment and not at a failpoint */
+#define KILL_US         30000 /* about as long as an operation takes */
 #define TRIES           100
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -187,6 +189,10 @@ static void pick_failpoint(struct world *world, struct step *step)
         count += *p == ' ';
     if (count == 0 || world->trouble == TROUBLE_NONE || !random_percent(world, TROUBLE_PERCENT))
         return;
+    if (world->trouble == TROUBLE_CRASH && random_percent(world, KILL_PERCENT)) {
+        step->kill_us = 1 + (unsigned)random_next(world, KILL_US);
+        return;
+    }
     for (uint64_t skip = random_next(world, count); skip > 0; skip--)
         points = strchr(points, ' ') + 1;
     int length = (int)strcspn(points, " ");
@@ -233,6 +239,8 @@ void step_describe(const struct world *world, const struct step *step, char *tex
                          kinds[step->then].name);
     if (step->failpoint[0])
         snprintf(text + used, size - (size_t)used, " at %s", step->failpoint);
+    if (step->kill_us > 0)
+        snprintf(text + used, size - (size_t)used, " killed after %u us", step->kill_us);
 }
 
 const char *step_kind_name(enum step_kind kind)

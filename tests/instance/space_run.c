@@ -2,6 +2,7 @@
 #include "space.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -179,9 +180,9 @@ static void run_here(struct world *world, const struct step *step, struct ends *
     }
 }
 
-/* A tined of its own, whose end is the failpoint. If it is not reached, the exit status tells which
- * operations failed. */
-static void child_main(struct world *world, const struct step *step)
+/* A tined of its own, whose end is the failpoint, or its parent's doing. If that does not come, the
+ * exit status tells which operations failed. It closes `begun` when it is going to begin. */
+static void child_main(struct world *world, const struct step *step, int begun)
 {
     struct job jobs[SPACE_FORKS + 1];
     struct fixture *fixture = world->fixture;
@@ -192,21 +193,38 @@ static void child_main(struct world *world, const struct step *step)
     fixture->host = host_open(&options, &err);
     if (!fixture->host)
         _exit(100);
-    setenv("TINE_FAILPOINT", step->failpoint, 1);
+    if (step->failpoint[0])
+        setenv("TINE_FAILPOINT", step->failpoint, 1);
+    close(begun);
     run_all(world, step, jobs);
     for (unsigned i = 0; i < step_results(step); i++)
         status |= jobs[i].result < 0 ? 1 << i : 0;
     _exit(status);
 }
 
+static void kill_later(pid_t pid, int begun, unsigned us)
+{
+    char byte;
+    assert_int_equal(read(begun, &byte, 1), 0);
+    usleep(us);
+    assert_int_equal(kill(pid, SIGKILL), 0); /* a zombie, if it has ended */
+}
+
 static void run_in_child(struct world *world, const struct step *step, struct ends *ends)
 {
-    int status = 0;
+    int status = 0, ends_of_pipe[2];
     fixture_close(world->fixture);
     fflush(NULL);
+    assert_int_equal(pipe2(ends_of_pipe, O_CLOEXEC), 0);
     pid_t pid = fork();
-    if (pid == 0)
-        child_main(world, step);
+    if (pid == 0) {
+        close(ends_of_pipe[0]);
+        child_main(world, step, ends_of_pipe[1]);
+    }
+    close(ends_of_pipe[1]);
+    if (step->kill_us > 0)
+        kill_later(pid, ends_of_pipe[0], step->kill_us);
+    close(ends_of_pipe[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     assert_true(killed || (WIFEXITED(status) && WEXITSTATUS(status) < 100));
@@ -242,7 +260,7 @@ void step_run(struct world *world, const struct step *step, struct ends *ends)
     *ends = (struct ends){.list = {ENDED_WELL}};
     if (step->kind == STEP_REOPEN)
         fixture_reopen(world->fixture);
-    else if (step->failpoint[0] && !strchr(step->failpoint, '='))
+    else if (step->kill_us > 0 || (step->failpoint[0] && !strchr(step->failpoint, '=')))
         run_in_child(world, step, ends);
     else {
         if (step->kind == STEP_KILL)
