@@ -463,6 +463,19 @@ static void test_strangers_are_left_alone(void **state)
 }
 
 /* A VMM that is there and says nothing: only delete is allowed, and it works. */
+/* tined was killed when it had just killed the VMM, say: it is still there, and ends when asked. */
+static void test_vmm_that_ends_when_it_is_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    fixture_close(fixture);
+    guest_orders(fixture, record.id, "die / out of luck\n");
+    fixture_open(fixture);
+    assert_state(fixture, "web", INSTANCE_STOPPED);
+    assert_non_null(strstr(fixture_get(fixture, "web").exit_message, "not running"));
+    guest_orders(fixture, record.id, NULL);
+}
+
 static void test_silent_vmm(void **state)
 {
     struct fixture *fixture = *state;
@@ -509,6 +522,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_half_deleted_instances_go),
     FIXTURE_TEST(test_missing_guest_directory),
     FIXTURE_TEST(test_strangers_are_left_alone),
+    FIXTURE_TEST(test_vmm_that_ends_when_it_is_asked),
     FIXTURE_TEST(test_silent_vmm),
 };
 FIXTURE_MAIN(tests)
