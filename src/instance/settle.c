@@ -11,8 +11,6 @@
 #include "instance/directory.h"
 #include "instance/watch.h"
 
-#define LAST_WORDS_MS 2000
-
 static int write_row(struct operation *op, const struct instance_record *before, struct error *err)
 {
     if (before->state == op->record.state && before->vmm_pid == op->record.vmm_pid &&
@@ -140,14 +138,6 @@ static int settle_with_vmm(struct operation *op, struct vm_process *process, con
     return end_vmm(op, process, why, err);
 }
 
-/* True if it did not answer because it was ending: its connections close a little before its end.
- */
-static bool has_ended(const struct vm_process *process, int r)
-{
-    bool vanished = r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOENT;
-    return vm_process_wait(process, vanished ? LAST_WORDS_MS : 0, NULL) > 0;
-}
-
 int settle(struct operation *op, const char *why, struct error *err)
 {
     struct vm_process process;
@@ -155,7 +145,7 @@ int settle(struct operation *op, const char *why, struct error *err)
         return settle_without_vmm(op, why, err);
     struct error cause = {0};
     int r = settle_with_vmm(op, &process, why, &cause);
-    bool ended = r < 0 && has_ended(&process, r);
+    bool ended = r < 0 && process_has_ended(&process, r);
     process_release(&process);
     if (r == 0)
         return 0;

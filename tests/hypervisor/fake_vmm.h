@@ -11,6 +11,7 @@
  *   refuse PATH TEXT      answers requests for PATH with 400 and TEXT as fault_message
  *   full PATH TEXT        the same, and names ENOSPC as the errno, as tine-vmm does
  *   die PATH TEXT         writes TEXT to its log and exits with status 3 instead of answering
+ *   die-slowly PATH MS    closes the connection and ends MS milliseconds later, deaf until then
  *   hang PATH             never answers
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page

@@ -62,6 +62,7 @@ enum trouble { TROUBLE_NONE, TROUBLE_ERRNO, TROUBLE_CRASH, TROUBLE_KINDS };
 
 struct step {
     enum step_kind kind, then;
+    bool race;                          /* KILL: `then` begins before the VMM has ended */
     bool closed;                        /* KILL: while tined is away */
     bool from_running, diskless;        /* FORK; CREATE */
     unsigned instance, snapshot;        /* slots */

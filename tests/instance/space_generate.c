@@ -47,7 +47,7 @@ static const struct {
          "snapshot-restore-linked snapshot-restore-recorded "
          "stack-exchange-before-sync snapshot-restore-exchanged " SHARE RESTORE BOOT},
     [STEP_FILL] = {"fill", 12, ""},
-    [STEP_KILL] = {"kill", 4, ""},
+    [STEP_KILL] = {"kill", 6, ""},
     [STEP_STORM] = {"storm", 5, ""},
     [STEP_REOPEN] = {"reopen", 4, ""},
 };
@@ -128,6 +128,7 @@ static void pick_kill(struct world *world, struct step *step)
                                           STEP_STOP, STEP_START,   STEP_DELETE};
     step->then = next[random_next(world, ARRAY_SIZE(next))];
     step->closed = random_percent(world, 30);
+    step->race = !step->closed && random_percent(world, 50);
 }
 
 /* Mostly to the instance that the snapshot is of. */
@@ -235,7 +236,10 @@ void step_describe(const struct world *world, const struct step *step, char *tex
     if (step->kind == STEP_FORK && step->from_running)
         used += snprintf(text + used, size - (size_t)used, " from-running");
     if (step->then != step->kind)
-        used += snprintf(text + used, size - (size_t)used, "%s %s", step->closed ? " closed" : "",
+        used += snprintf(text + used, size - (size_t)used, "%s %s",
+                         step->closed ? " closed"
+                         : step->race ? " racing"
+                                      : "",
                          kinds[step->then].name);
     if (step->failpoint[0])
         snprintf(text + used, size - (size_t)used, " at %s", step->failpoint);

@@ -115,7 +115,9 @@ int step_legal(const struct world *world, const struct step *step)
     case STEP_SNAPSHOT_RESTORE:
         return legal_snapshot_restore(world, step);
     case STEP_KILL: /* it is Stopped by then */
-        return step->then == STEP_KILL ? STEP_LEGAL : legal_simple(step->then, PLACE_STOPPED);
+        return step->race                ? STEP_ANY
+               : step->then == STEP_KILL ? STEP_LEGAL
+                                         : legal_simple(step->then, PLACE_STOPPED);
     case STEP_STORM:
         return STEP_ANY;
     case STEP_REOPEN:
@@ -260,9 +262,9 @@ static void predict_kill(struct world *world, const struct step *step, enum endi
     struct fact dead = thing->fact;
     dead.place = PLACE_STOPPED;
     dead.memory = 0;
-    if (step->then == STEP_KILL)
+    if (step->then == STEP_KILL || step->race)
         allow(thing, dead);
-    else
+    if (step->then != STEP_KILL)
         predict_simple(thing, step->then, dead, 0, ending);
 }
 
