@@ -34,14 +34,29 @@ int fork_check(const struct instance_fork_request *request, struct error *err)
 }
 
 /* A Running source is held for writing from its standby to its restore: nobody can stop or delete
- * it in between. */
+ * it in between. One that sleeps anyway is held for reading, as without from_running. */
+static int take_source(struct host *host, const char *reference, bool from_running,
+                       struct operation *source, struct error *err)
+{
+    for (;;) {
+        int r =
+            operation_begin(host, reference, from_running ? LOCK_NAP : LOCK_SHARED, source, err);
+        if (r < 0 || !source->hold.writing || source->record.state == INSTANCE_RUNNING)
+            return r;
+        operation_end(source);
+        r = operation_begin(host, reference, LOCK_SHARED, source, err);
+        if (r < 0 || source->record.state != INSTANCE_RUNNING)
+            return r;
+        operation_end(source); /* woken in between */
+    }
+}
+
 static int hold_source(struct host *host, const char *reference,
                        const struct instance_fork_request *request, struct operation *source,
                        struct error *err)
 {
     enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
-    enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
-    int r = operation_begin(host, reference, lock, source, err);
+    int r = take_source(host, reference, request->from_running, source, err);
     if (r == 0)
         r = transition_check(kind, &source->record, err);
     return r < 0 ? r : 0;
@@ -212,12 +227,8 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
     enum instance_state state = source.hold.joined ? INSTANCE_RUNNING : source.record.state;
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
-    if (source.record.state == INSTANCE_RUNNING)
-        return make_of_running(&source, op, fork, err);
-    /* Held for writing only to find out that it sleeps anyway. */
-    if (source.hold.writing)
-        lock_nap_open(&source.hold);
-    return make(&source, op, fork, err);
+    return source.record.state == INSTANCE_RUNNING ? make_of_running(&source, op, fork, err)
+                                                   : make(&source, op, fork, err);
 }
 
 int instance_fork(struct host *host, const char *source,

@@ -7,12 +7,15 @@
 #include <string.h>
 #include <sys/file.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "instance/recover.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
 #define AGENT_TIMEOUT_MS 120000
+#define LOCK_WAIT_MS     1000
+#define LOCK_RETRY_MS    5
 #define VMM_BINARY       "tine-vmm"
 
 static int copy_options(struct host *host, const struct host_options *options, struct error *err)
@@ -56,6 +59,20 @@ static int open_directories(struct host *host, const char *data_dir, struct erro
     return host->snapshots_fd < 0 ? host->snapshots_fd : 0;
 }
 
+/* A child on its way to become a VMM has the lock until its exec: a tined that follows one that was
+ * killed waits for that, and then recovery sees the VMM. */
+static int lock_wait(int fd)
+{
+    uint64_t deadline = time_monotonic_ns() + LOCK_WAIT_MS * 1000000ull;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK && time_monotonic_ns() < deadline)
+            time_sleep_ms(LOCK_RETRY_MS);
+        else if (errno != EINTR)
+            return -errno;
+    }
+    return 0;
+}
+
 /* The lock goes with the process, however it ends. */
 static int lock_data(struct host *host, struct error *err)
 {
@@ -67,11 +84,26 @@ static int lock_data(struct host *host, struct error *err)
     host->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (host->lock_fd < 0)
         return error_errno(err, errno, path, "open %s", path);
-    if (flock(host->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    int r = lock_wait(host->lock_fd);
+    if (r == 0)
         return 0;
-    if (errno != EWOULDBLOCK)
-        return error_errno(err, errno, path, "lock %s", path);
+    if (r != -EWOULDBLOCK)
+        return error_errno(err, -r, path, "lock %s", path);
     return error_set(err, ERROR_STATE, EBUSY, "%s is in use by another tined", host->data_dir);
+}
+
+/* A file of /proc says no size: it is read until it ends. */
+static int tell_boot(struct host *host, struct error *err)
+{
+    static const char path[] = "/proc/sys/kernel/random/boot_id";
+    char boot_id[64];
+    _cleanup_(fclose) FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(err, errno, path, "open %s", path);
+    if (!fgets(boot_id, sizeof(boot_id), file))
+        return error_set(err, ERROR_SYSTEM, EIO, "read %s: it is empty", path);
+    boot_id[strcspn(boot_id, "\n")] = '\0';
+    return store_boot(host->store, boot_id, err);
 }
 
 static int open_store(struct host *host, struct error *err)
@@ -82,7 +114,7 @@ static int open_store(struct host *host, struct error *err)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
     }
     host->store = store_open(path, err);
-    return host->store ? 0 : -EIO;
+    return host->store ? tell_boot(host, err) : -EIO;
 }
 
 static int open_all(struct host *host, const struct host_options *options, struct error *err)

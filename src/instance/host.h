@@ -84,6 +84,9 @@ struct vm_spec operation_spec(const struct operation *op);
  * (process_release()). */
 bool operation_process(const struct operation *op, struct vm_process *process);
 void process_release(struct vm_process *process);
+/* After it did not answer, with `r`: true if that is because it has ended, or is ending. Its
+ * connections close a little before its end, which is waited for. */
+bool process_has_ended(const struct vm_process *process, int r);
 /* "guests/<id>/<name>", for messages. */
 struct label {
     char text[128];

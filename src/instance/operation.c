@@ -14,6 +14,8 @@
 #include "instance/owner.h"
 #include "instance/settle.h"
 
+#define LAST_WORDS_MS 2000
+
 int step(const char *name, struct error *err)
 {
     int r = failpoint(name);
@@ -188,6 +190,12 @@ void process_release(struct vm_process *process)
     if (process->pidfd >= 0)
         close(process->pidfd);
     process->pidfd = -1;
+}
+
+bool process_has_ended(const struct vm_process *process, int r)
+{
+    bool vanished = r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOENT;
+    return vm_process_wait(process, vanished ? LAST_WORDS_MS : 0, NULL) > 0;
 }
 
 struct label operation_label(const struct operation *op, const char *name)

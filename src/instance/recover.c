@@ -28,6 +28,17 @@ static void cleanup_found(struct found *found)
     free(found->vmms);
 }
 
+/* One that does not listen yet was never told to run its guest, and now nobody will: the row knows
+ * a VMM before that. One that has been silent for another reason is left to settle(). */
+static int end_unborn(struct operation *op, struct error *err)
+{
+    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct vm_spec spec = operation_spec(op);
+    char state[16];
+    int r = hypervisor->query(hypervisor, &spec, state, NULL);
+    return r == -ENOENT || r == -ECONNREFUSED ? kill_locked(op, err) : 0;
+}
+
 /* tined may have died between the start of a VMM and the row that says so: a VMM that sees this
  * guest directory as its own is ours, whatever the row says. */
 static int find_vmm(struct operation *op, const struct found *found, struct error *err)
@@ -36,15 +47,18 @@ static int find_vmm(struct operation *op, const struct found *found, struct erro
     struct vm_process process;
     bool known = operation_process(op, &process);
     process_release(&process);
+    int r = 0;
     if (known)
         return 0;
     if (fstat(op->guest_fd, &st) < 0)
         return error_errno(err, errno, op->guest_dir, "stat %s", op->guest_dir);
     for (size_t i = 0; i < found->count; i++) {
-        if (found->vmms[i].device == st.st_dev && found->vmms[i].inode == st.st_ino) {
-            op->record.vmm_pid = found->vmms[i].pid;
-            op->record.vmm_start_ticks = found->vmms[i].start_ticks;
-        }
+        if (found->vmms[i].device != st.st_dev || found->vmms[i].inode != st.st_ino)
+            continue;
+        op->record.vmm_pid = found->vmms[i].pid;
+        op->record.vmm_start_ticks = found->vmms[i].start_ticks;
+        r = store_update(op->host->store, &op->record, err);
+        return r < 0 ? r : end_unborn(op, err);
     }
     return 0;
 }

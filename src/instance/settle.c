@@ -148,9 +148,12 @@ int settle(struct operation *op, const char *why, struct error *err)
         return settle_without_vmm(op, why, err);
     struct error cause = {0};
     int r = settle_with_vmm(op, &process, why, &cause);
+    bool ended = r < 0 && process_has_ended(&process, r);
     process_release(&process);
     if (r == 0)
         return 0;
+    if (ended)
+        return settle_without_vmm(op, why, err);
     char text[sizeof(op->record.state_error)];
     snprintf(text, sizeof(text), "the VMM process %d: %.400s", op->record.vmm_pid, cause.message);
     return settle_unknown(op, text, err);

@@ -143,10 +143,11 @@ static int fail(struct operation *op, const char *temporary, const struct instan
                 int r, struct error *err)
 {
     struct error cause = {0};
-    if (undo(op, temporary, before, &cause) == 0)
+    int undone = undo(op, temporary, before, &cause);
+    if (undone == 0)
         return r;
     struct vm_process process;
-    bool alive = operation_process(op, &process);
+    bool alive = operation_process(op, &process) && !process_has_ended(&process, undone);
     process_release(&process);
     if (!alive) {
         error_wrap(err, "the VMM ended while %s went to standby", op->record.name);

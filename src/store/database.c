@@ -177,7 +177,9 @@ static int open_all(struct store *store, struct error *err)
         r = schema_migrate(store, err);
     if (r == 0)
         r = statements_prepare(store, err);
-    return r < 0 ? r : snapshot_statements_prepare(store, err);
+    if (r == 0)
+        r = snapshot_statements_prepare(store, err);
+    return r < 0 ? r : boot_statements_prepare(store, err);
 }
 
 struct store *store_open(const char *path, struct error *err)

@@ -30,6 +30,9 @@ enum store_statement {
     STATEMENT_SNAPSHOT_DISKS,
     STATEMENT_SNAPSHOT_DISK_INSERT,
     STATEMENT_SNAPSHOT_DISKS_DELETE,
+    STATEMENT_BOOT_GET,
+    STATEMENT_BOOT_SET,
+    STATEMENT_VMMS_FORGET,
     STATEMENT_COUNT,
 };
 
@@ -67,9 +70,10 @@ int database_name_file(struct store *store, int r, struct error *err);
 int list_grow(struct store *store, void **list, size_t count, size_t record_size,
               struct error *err);
 
-/* instances.c, snapshots.c: prepare the statements of their tables. */
+/* instances.c, snapshots.c, boot.c: prepare the statements of their tables. */
 int statements_prepare(struct store *store, struct error *err);
 int snapshot_statements_prepare(struct store *store, struct error *err);
+int boot_statements_prepare(struct store *store, struct error *err);
 
 /* disks.c: the disks of an instance or a snapshot, in rows of their own. */
 struct disk_statements {

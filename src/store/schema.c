@@ -72,6 +72,11 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN source_tags TEXT NOT NULL DEFAULT '';",
+    /* What is true of the host, not of one instance. */
+    "CREATE TABLE host ("
+    " key TEXT PRIMARY KEY,"
+    " value TEXT NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

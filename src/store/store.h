@@ -47,7 +47,9 @@ struct instance_record {
     struct vm_disk disks[GUEST_MAX_DISKS];
     unsigned disk_count;
     char parent_id[INSTANCE_ID_LENGTH + 1]; /* forked from; empty if not */
-    pid_t vmm_pid; /* 0: no VMM. In the database it may outlive the VMM: vmm_start_ticks tells */
+    /* 0: no VMM. In the database it may outlive the VMM: vmm_start_ticks tells, within one boot
+     * of the host (store_boot()) */
+    pid_t vmm_pid;
     uint64_t vmm_start_ticks;
     uint64_t created_at_ns, started_at_ns, stopped_at_ns; /* realtime; 0: never */
     /* How the fork got its memory: for inspect and for the demo's table. */
@@ -86,6 +88,11 @@ struct store;
  * the database file. */
 struct store *store_open(const char *path, struct error *err);
 void store_close(struct store *store);
+
+/* Says which boot of the host this is. If the rows are of another one, or it isn't known of which,
+ * no VMM of theirs lives, and their pids and start times may by chance name other processes: they
+ * are forgotten, in all rows at once. */
+int store_boot(struct store *store, const char *boot_id, struct error *err);
 
 /* ERROR_NAME (-EEXIST) if the name is taken; ERROR_INVALID if a text is not UTF-8 or not
  * terminated. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fake guest's agent, behind Firecracker's vsock socket protocol. It writes its frames itself
  * and does not use the code under test. Commands: true, false, exit N, echo ..., cat, sleep
- * SECONDS, hostname, boot-id, remember TEXT, recall; anything else is not found (127). */
+ * SECONDS, hostname, boot-id, remember TEXT, recall, fill TOKEN, check MEMORY-TOKEN DISK-TOKEN
+ * (pattern.h); anything else is not found (127). */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -192,6 +193,22 @@ static int command_remember(struct session *session, int argc, char **argv)
     return 0;
 }
 
+static uint64_t token_of(int argc, char **argv, int i)
+{
+    return argc > i ? strtoull(argv[i], NULL, 10) : 0;
+}
+
+static int command_pattern(struct session *session, int argc, char **argv)
+{
+    char answer[512] = "ok";
+    int r = strcmp(argv[0], "fill") == 0
+                ? fake_fill(session->fake, token_of(argc, argv, 1), answer, sizeof(answer))
+                : fake_check(session->fake, token_of(argc, argv, 1), token_of(argc, argv, 2),
+                             answer, sizeof(answer));
+    print(session, answer);
+    return r < 0;
+}
+
 static int command_cat(struct session *session, int argc, char **argv)
 {
     uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
@@ -207,9 +224,10 @@ static const struct {
     const char *name;
     int (*run)(struct session *session, int argc, char **argv);
 } commands[] = {
-    {"true", command_exit},   {"false", command_exit},        {"exit", command_exit},
-    {"echo", command_echo},   {"hostname", command_tell},     {"boot-id", command_tell},
-    {"recall", command_tell}, {"remember", command_remember}, {"cat", command_cat},
+    {"true", command_exit},    {"false", command_exit},        {"exit", command_exit},
+    {"echo", command_echo},    {"hostname", command_tell},     {"boot-id", command_tell},
+    {"recall", command_tell},  {"remember", command_remember}, {"cat", command_cat},
+    {"fill", command_pattern}, {"check", command_pattern},
 };
 
 /* Sleeps until its time, its time limit, a signal from the host or the end of the connection. */

@@ -105,6 +105,13 @@ static int misbehave(int fd, const char *path, struct fake_answer *answer)
         fprintf(stderr, "%s\n", text);
         _exit(3);
     }
+    text = fake_order("die-slowly", path);
+    if (text) {
+        unlink("run/api.sock");
+        close(fd);
+        usleep((useconds_t)strtoul(text, NULL, 10) * 1000);
+        _exit(3);
+    }
     text = fake_order("hang", path);
     while (text)
         pause();

@@ -11,6 +11,7 @@
  *   refuse PATH TEXT      answers requests for PATH with 400 and TEXT as fault_message
  *   full PATH TEXT        the same, and names ENOSPC as the errno, as tine-vmm does
  *   die PATH TEXT         writes TEXT to its log and exits with status 3 instead of answering
+ *   die-slowly PATH MS    closes the connection and ends MS milliseconds later, deaf until then
  *   hang PATH             never answers
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page
@@ -66,6 +67,9 @@ int fake_memory_new(struct fake *fake, size_t size);
 /* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
 int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
 void fake_agent_ready(struct fake *fake);
+/* fake_pattern.c: fills memory and writable disks, and checks them; -1 with the reason. */
+int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size);
+int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size);
 /* fake_vmm.c */
 void fake_thread(void *(*run)(void *), void *context);
 int fake_unix_socket(const char *path, int listening);

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +18,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "listing.h"
 
+#define BOOT_ID  "/proc/sys/kernel/random/boot_id"
 #define AGENT_MS 20000
 #define AWAIT_MS 20000
 
@@ -28,6 +33,21 @@ void file_make(const char *path, const char *text, off_t size)
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     if (size > 0)
         assert_int_equal(ftruncate(fd, size), 0);
+}
+
+void boot_id_fake(const char *dir, const char *boot_id)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/boot_id", dir);
+    file_make(path, boot_id, 0);
+    assert_int_equal(unshare(CLONE_NEWNS), 0);
+    assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    assert_int_equal(mount(path, BOOT_ID, NULL, MS_BIND, NULL), 0);
+}
+
+void boot_id_real(void)
+{
+    assert_int_equal(umount2(BOOT_ID, MNT_DETACH), 0);
 }
 
 void assert_ok(int result, const struct error *err)
@@ -72,15 +92,24 @@ void fixture_reopen(struct fixture *fixture)
     fixture_open(fixture);
 }
 
+struct fixture *fixture_on(const char *dir)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    fixture->vmm = fake_vmm;
+    snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
+    snprintf(fixture->data, sizeof(fixture->data), "%s/data", dir);
+    snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", dir);
+    snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", dir);
+    snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", dir);
+    snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", dir);
+    snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", dir);
+    return fixture;
+}
+
 static void make_files(struct fixture *fixture)
 {
     char path[128];
-    snprintf(fixture->data, sizeof(fixture->data), "%s/data", fixture->dir);
-    snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", fixture->dir);
-    snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->dir);
-    snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->dir);
-    snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", fixture->dir);
-    snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", fixture->dir);
     assert_int_equal(mkdir(fixture->kit, 0700), 0);
     snprintf(path, sizeof(path), "%s/vmlinux", fixture->kit);
     file_make(path, "kit kernel", 0);
@@ -92,15 +121,19 @@ static void make_files(struct fixture *fixture)
     file_make(fixture->read_only, "read-only disk", 1 << 20);
 }
 
-int fixture_setup(void **state)
+struct fixture *fixture_make(const char *dir)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/tine-test-instance-XXXXXX");
-    assert_non_null(mkdtemp(fixture->dir));
-    fixture->vmm = fake_vmm;
+    struct fixture *fixture = fixture_on(dir);
     make_files(fixture);
     fixture_open(fixture);
-    *state = fixture;
+    return fixture;
+}
+
+int fixture_setup(void **state)
+{
+    char dir[] = "/tmp/tine-test-instance-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    *state = fixture_make(dir);
     return 0;
 }
 
@@ -136,21 +169,36 @@ static void assert_no_process(void)
     assert_int_equal(errno, ECHILD);
 }
 
-int fixture_teardown(void **state)
+void fixture_clear(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
-    char guests[128], snapshots[128], temporary[192];
+    static const char *const names[] = {"guests", "snapshots"};
     delete_all(fixture);
     delete_snapshots(fixture);
     assert_no_process();
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "%s/%s", fixture->data, names[i]);
+        _cleanup_(free) char *left = listing(path);
+        assert_string_equal(left, "");
+    }
+}
+
+void children_end(void)
+{
+    char path[64];
+    int pid;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    _cleanup_(fclose) FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_clear(fixture);
     fixture_close(fixture);
-    snprintf(guests, sizeof(guests), "%s/guests", fixture->data);
-    /* Only an empty directory can be removed so. */
-    assert_int_equal(rmdir(guests), 0);
-    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", fixture->data);
-    assert_int_equal(rmdir(snapshots), 0);
-    snprintf(temporary, sizeof(temporary), "%s", fixture->dir);
-    assert_int_equal(tree_remove(AT_FDCWD, temporary, NULL), 0);
+    assert_int_equal(tree_remove(AT_FDCWD, fixture->dir, NULL), 0);
     free(fixture);
     return 0;
 }

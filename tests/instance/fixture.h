@@ -26,8 +26,15 @@ struct fixture {
 /* Set from argv[1] by fixture_main(). */
 int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 int fixture_setup(void **state);
+/* The same in a directory of the caller's, empty and made. */
+struct fixture *fixture_make(const char *dir);
+/* In a directory that has had one; the host is not open. */
+struct fixture *fixture_on(const char *dir);
 /* Deletes every instance, then every snapshot; nothing may be left, neither a file nor a process.
  */
+void fixture_clear(struct fixture *fixture);
+/* Kills what is left, after a failure. */
+void children_end(void);
 int fixture_teardown(void **state);
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define FIXTURE_MAIN(tests)                                                         \
@@ -37,6 +44,10 @@ int fixture_teardown(void **state);
     }
 
 void fixture_open(struct fixture *fixture);
+/* From now on this process believes in another boot of the host, until the mount that it needs, of
+ * a file in `dir`, is taken away again. */
+void boot_id_fake(const char *dir, const char *boot_id);
+void boot_id_real(void);
 void fixture_close(struct fixture *fixture);
 void fixture_reopen(struct fixture *fixture);
 

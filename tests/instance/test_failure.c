@@ -285,6 +285,19 @@ static void test_vmm_that_dies_in_standby(void **state)
     assert_usable(fixture);
 }
 
+/* It was killed, and its connections close a little before it is gone. */
+static void test_vmm_that_is_about_to_die_in_standby(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_orders(fixture, record.id, "die-slowly /vm 200\n");
+    assert_fails(do_standby(fixture, &err), &err, ERROR_SYSTEM, "ended");
+    guest_orders(fixture, record.id, NULL);
+    assert_state(fixture, "web", INSTANCE_STOPPED);
+    assert_usable(fixture);
+}
+
 /* A VMM that loads but does not run the guest: nothing has happened, even with a disk. */
 static void test_resume_that_the_vmm_refuses(void **state)
 {
@@ -427,6 +440,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_bad_snapshots),
     FIXTURE_TEST(test_standby_that_the_vmm_refuses),
     FIXTURE_TEST(test_vmm_that_dies_in_standby),
+    FIXTURE_TEST(test_vmm_that_is_about_to_die_in_standby),
     FIXTURE_TEST(test_resume_that_the_vmm_refuses),
     FIXTURE_TEST(test_vmm_that_dies_at_resume),
     FIXTURE_TEST(test_agent_that_does_not_answer),

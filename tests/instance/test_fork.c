@@ -200,7 +200,7 @@ struct forker {
     struct fixture *fixture;
     char name[32];
     bool from_running;
-    enum instance_state target;
+    enum instance_state target; /* Created: none is asked for */
     struct instance_record record;
     struct error err;
     int result;
@@ -211,7 +211,7 @@ static void *fork_run(void *context)
     struct forker *forker = context;
     const struct instance_fork_request request = {.name = forker->name,
                                                   .from_running = forker->from_running,
-                                                  .has_target = true,
+                                                  .has_target = forker->target != INSTANCE_CREATED,
                                                   .target = forker->target};
     forker->result =
         instance_fork(forker->fixture->host, "source", &request, &forker->record, &forker->err);
@@ -320,6 +320,18 @@ static unsigned naps_of(const struct fixture *fixture, const char *id)
     return naps;
 }
 
+/* They wait for the source, asleep or not, all at the same time. */
+static void forkers_start_together(struct fixture *fixture, const struct instance_record *source,
+                                   struct forker *forkers, int count, enum instance_state target)
+{
+    struct lock_hold hold;
+    assert_int_equal(lock_take(fixture->host->locks, source->id, LOCK_EXCLUSIVE, &hold, NULL), 0);
+    forkers_start(fixture, forkers, count, target, true);
+    while (lock_users(fixture->host->locks, source->id) < (unsigned)count + 1)
+        time_sleep_ms(1);
+    lock_release(&hold);
+}
+
 /* Forks that wait for a running source at the same time put it to sleep once. */
 static void test_one_nap_for_all_who_wait(void **state)
 {
@@ -327,12 +339,7 @@ static void test_one_nap_for_all_who_wait(void **state)
     struct forker forkers[FORKS];
     struct instance_record source = fixture_create(fixture, "source");
     guest_remember(fixture, "source", "note");
-    struct lock_hold hold;
-    assert_int_equal(lock_take(fixture->host->locks, source.id, LOCK_EXCLUSIVE, &hold, NULL), 0);
-    forkers_start(fixture, forkers, FORKS, INSTANCE_STANDBY, true);
-    while (lock_users(fixture->host->locks, source.id) < FORKS + 1)
-        time_sleep_ms(1);
-    lock_release(&hold);
+    forkers_start_together(fixture, &source, forkers, FORKS, INSTANCE_STANDBY);
     for (int i = 0; i < FORKS; i++) {
         pthread_join(forkers[i].thread, NULL);
         assert_ok(forkers[i].result, &forkers[i].err);
@@ -344,6 +351,45 @@ static void test_one_nap_for_all_who_wait(void **state)
     guest_remember(fixture, "source", "later");
     restore(fixture, forkers[FORKS - 1].name);
     assert_recalls(fixture, forkers[FORKS - 1].name, "note");
+}
+
+/* A source that sleeps anyway is in nobody's nap: who waits beside others gets what one alone gets.
+ */
+static void test_from_running_of_a_source_that_does_not_run(void **state)
+{
+    static const struct {
+        enum instance_state source, target, result;
+        const char *note;
+    } cases[] = {
+        {INSTANCE_STANDBY, INSTANCE_CREATED, INSTANCE_STANDBY, "note"},
+        {INSTANCE_STANDBY, INSTANCE_RUNNING, INSTANCE_RUNNING, "note"},
+        {INSTANCE_STOPPED, INSTANCE_CREATED, INSTANCE_STOPPED, ""},
+        {INSTANCE_STOPPED, INSTANCE_RUNNING, INSTANCE_RUNNING, ""},
+    };
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct forker forkers[4];
+        struct instance_record source = fixture_create(fixture, "source");
+        guest_remember(fixture, "source", "note");
+        standby(fixture, "source");
+        if (cases[i].source == INSTANCE_STOPPED) {
+            restore(fixture, "source");
+            assert_ok(instance_stop(fixture->host, "source", 0, NULL, &err), &err);
+        }
+        forkers_start_together(fixture, &source, forkers, 4, cases[i].target);
+        for (int fork = 0; fork < 4; fork++)
+            pthread_join(forkers[fork].thread, NULL);
+        for (int fork = 0; fork < 4; fork++) {
+            assert_ok(forkers[fork].result, &forkers[fork].err);
+            assert_state(fixture, forkers[fork].name, cases[i].result);
+            if (cases[i].result == INSTANCE_RUNNING)
+                assert_recalls(fixture, forkers[fork].name, cases[i].note);
+            discard(fixture, forkers[fork].name);
+        }
+        assert_state(fixture, "source", cases[i].source);
+        discard(fixture, "source");
+    }
 }
 
 /* The first one's failure is not the others': each tries for itself. */
@@ -454,6 +500,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_forks_really_run_at_once),
     FIXTURE_TEST(test_many_of_a_running_source),
     FIXTURE_TEST(test_one_nap_for_all_who_wait),
+    FIXTURE_TEST(test_from_running_of_a_source_that_does_not_run),
     FIXTURE_TEST(test_a_nap_that_fails),
     FIXTURE_TEST(test_delete_while_forking),
     FIXTURE_TEST(test_standby_and_restore_against_forks),

@@ -13,6 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "hypervisor/launch.h"
+#include "instance/proc.h"
 #include "store/store.h"
 
 static void standby(struct fixture *fixture, const char *reference)
@@ -149,6 +151,123 @@ static void test_a_reused_pid_is_left_alone(void **state)
     change_row(fixture, record.id, reuse_pid);
     fixture_open(fixture);
     assert_state(fixture, "web", INSTANCE_STOPPED);
+}
+
+/* Somebody who has nothing to do with it. */
+static pid_t passer_by(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (;;)
+            pause();
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static struct proc_stat process_taken; /* what change_row() is to write */
+static pid_t pid_taken;
+
+static void take_over(struct instance_record *record)
+{
+    record->vmm_pid = pid_taken;
+    record->vmm_start_ticks = process_taken.start_ticks;
+}
+
+/* After a reboot another process may have the pid of a VMM, and by chance its start time too. */
+static void test_another_boot(void **state)
+{
+    static const char *const names[] = {"running", "asleep", "off"};
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        fixture_create(fixture, names[i]);
+    pid_t vmm = fixture_get(fixture, "running").vmm_pid;
+    standby(fixture, "asleep");
+    assert_ok(instance_stop(fixture->host, "off", 0, NULL, &err), &err);
+    fixture_close(fixture);
+    kill_and_reap(vmm);
+    pid_taken = passer_by();
+    assert_ok(proc_stat(pid_taken, &process_taken, &err), &err);
+    fixture_open(fixture);
+    char ids[ARRAY_SIZE(names)][INSTANCE_ID_LENGTH + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        memcpy(ids[i], fixture_get(fixture, names[i]).id, sizeof(ids[i]));
+    fixture_close(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        change_row(fixture, ids[i], take_over);
+    boot_id_fake(fixture->dir, "another boot\n");
+    fixture_open(fixture);
+    assert_state(fixture, "running", INSTANCE_STOPPED);
+    assert_state(fixture, "asleep", INSTANCE_STANDBY);
+    assert_state(fixture, "off", INSTANCE_STOPPED);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        assert_ok(instance_delete(fixture->host, names[i], &err), &err);
+    assert_int_equal(waitpid(pid_taken, NULL, WNOHANG), 0);
+    kill_and_reap(pid_taken);
+    boot_id_real();
+}
+
+/* A tined that never wrote down the boot id left a VMM: it is found by what it sees. */
+static void test_a_boot_that_is_not_known(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", "before the upgrade");
+    fixture_close(fixture);
+    boot_id_fake(fixture->dir, "as if it were the first\n");
+    fixture_open(fixture);
+    fixture_await(fixture, "web", INSTANCE_RUNNING);
+    assert_int_equal(fixture_get(fixture, "web").vmm_pid, record.vmm_pid);
+    assert_recalls(fixture, "web", "before the upgrade");
+    boot_id_real();
+}
+
+/* tined was killed between a VMM's start and its first request: it never ran its guest. */
+static void test_vmm_that_does_not_listen_yet(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", "asleep");
+    standby(fixture, "web");
+    fixture_close(fixture);
+    guest_orders(fixture, record.id, "no-listen\n");
+    struct path guest = guest_path(fixture, record.id, "");
+    const char *const arguments[] = {"--api-sock", HYPERVISOR_GUEST_DIR "/" GUEST_API_SOCKET,
+                                     "--id", record.id, NULL};
+    const struct launch launch = {
+        .binary = fixture->vmm, .arguments = arguments, .guest_dir = guest.text};
+    struct vm_process process;
+    uint64_t log_start;
+    assert_ok(launch_vmm(&launch, &process, &log_start, &err), &err);
+    fixture_open(fixture);
+    assert_state(fixture, "web", INSTANCE_STANDBY);
+    assert_int_equal(vm_process_wait(&process, 0, &err), 1);
+    close(process.pidfd);
+    guest_orders(fixture, record.id, NULL);
+    restore(fixture, "web");
+    assert_recalls(fixture, "web", "asleep");
+}
+
+/* A VMM that was being started when tined was killed holds tined's lock until its exec. */
+static void test_a_lock_that_outlives_its_tined_for_a_moment(void **state)
+{
+    struct fixture *fixture = *state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0) { /* has the lock too, until the next host is waiting for it */
+        char byte;
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) == 0 ? usleep(100000) : 1);
+    }
+    assert_true(pid > 0);
+    fixture_close(fixture);
+    close(ends[0]);
+    close(ends[1]);
+    fixture_open(fixture);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void test_vmm_that_died_meanwhile(void **state)
@@ -344,6 +463,19 @@ static void test_strangers_are_left_alone(void **state)
 }
 
 /* A VMM that is there and says nothing: only delete is allowed, and it works. */
+/* tined was killed when it had just killed the VMM, say: it is still there, and ends when asked. */
+static void test_vmm_that_ends_when_it_is_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    fixture_close(fixture);
+    guest_orders(fixture, record.id, "die / out of luck\n");
+    fixture_open(fixture);
+    assert_state(fixture, "web", INSTANCE_STOPPED);
+    assert_non_null(strstr(fixture_get(fixture, "web").exit_message, "not running"));
+    guest_orders(fixture, record.id, NULL);
+}
+
 static void test_silent_vmm(void **state)
 {
     struct fixture *fixture = *state;
@@ -375,6 +507,10 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_adoption),
     FIXTURE_TEST(test_vmm_the_row_does_not_know),
     FIXTURE_TEST(test_a_reused_pid_is_left_alone),
+    FIXTURE_TEST(test_another_boot),
+    FIXTURE_TEST(test_a_boot_that_is_not_known),
+    FIXTURE_TEST(test_vmm_that_does_not_listen_yet),
+    FIXTURE_TEST(test_a_lock_that_outlives_its_tined_for_a_moment),
     FIXTURE_TEST(test_vmm_that_died_meanwhile),
     FIXTURE_TEST(test_standby_cut_before_its_snapshot_was_whole),
     FIXTURE_TEST(test_paused_with_a_snapshot),
@@ -386,6 +522,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_half_deleted_instances_go),
     FIXTURE_TEST(test_missing_guest_directory),
     FIXTURE_TEST(test_strangers_are_left_alone),
+    FIXTURE_TEST(test_vmm_that_ends_when_it_is_asked),
     FIXTURE_TEST(test_silent_vmm),
 };
 FIXTURE_MAIN(tests)

@@ -614,7 +614,7 @@ static void test_migration_keeps_instances(void **state)
     written.tags[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
-    run_sql(fixture->path, "DROP TABLE snapshot_disks; DROP TABLE snapshots;"
+    run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
                            "ALTER TABLE instances DROP COLUMN tags;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
@@ -626,6 +626,27 @@ static void test_migration_keeps_instances(void **state)
     assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
     struct snapshot_record kept;
     assert_int_equal(store_snapshot_get(fixture->store, ID_B, &kept, NULL), 0);
+}
+
+/* The pid of a VMM means something only until the host boots again. */
+static void test_another_boot_forgets_vmms(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record a = sample(ID_A, "a"), b = sample(ID_B, "b"), read;
+    assert_true(a.vmm_pid > 0 && a.vmm_start_ticks > 0);
+    assert_int_equal(store_boot(fixture->store, "first", NULL), 0);
+    assert_int_equal(store_insert(fixture->store, &a, NULL), 0);
+    assert_int_equal(store_insert(fixture->store, &b, NULL), 0);
+    assert_int_equal(store_boot(fixture->store, "first", NULL), 0);
+    assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same(&a, &read);
+    assert_int_equal(store_boot(fixture->store, "second", NULL), 0);
+    a.vmm_pid = b.vmm_pid = 0;
+    a.vmm_start_ticks = b.vmm_start_ticks = 0;
+    assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
+    assert_same(&a, &read);
+    assert_int_equal(store_get(fixture->store, ID_B, &read, NULL), 0);
+    assert_same(&b, &read);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -650,6 +671,7 @@ int main(void)
         TEST(test_snapshot_list),
         TEST(test_bad_snapshots_are_refused),
         TEST(test_migration_keeps_instances),
+        TEST(test_another_boot_forgets_vmms),
         cmocka_unit_test(test_state_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

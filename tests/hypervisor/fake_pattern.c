@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fake guest as an oracle: it fills its memory and its writable disks with a pattern, through
+ * the very mapping that it was restored with, and tells later whether they still hold it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake_vmm.h"
+#include "pattern.h"
+
+typedef int disk_visit(const char *path, uint64_t token, char *answer, size_t size);
+
+static int for_writable_disks(struct fake *fake, disk_visit *visit, uint64_t token, char *answer,
+                              size_t size)
+{
+    const char *path;
+    json_t *setting;
+    int r = 0;
+    json_object_foreach(fake->config, path, setting)
+    {
+        if (r == 0 && strncmp(path, "/drives/", 8) == 0 &&
+            !json_is_true(json_object_get(setting, "is_read_only")))
+            r = visit(json_string_value(json_object_get(setting, "path_on_host")), token, answer,
+                      size);
+    }
+    return r;
+}
+
+/* Left to the host to sync, as the writes of a guest that does not flush. */
+static int disk_fill(const char *path, uint64_t token, char *answer, size_t size)
+{
+    uint8_t page[PATTERN_PAGE];
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int r = fd < 0 ? -1 : 0;
+    for (unsigned i = PATTERN_DISK_FIRST; r == 0 && i < PATTERN_DISK_END; i++) {
+        pattern_make(token, i, page);
+        if (pwrite(fd, page, sizeof(page), (off_t)i * PATTERN_PAGE) != (ssize_t)sizeof(page))
+            r = -1;
+    }
+    if (r < 0)
+        snprintf(answer, size, "write %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+static int disk_check(const char *path, uint64_t token, char *answer, size_t size)
+{
+    uint8_t page[PATTERN_PAGE];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -1 : 0;
+    for (unsigned i = PATTERN_DISK_FIRST; r == 0 && i < PATTERN_DISK_END; i++) {
+        if (pread(fd, page, sizeof(page), (off_t)i * PATTERN_PAGE) != (ssize_t)sizeof(page) ||
+            !pattern_holds(token, i, page))
+            r = -1;
+        if (r < 0)
+            snprintf(answer, size, "page %u of %s is not of %llu", i, path,
+                     (unsigned long long)token);
+    }
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* A guest that is paused does nothing. */
+static void lock_running(struct fake *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    while (fake->state != FAKE_RUNNING)
+        pthread_cond_wait(&fake->changed, &fake->lock);
+}
+
+int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size)
+{
+    lock_running(fake);
+    for (unsigned i = PATTERN_MEMORY_FIRST; i < PATTERN_MEMORY_END; i++)
+        pattern_make(token, i, fake->memory + (size_t)i * PATTERN_PAGE);
+    int r = for_writable_disks(fake, disk_fill, token, answer, size);
+    pthread_mutex_unlock(&fake->lock);
+    return r;
+}
+
+int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size)
+{
+    int r = 0;
+    lock_running(fake);
+    for (unsigned i = PATTERN_MEMORY_FIRST; r == 0 && i < PATTERN_MEMORY_END; i++) {
+        if (pattern_holds(memory, i, fake->memory + (size_t)i * PATTERN_PAGE))
+            continue;
+        snprintf(answer, size, "page %u of memory is not of %llu", i, (unsigned long long)memory);
+        r = -1;
+    }
+    if (r == 0)
+        r = for_writable_disks(fake, disk_check, disk, answer, size);
+    pthread_mutex_unlock(&fake->lock);
+    return r;
+}
