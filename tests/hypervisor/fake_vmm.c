@@ -19,6 +19,8 @@
 /* One API connection. */
 struct connection {
     struct fake *fake;
+    unsigned number;
+    int had_turn;
     int fd;
     char data[REQUEST_LIMIT + 1];
     size_t length;
@@ -97,9 +99,31 @@ static void answer_send(int fd, const struct fake_answer *answer)
     free(text);
 }
 
-/* Obeys an order about this path; returns 1 if the request is dealt with. */
-static int misbehave(int fd, const char *path, struct fake_answer *answer)
+/* One event loop would serve connections in the order in which they came: what a tined that was
+ * killed had asked for comes before what the next one asks. */
+static void turn_await(struct connection *connection)
 {
+    struct fake *fake = connection->fake;
+    pthread_mutex_lock(&fake->lock);
+    while (!connection->had_turn && fake->turn != connection->number)
+        pthread_cond_wait(&fake->changed, &fake->lock);
+    pthread_mutex_unlock(&fake->lock);
+}
+
+static void turn_pass(struct connection *connection)
+{
+    struct fake *fake = connection->fake;
+    pthread_mutex_lock(&fake->lock);
+    fake->turn += !connection->had_turn;
+    connection->had_turn = 1;
+    pthread_cond_broadcast(&fake->changed);
+    pthread_mutex_unlock(&fake->lock);
+}
+
+/* Obeys an order about this path; returns 1 if the request is dealt with. */
+static int misbehave(struct connection *connection, const char *path, struct fake_answer *answer)
+{
+    int fd = connection->fd;
     char *text = fake_order("die", path);
     if (text) {
         fprintf(stderr, "%s\n", text);
@@ -113,6 +137,8 @@ static int misbehave(int fd, const char *path, struct fake_answer *answer)
         _exit(3);
     }
     text = fake_order("hang", path);
+    if (text)
+        turn_pass(connection);
     while (text)
         pause();
     text = fake_order("garbage", path);
@@ -138,8 +164,9 @@ static int serve(struct connection *connection, const char *method, const char *
                  const char *body)
 {
     struct fake_answer answer = {.status = 204, .exit_after = -1};
+    turn_await(connection);
     record(method, path, body);
-    int r = misbehave(connection->fd, path, &answer);
+    int r = misbehave(connection, path, &answer);
     if (r == 0) {
         json_t *json = *body ? json_loads(body, 0, NULL) : NULL;
         pthread_mutex_lock(&connection->fake->lock);
@@ -147,6 +174,7 @@ static int serve(struct connection *connection, const char *method, const char *
         pthread_mutex_unlock(&connection->fake->lock);
         json_decref(json);
     }
+    turn_pass(connection);
     if (r >= 0)
         answer_send(connection->fd, &answer);
     json_decref(answer.body);
@@ -206,6 +234,8 @@ static void *connection_run(void *context)
             break;
         connection->length += (size_t)n;
     }
+    turn_await(connection);
+    turn_pass(connection);
     close(connection->fd);
     free(connection);
     return NULL;
@@ -243,13 +273,14 @@ static int serve_api(struct fake *fake, const char *path)
         fprintf(stderr, "fake-vmm: bind %s: %s\n", path, strerror(errno));
         return 1;
     }
-    for (;;) {
+    for (unsigned number = 0;; number++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         struct connection *connection = fd < 0 ? NULL : calloc(1, sizeof(*connection));
         if (!connection)
             return 1;
         connection->fake = fake;
         connection->fd = fd;
+        connection->number = number;
         fake_thread(connection_run, connection);
     }
 }

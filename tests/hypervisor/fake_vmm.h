@@ -43,7 +43,8 @@ struct fake {
     size_t memory_size;
     char boot_id[40];
     char hostname[65];
-    int vsock_fd; /* listens on the vsock's unix socket; -1: none */
+    unsigned turn; /* the number of the connection whose first request is next */
+    int vsock_fd;  /* listens on the vsock's unix socket; -1: none */
 };
 
 /* The answer to one request. */

@@ -110,6 +110,16 @@ static void pick_forks(struct world *world, struct step *step)
         step->goals[i] = pick_goal(world);
 }
 
+/* Of several at once all are legal or none: a step has one legality. */
+static void agree_on_goals(const struct world *world, struct step *step)
+{
+    bool stopped = world->snapshots[step->snapshot].fact.place == PLACE_STOPPED;
+    for (unsigned i = 0; i < step->forks && step->forks > 1; i++) {
+        if (stopped && step->goals[i] == PLACE_STANDBY)
+            step->goals[i] = PLACE_RUNNING;
+    }
+}
+
 static void pick_storm(struct world *world, struct step *step)
 {
     static const enum step_kind rivals[] = {STEP_STANDBY, STEP_RESTORE, STEP_STOP,
@@ -157,6 +167,8 @@ static struct step candidate(struct world *world)
         pick_storm(world, &step);
     else if (step.kind == STEP_KILL)
         pick_kill(world, &step);
+    else if (step.kind == STEP_SNAPSHOT_FORK)
+        agree_on_goals(world, &step);
     else if (step.kind == STEP_SNAPSHOT_RESTORE)
         pick_owner(world, &step);
     else if (step.kind == STEP_SNAPSHOT_CREATE) {
