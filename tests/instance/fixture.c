@@ -183,14 +183,19 @@ void fixture_clear(struct fixture *fixture)
     }
 }
 
+/* The kernel's list may leave some out while others end, so it is read anew for each. */
 void children_end(void)
 {
     char path[64];
     int pid;
     snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-    _cleanup_(fclose) FILE *children = fopen(path, "re");
-    while (children && fscanf(children, "%d", &pid) == 1)
+    for (;;) {
+        _cleanup_(fclose) FILE *children = fopen(path, "re");
+        if (!children || fscanf(children, "%d", &pid) != 1)
+            return;
         kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
 }
 
 int fixture_teardown(void **state)
