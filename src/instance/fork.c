@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
+#include "instance/memory_image.h"
 #include "instance/transition.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
@@ -41,7 +42,9 @@ static int hold_source(struct host *host, const char *reference,
 {
     enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
     enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
-    int r = operation_begin(host, reference, lock, source, err);
+    bool cold = request->has_target && request->target == INSTANCE_STOPPED;
+    int r = cold ? operation_begin(host, reference, lock, source, err)
+                 : memory_begin(host, reference, lock, source, err);
     if (r == 0)
         r = transition_check(kind, &source->record, err);
     return r < 0 ? r : 0;
@@ -59,6 +62,7 @@ static void inherit(const struct instance_record *source, const char *name,
     snprintf(record->parent_id, sizeof(record->parent_id), "%s", source->id);
     record->state = INSTANCE_CREATED;
     record->state_error[0] = record->exit_message[0] = record->memory_method[0] = '\0';
+    record->compression[0] = '\0';
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;
     record->created_at_ns = time_realtime_ns();

@@ -72,6 +72,10 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN tags TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN source_tags TEXT NOT NULL DEFAULT '';",
+    /* What is wished; what is true is looked up. */
+    "ALTER TABLE instances ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots DROP COLUMN compression_state;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

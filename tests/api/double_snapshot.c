@@ -51,7 +51,7 @@ static int add(struct host *host, const struct instance_record *source,
              ++host->snapshots_made % 100000);
     snprintf(record->name, sizeof(record->name), "%.63s", name);
     snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
-    snprintf(record->compression_state, sizeof(record->compression_state), "none");
+    snprintf(record->compression, sizeof(record->compression), "%s", "");
     *result = *record;
     return 0;
 }
