@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/compression.h"
 #include "api/json_text.h"
 #include "base/clock.h"
 #include "base/size.h"
@@ -42,6 +43,8 @@ static json_t *memory_json(const struct instance_record *record, const struct in
 {
     json_t *memory = json_pack("{s:o, s:I}", "method", text_or_null(record->memory_method),
                                "bytes_copied", (json_int_t)record->memory_bytes_copied);
+    compression_add_json(memory, record->compression, &record->compression_status,
+                         record->memory_bytes);
     if (stats)
         json_object_set_new(memory, "link_count",
                             json_integer((json_int_t)stats->memory_link_count));

@@ -6,7 +6,6 @@
 #include "api/instance_json.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
-#include "base/duration.h"
 
 static enum MHD_Result reply_outcome(struct request *request, int result,
                                      const struct instance_record *record, const struct error *err)
@@ -59,22 +58,6 @@ enum MHD_Result instance_stop_one(struct request *request)
     return reply_outcome(request, r, &record, &err);
 }
 
-static void delay_check(const struct fields *fields)
-{
-    const char *delay = NULL;
-    int64_t nanoseconds = 0;
-    struct error err = {0};
-    fields_string(fields, "compression_delay", &delay);
-    if (!delay)
-        return;
-    if (duration_parse(delay, &nanoseconds, &err) < 0)
-        problem_set(fields->problem, 400, "invalid_compression_delay", "compression_delay: %s",
-                    err.message);
-    if (nanoseconds < 0)
-        problem_set(fields->problem, 400, "invalid_compression_delay",
-                    "compression_delay: must not be negative");
-}
-
 /* To repeat standby is a success, but options would have no effect. */
 static void standby_check(const struct request *request, struct problem *problem)
 {
@@ -90,15 +73,21 @@ enum MHD_Result instance_standby_one(struct request *request)
     struct problem problem = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
     struct fields fields = {body, "", &problem};
-    compression_check(&fields, true);
-    delay_check(&fields);
+    struct stack_compression how;
+    struct standby_options options = {.compression = NULL};
+    if (compression_read(&fields, true, &how))
+        options.compression = &how;
+    options.compression_delay_ns = compression_delay_read(&fields);
     if (json_object_get(body, "compression") || json_object_get(body, "compression_delay"))
         standby_check(request, &problem);
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;
     struct error err = {0};
-    int r = instance_standby(request->server->host, request->reference, &record, &err);
+    struct host *host = request->server->host;
+    int r = options.compression
+                ? instance_standby_with(host, request->reference, &options, &record, &err)
+                : instance_standby(host, request->reference, &record, &err);
     return reply_outcome(request, r, &record, &err);
 }
 

@@ -42,7 +42,9 @@ enum MHD_Result snapshots_create(struct request *request)
     fields_string(&fields, "name", &create.name);
     _cleanup_(free) char *tags = tags_text(&fields);
     create.tags = tags;
-    compression_check(&fields, create.kind == INSTANCE_STANDBY);
+    struct stack_compression how;
+    if (compression_read(&fields, create.kind == INSTANCE_STANDBY, &how))
+        create.compression = &how;
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct snapshot_record record;

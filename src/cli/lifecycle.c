@@ -1,17 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tine start, stop, standby, restore: one operation on instances by name, all at the same time. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/cleanup.h"
 #include "cli/batch.h"
 #include "cli/command.h"
+#include "cli/compress.h"
 
 static int start_run(const struct cli *cli, const void *options, char **operands, unsigned count)
 {
     return batch_over_names(cli, "starting", "POST", "/start", NULL, operands, count);
 }
 
-static int standby_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+struct standby_options {
+    const char *compress;
+    int64_t delay_ns;
+};
+
+static int standby_run(const struct cli *cli, const void *data, char **operands, unsigned count)
 {
-    return batch_over_names(cli, "going to standby", "POST", "/standby", NULL, operands, count);
+    const struct standby_options *options = data;
+    if (!options->compress)
+        return options->delay_ns > 0
+                   ? cli_usage(cli, "--compress-delay: there is no --compress to delay")
+                   : batch_over_names(cli, "going to standby", "POST", "/standby", NULL, operands,
+                                      count);
+    _cleanup_(json) json_t *body = json_object();
+    int status = compress_add(cli, options->compress, body);
+    if (status != CLI_OK)
+        return status;
+    char delay[32];
+    snprintf(delay, sizeof(delay), "%" PRId64 "ns", options->delay_ns);
+    json_object_set_new(body, "compression_delay", json_string(delay));
+    return batch_over_names(cli, "going to standby", "POST", "/standby", body, operands, count);
 }
 
 static int restore_run(const struct cli *cli, const void *options, char **operands, unsigned count)
@@ -37,6 +59,13 @@ static int stop_run(const struct cli *cli, const void *data, char **operands, un
         body = json_pack("{s:{s:I}}", "tine", "grace_ms", (json_int_t)grace_ms);
     return batch_over_names(cli, "stopping", "POST", "/stop", body, operands, count);
 }
+
+static const struct command_option standby_options[] = {
+    {"compress", 0, OPTION_TEXT, offsetof(struct standby_options, compress), COMPRESS_VALUE,
+     "compress memory meanwhile: zstd, levels 1 to 19, or lz4, 0 to 9"},
+    {"compress-delay", 0, OPTION_DURATION, offsetof(struct standby_options, delay_ns), "TIME",
+     "but only after that long (default 0s)"},
+};
 
 static const struct command_option stop_options[] = {
     {"grace", 0, OPTION_DURATION, offsetof(struct stop_options, grace_ns), "TIME",
@@ -78,8 +107,13 @@ const struct command standby_command = {
     .operands = "NAME...",
     .summary = "Put running instances to sleep",
     .details = "Memory, device state and disks go to disk and the VM ends; restore wakes it where\n"
-               "it was. It costs no memory meanwhile, and forks fastest.\n",
-    .examples = "  tine standby web\n",
+               "it was. It costs no memory meanwhile, and forks fastest.\n"
+               "Compressed, it takes less disk but longer to wake or to fork: for a long sleep.\n",
+    .examples = "  tine standby web\n"
+                "  tine standby web --compress zstd:3 --compress-delay 10m\n",
+    .options = standby_options,
+    .option_count = ARRAY_SIZE(standby_options),
+    .options_size = sizeof(struct standby_options),
     .operands_min = 1,
     .operands_max = OPERANDS_ANY,
     .run = standby_run,

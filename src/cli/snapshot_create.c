@@ -5,12 +5,13 @@
 
 #include "base/cleanup.h"
 #include "cli/command.h"
+#include "cli/compress.h"
 #include "cli/fork_many.h"
 #include "cli/http.h"
 #include "cli/instance_view.h"
 
 struct create_options {
-    const char *name, *kind;
+    const char *name, *kind, *compress;
 };
 
 static void print_line(const json_t *snapshot)
@@ -30,6 +31,11 @@ static int create_run(const struct cli *cli, const void *data, char **operands, 
         return cli_usage(cli, "--kind: \"%s\" is not Standby or Stopped", options->kind);
     _cleanup_(free) char *path = instance_path(operands[0], "/snapshots");
     json_t *body = json_pack("{s:s}", "kind", kind);
+    int status = compress_add(cli, options->compress, body);
+    if (status != CLI_OK) {
+        json_decref(body);
+        return status;
+    }
     if (options->name)
         json_object_set_new(body, "name", json_string(options->name));
     _cleanup_(json) json_t *snapshot = http_post(cli, "capturing", path, body, &failure);
@@ -47,16 +53,21 @@ static const struct command_option create_options[] = {
     {"name", 0, OPTION_TEXT, OPTION(name), "NAME", "its name, unique among its source's"},
     {"kind", 0, OPTION_TEXT, OPTION(kind), "KIND",
      "Standby: memory and disks (default); Stopped: disks alone"},
+    {"compress", 0, OPTION_TEXT, OPTION(compress), COMPRESS_VALUE,
+     "compress memory that no other owner shares: zstd, levels 1 to 19, or lz4, 0 to 9"},
 };
 
 const struct command snapshot_create_command = {
     .name = "snapshot create",
     .operands = "NAME",
     .summary = "Capture an instance",
-    .details = "Kind Standby is of an instance in Standby or Running, which sleeps for a moment\n"
-               "and goes on; kind Stopped is of a stopped one. Memory is linked, not copied.\n",
+    .details =
+        "Kind Standby is of an instance in Standby or Running, which sleeps for a moment\n"
+        "and goes on; kind Stopped is of a stopped one. Memory is linked, not copied, so it\n"
+        "is compressed once the source sleeps anew, or is gone.\n",
     .examples = "  tine snapshot create web --name warm\n"
                 "  tine snapshot create web --kind Stopped\n"
+                "  tine snapshot create web --name archive --compress zstd:9\n"
                 "  tine snapshot create web --json | jq -r .id\n",
     .options = create_options,
     .option_count = ARRAY_SIZE(create_options),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Delete: kill the VMM, then remove the owner (owner.h). */
+#include "instance/compressor.h"
 #include "instance/owner.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
@@ -8,6 +9,7 @@
 int remove_locked(struct operation *op, struct error *err)
 {
     const struct owner owner = operation_owner(op);
+    compressor_drop(op->host->compressor, op->record.id);
     int r = step("delete-killed", err);
     if (r == 0)
         r = owner_remove(&owner, op->host->store, store_delete, err);

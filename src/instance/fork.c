@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
+#include "instance/memory_image.h"
 #include "instance/transition.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
@@ -33,18 +34,29 @@ int fork_check(const struct instance_fork_request *request, struct error *err)
     return 0;
 }
 
+/* With the memory image ready to be linked, unless the fork boots anew. */
+static int begin_source(struct host *host, const char *reference, enum lock_kind lock,
+                        const struct instance_fork_request *request, struct operation *source,
+                        struct error *err)
+{
+    bool cold = request->has_target && request->target == INSTANCE_STOPPED;
+    return cold ? operation_begin(host, reference, lock, source, err)
+                : memory_begin(host, reference, lock, source, err);
+}
+
 /* A Running source is held for writing from its standby to its restore: nobody can stop or delete
  * it in between. One that sleeps anyway is held for reading, as without from_running. */
-static int take_source(struct host *host, const char *reference, bool from_running,
-                       struct operation *source, struct error *err)
+static int take_source(struct host *host, const char *reference,
+                       const struct instance_fork_request *request, struct operation *source,
+                       struct error *err)
 {
     for (;;) {
-        int r =
-            operation_begin(host, reference, from_running ? LOCK_NAP : LOCK_SHARED, source, err);
+        enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
+        int r = begin_source(host, reference, lock, request, source, err);
         if (r < 0 || !source->hold.writing || source->record.state == INSTANCE_RUNNING)
             return r;
         operation_end(source);
-        r = operation_begin(host, reference, LOCK_SHARED, source, err);
+        r = begin_source(host, reference, LOCK_SHARED, request, source, err);
         if (r < 0 || source->record.state != INSTANCE_RUNNING)
             return r;
         operation_end(source); /* woken in between */
@@ -56,7 +68,7 @@ static int hold_source(struct host *host, const char *reference,
                        struct error *err)
 {
     enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
-    int r = take_source(host, reference, request->from_running, source, err);
+    int r = take_source(host, reference, request, source, err);
     if (r == 0)
         r = transition_check(kind, &source->record, err);
     return r < 0 ? r : 0;
@@ -74,6 +86,7 @@ static void inherit(const struct instance_record *source, const char *name,
     snprintf(record->parent_id, sizeof(record->parent_id), "%s", source->id);
     record->state = INSTANCE_CREATED;
     record->state_error[0] = record->exit_message[0] = record->memory_method[0] = '\0';
+    record->compression[0] = '\0';
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;
     record->created_at_ns = time_realtime_ns();

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "instance/host.h"
+#include "instance/memory_image.h"
 
 /* As others may see it: an operation's passing state over the row's. */
 static void shown(struct host *host, struct instance_record *record)
 {
     lock_shown(host->locks, record->id, &record->state);
     record_tidy(record);
+    memory_look(host, record);
 }
 
 int instance_get(struct host *host, const char *reference, struct instance_record *record,

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "instance/compressor.h"
 #include "instance/recover.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
@@ -134,8 +135,14 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->locks = lock_table_new();
     if (!host->locks)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
+    host->compressor = compressor_start(host, err);
+    if (!host->compressor)
+        return -EIO;
     host->watch = watch_start(host, err);
-    return host->watch ? recover(host, err) : -EIO;
+    if (!host->watch)
+        return -EIO;
+    int recovered = recover(host, err);
+    return recovered < 0 ? recovered : compressor_want_all(host, err);
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -158,6 +165,7 @@ void host_close(struct host *host)
     if (!host)
         return;
     watch_stop(host->watch);
+    compressor_stop(host->compressor);
     lock_table_free(host->locks);
     store_close(host->store);
     telemetry_free(host->telemetry);

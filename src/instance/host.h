@@ -12,6 +12,7 @@
 #define VMM_KILL_MS \
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
+struct compressor;
 struct telemetry;
 struct trace;
 struct watch;
@@ -31,6 +32,7 @@ struct host {
     struct telemetry *telemetry;
     struct lock_table *locks;
     struct watch *watch;
+    struct compressor *compressor;
 };
 
 /* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */

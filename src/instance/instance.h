@@ -15,6 +15,7 @@
 #include "agent/client.h"
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "stack/compression.h"
 #include "store/store.h"
 
 struct events;
@@ -93,6 +94,16 @@ int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
  * running. */
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
+struct standby_options {
+    const struct stack_compression *compression; /* NULL: none */
+    uint64_t compression_delay_ns;               /* from the end of the standby */
+};
+/* The same, and the memory image is compressed later, if it has no other owner by then. A restore
+ * calls that off. What becomes of it is in the record's compression_status. An instance that sleeps
+ * already is ERROR_STATE: the options come too late. */
+int instance_standby_with(struct host *host, const char *reference,
+                          const struct standby_options *options, struct instance_record *record,
+                          struct error *err);
 /* Standby to Running. When it fails before the guest has run, or when the guest can't have changed
  * a disk, the instance is in Standby as before. A guest with a writable disk that woke but whose
  * agent does not answer stays, Initializing: its snapshot no longer fits its disks; it becomes

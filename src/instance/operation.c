@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "instance/compressor.h"
 #include "instance/host.h"
 #include "instance/id.h"
+#include "instance/memory_image.h"
 #include "instance/owner.h"
 #include "instance/settle.h"
 
@@ -120,7 +122,10 @@ void operation_end(struct operation *op)
     op->guest_fd = -1;
     free(op->guest_dir);
     op->guest_dir = NULL;
-    lock_release(&op->hold);
+    if (op->hold.table) {
+        lock_release(&op->hold);
+        compressor_poke(op->host->compressor);
+    }
 }
 
 void operation_show(struct operation *op, enum instance_state state)
@@ -160,6 +165,7 @@ void operation_result(const struct operation *op, struct instance_record *record
         return;
     *record = op->record;
     record_tidy(record);
+    memory_look(op->host, record);
 }
 
 struct vm_spec operation_spec(const struct operation *op)

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "instance/memory_image.h"
 #include "instance/recover.h"
-#include "instance/snapshot_operation.h"
 #include "instance/strangers.h"
 #include "stack/stack.h"
 
@@ -28,7 +28,10 @@ static int recover_one(struct host *host, const char *id, struct error *err)
 {
     _cleanup_(snapshot_operation) struct snapshot_operation op = SNAPSHOT_OPERATION_NONE;
     int r = snapshot_begin(host, id, LOCK_EXCLUSIVE, &op, err);
-    if (r != -ENOENT)
+    const struct owner owner = snapshot_owner(&op);
+    if (r == 0 && op.record.kind == INSTANCE_STANDBY)
+        r = memory_settle(&owner, err);
+    if (r != -ENOENT || op.fd >= 0)
         return r;
     error_clear(err);
     log_warning("snapshot %s: removed: it has no directory, so it was half-made or half-deleted",

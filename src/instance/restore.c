@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "instance/directory.h"
 #include "instance/host.h"
+#include "instance/memory_image.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
@@ -40,7 +41,9 @@ static int check_memory(struct operation *op, struct error *err)
 
 static int prepare(struct operation *op, struct error *err)
 {
-    int r = check_memory(op, err);
+    int r = memory_take(op, err);
+    if (r == 0)
+        r = check_memory(op, err);
     if (r == 0)
         r = directory_sweep(op, err);
     if (r == 0)
@@ -55,7 +58,7 @@ static int record_running(struct operation *op, const struct vm_process *process
     record->vmm_pid = process->pid;
     record->vmm_start_ticks = process->start_ticks;
     record->started_at_ns = time_realtime_ns();
-    record->exit_message[0] = '\0';
+    record->exit_message[0] = record->compression[0] = '\0';
     int r = store_update(op->host->store, record, err);
     return r < 0 ? r : step("restore-recorded", err);
 }

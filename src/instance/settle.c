@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/memory_image.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
@@ -49,7 +50,13 @@ static int take_base_back(struct operation *op, struct error *err)
 static int find_snapshot(struct operation *op, struct error *err)
 {
     int r = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
-    return r != 0 ? r : take_base_back(op, err);
+    if (r == 0)
+        r = take_base_back(op, err);
+    if (r <= 0)
+        return r;
+    const struct owner owner = operation_owner(op);
+    r = memory_settle(&owner, err);
+    return r < 0 ? r : 1;
 }
 
 int settle_without_vmm(struct operation *op, const char *why, struct error *err)

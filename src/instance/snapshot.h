@@ -14,6 +14,8 @@ struct snapshot_create_request {
     enum instance_state kind; /* Standby: of a Running or Standby instance; Stopped: of a Stopped */
     const char *name;         /* NULL: none; the rule is that of instance names */
     const char *tags;         /* a JSON object of strings, kept as it is; NULL: none */
+    const struct stack_compression *compression; /* of the memory image, later, when no other owner
+                                                    of it is left; kind Standby; NULL: none */
 };
 /* A Running source goes to standby, is linked, and runs again before this returns. ERROR_STATE;
  * ERROR_NAME if the source has a snapshot of that name. `record` may be NULL. */

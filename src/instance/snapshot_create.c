@@ -13,9 +13,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/fork_files.h"
-#include "instance/snapshot_operation.h"
+#include "instance/memory_image.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 
@@ -32,17 +33,21 @@ static int check_request(const struct snapshot_create_request *request, struct e
     if (request->tags && strlen(request->tags) >= INSTANCE_TAGS_SIZE)
         return error_set(err, ERROR_INVALID, E2BIG, "tags: more than %d bytes in all",
                          INSTANCE_TAGS_SIZE - 1);
-    return 0;
+    if (request->compression && request->kind != INSTANCE_STANDBY)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "compression: a snapshot of kind Stopped has no memory to compress");
+    return request->compression ? stack_compression_check(request->compression, err) : 0;
 }
 
 /* As for a fork: a Running source is held for writing from its standby to its restore. */
 static int hold_source(struct host *host, const char *reference, enum instance_state kind,
                        struct operation *source, struct error *err)
 {
-    int r = operation_begin(host, reference, LOCK_SHARED, source, err);
+    int r = kind == INSTANCE_STANDBY ? memory_begin(host, reference, LOCK_SHARED, source, err)
+                                     : operation_begin(host, reference, LOCK_SHARED, source, err);
     if (r == 0 && kind == INSTANCE_STANDBY && source->record.state == INSTANCE_RUNNING) {
         operation_end(source);
-        r = operation_begin(host, reference, LOCK_EXCLUSIVE, source, err);
+        r = memory_begin(host, reference, LOCK_EXCLUSIVE, source, err);
     }
     if (r == 0)
         r = transition_check(kind == INSTANCE_STANDBY ? OPERATION_SNAPSHOT_STANDBY
@@ -73,7 +78,8 @@ static void describe(const struct operation *source, const struct snapshot_creat
     record->source = source->record;
     snprintf(record->name, sizeof(record->name), "%s", request->name ? request->name : "");
     snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
-    snprintf(record->compression_state, sizeof(record->compression_state), "none");
+    if (request->compression)
+        stack_compression_format(request->compression, record->compression);
 }
 
 static int link_files(const struct operation *source, struct snapshot_operation *op,
@@ -147,6 +153,15 @@ static int make_of_running(struct operation *source, struct snapshot_operation *
                      source->record.name, instance_state_name(source->record.state), wake.message);
 }
 
+static void finish(struct snapshot_operation *op, struct snapshot_record *record)
+{
+    const struct owner owner = snapshot_owner(op);
+    compressor_want(op->host->compressor, &owner, op->record.compression, 0);
+    memory_look_snapshot(op->host, &op->record);
+    if (record)
+        *record = op->record;
+}
+
 int snapshot_create(struct host *host, const char *instance,
                     const struct snapshot_create_request *request, struct snapshot_record *record,
                     struct error *err)
@@ -169,7 +184,7 @@ int snapshot_create(struct host *host, const char *instance,
              *op.record.name ? op.record.name : op.record.id);
     r = source.record.state == INSTANCE_RUNNING ? make_of_running(&source, &op, err)
                                                 : make(&source, &op, err);
-    if (r == 0 && record)
-        *record = op.record;
+    if (r == 0)
+        finish(&op, record);
     return trace_end(&trace, r, err);
 }

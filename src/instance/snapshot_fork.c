@@ -2,13 +2,15 @@
 /* Fork of a snapshot: as the fork of an instance that sleeps (fork.c). The snapshot is held, for
  * reading, only for as long as its files are linked. */
 #include "instance/fork.h"
-#include "instance/snapshot_operation.h"
+#include "instance/memory_image.h"
 
 static int fork_snapshot(struct host *host, const char *id, const struct snapshot_target *target,
                          struct operation *op, struct fork *fork, struct error *err)
 {
     _cleanup_(snapshot_operation) struct snapshot_operation snapshot = SNAPSHOT_OPERATION_NONE;
-    int r = snapshot_begin(host, id, LOCK_SHARED, &snapshot, err);
+    bool cold = target->has_state && target->state == INSTANCE_STOPPED;
+    int r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
+                 : memory_begin_snapshot(host, id, &snapshot, err);
     if (r == 0)
         r = snapshot_target_check(&snapshot, target, &fork->target, err);
     if (r < 0)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "instance/compressor.h"
 #include "instance/id.h"
 
 static int begin(struct host *host, const char *id, enum lock_kind kind,
@@ -68,7 +69,10 @@ void snapshot_end(struct snapshot_operation *op)
     if (op->fd >= 0)
         close(op->fd);
     op->fd = -1;
-    lock_release(&op->hold);
+    if (op->hold.table) {
+        lock_release(&op->hold);
+        compressor_poke(op->host->compressor);
+    }
 }
 
 struct owner snapshot_owner(const struct snapshot_operation *op)

@@ -17,10 +17,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
-#include "instance/snapshot_operation.h"
+#include "instance/memory_image.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
@@ -55,7 +56,7 @@ static void become(struct instance_record *record, const struct instance_record 
     record->has_initrd = source->has_initrd;
     record->skip_guest_agent = source->skip_guest_agent;
     record->state = INSTANCE_STOPPED;
-    record->exit_message[0] = record->memory_method[0] = '\0';
+    record->exit_message[0] = record->memory_method[0] = record->compression[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
     record_tidy(record);
@@ -165,6 +166,7 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
     trace_begin(&trace, op, "snapshot-restore");
     snprintf(trace.note, sizeof(trace.note), "from %.64s", snapshot->record.id);
     trace_phase(op, "link");
+    compressor_drop(op->host->compressor, op->record.id);
     become(&op->record, &snapshot->record.source);
     int r = link_files(&replacement, snapshot, err);
     if (r == 0)
@@ -182,9 +184,11 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     _cleanup_(snapshot_operation) struct snapshot_operation snapshot = SNAPSHOT_OPERATION_NONE;
     enum instance_state state = INSTANCE_STOPPED;
+    bool cold = target->has_state && target->state == INSTANCE_STOPPED;
     int r = operation_begin(host, instance, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
-        r = snapshot_begin(host, id, LOCK_SHARED, &snapshot, err);
+        r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
+                 : memory_begin_snapshot(host, id, &snapshot, err);
     if (r == 0)
         r = check_belongs(&op, &snapshot, err);
     if (r == 0)

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/settle.h"
@@ -202,18 +203,51 @@ int standby_locked(struct operation *op, struct error *err)
     return r;
 }
 
-int instance_standby(struct host *host, const char *reference, struct instance_record *record,
-                     struct error *err)
+static int standby_and_want(struct operation *op, const struct standby_options *options,
+                            struct error *err)
+{
+    const struct owner owner = operation_owner(op);
+    char *text = op->record.compression;
+    text[0] = '\0';
+    if (options->compression)
+        stack_compression_format(options->compression, text);
+    int r = traced(op, "standby", standby_locked, err);
+    if (r == 0)
+        compressor_want(op->host->compressor, &owner, text, options->compression_delay_ns);
+    return r;
+}
+
+/* To repeat standby is a success; `late_is_fine` says if that may be so here. */
+static int standby(struct host *host, const char *reference, const struct standby_options *options,
+                   bool late_is_fine, struct instance_record *record, struct error *err)
 {
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     int r = operation_begin(host, reference, LOCK_EXCLUSIVE, &op, err);
     if (r < 0)
         return r;
     r = transition_check(OPERATION_STANDBY, &op.record, err);
+    if (r == 0 && !late_is_fine)
+        r = error_set(err, ERROR_STATE, EBUSY, "%s is Standby already, options come too late",
+                      op.record.name);
     if (r > 0)
-        r = traced(&op, "standby", standby_locked, err);
+        r = standby_and_want(&op, options, err);
     if (r < 0)
         return r;
     operation_result(&op, record);
     return 0;
+}
+
+int instance_standby(struct host *host, const char *reference, struct instance_record *record,
+                     struct error *err)
+{
+    const struct standby_options none = {.compression = NULL};
+    return standby(host, reference, &none, true, record, err);
+}
+
+int instance_standby_with(struct host *host, const char *reference,
+                          const struct standby_options *options, struct instance_record *record,
+                          struct error *err)
+{
+    int r = options->compression ? stack_compression_check(options->compression, err) : 0;
+    return r < 0 ? r : standby(host, reference, options, false, record, err);
 }

@@ -60,6 +60,23 @@ static const struct {
      COUNTER("tine_unshares_total", "Shared images that got a private copy.", NULL)},
     {FIELD(unshare_bytes), COUNTER("tine_unshare_bytes_total", "Bytes copied for that.", NULL)},
     {FIELD(unshare_seconds), COUNTER("tine_unshare_seconds_total", "Time taken by that.", NULL)},
+    {FIELD(compressions),
+     COUNTER("tine_compressions_total",
+             "Compressions of memory images that ended, by result: compressed, cancelled, shared "
+             "(it has other owners), gone or error.",
+             "algorithm", "result")},
+    {FIELD(raw_bytes), COUNTER("tine_compression_raw_bytes_total",
+                               "Size of the images that were compressed.", "algorithm")},
+    {FIELD(compressed_bytes),
+     COUNTER("tine_compression_compressed_bytes_total", "Size of what they became.", "algorithm")},
+    {FIELD(compression_seconds),
+     TIMES("tine_compression_duration_seconds", "Duration of the compressions that succeeded.",
+           "algorithm")},
+    {FIELD(expansions),
+     COUNTER("tine_expansions_total", "Compressed images that were needed raw again, by result.",
+             "algorithm", "result")},
+    {FIELD(expansion_seconds), TIMES("tine_expansion_duration_seconds",
+                                     "Duration of the expansions that succeeded.", "algorithm")},
 };
 
 static int add_families(struct telemetry *telemetry)

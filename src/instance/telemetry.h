@@ -20,6 +20,8 @@ struct telemetry {
     struct metric *operations, *durations, *phases, *vmms_ended;
     struct metric *instances, *private_bytes, *shared_bytes, *sampled;
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds;
+    struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
+    struct metric *expansions, *expansion_seconds;
 };
 
 struct telemetry *telemetry_new(struct error *err);

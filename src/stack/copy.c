@@ -19,8 +19,8 @@ void cleanup_temporary(struct temporary *temporary)
     free(temporary->name);
 }
 
-static int temporary_create(const struct stack_file *to, mode_t mode, struct temporary *temporary,
-                            struct error *err)
+int temporary_create(const struct stack_file *to, mode_t mode, struct temporary *temporary,
+                     struct error *err)
 {
     _cleanup_(free) char *name = temporary_name(to->name);
     if (!name)

@@ -17,6 +17,10 @@ struct temporary {
 };
 void cleanup_temporary(struct temporary *temporary);
 
+/* Makes an empty file under a temporary name of `to`'s and opens it for writing (owner: caller). */
+int temporary_create(const struct stack_file *to, mode_t mode, struct temporary *temporary,
+                     struct error *err);
+
 /* Copies `from` to a fresh temporary name beside `to`: reflink, else sparse copy; mode and
  * modification time are the source's; synced. Sets `method` and adds to `bytes_copied`. A source
  * that changes meanwhile is -EBUSY. */
@@ -45,5 +49,10 @@ int reflink(int in, int out, const struct stack_file *from, const struct stack_f
  * size. ERROR_UNSUPPORTED if either file system has no sparse files. */
 int sparse_copy(int in, int out, uint64_t size, const struct stack_file *from,
                 const struct stack_file *to, uint64_t *copied, struct error *err);
+
+/* Writes what is not zero of the bytes, in whole blocks of the file where it can, at `offset` of a
+ * file that is a hole there; adds what it wrote to `*written`. */
+int sparse_write(int fd, const uint8_t *bytes, size_t length, uint64_t offset, const char *label,
+                 uint64_t *written, struct error *err);
 
 #endif

@@ -12,7 +12,6 @@
 #include "stack/image.h"
 
 #define COPY_BUFFER  (1u << 20) /* bytes; whatever the file's size */
-#define BLOCK        4096u
 #define SPARSE_PROBE (1u << 20)
 
 /* One copy on its way. */
@@ -66,40 +65,12 @@ static int target_prepare(const struct sparse_copy *copy, struct error *err)
     return 0;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t length)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
-}
-
-/* The block of the file that holds `offset`, cut to what is left. */
-static size_t block_length(uint64_t offset, size_t left)
-{
-    size_t length = BLOCK - (size_t)(offset % BLOCK);
-    return length < left ? length : left;
-}
-
 /* Writes the runs of the buffer that are not all zero; the others stay holes. */
 static int write_runs(struct sparse_copy *copy, uint64_t offset, size_t length, struct error *err)
 {
-    size_t start = 0; /* of the run not written yet */
-    size_t at = 0;
-    while (at <= length) {
-        size_t block = block_length(offset + at, length - at);
-        bool data = block > 0 && !is_zero(copy->buffer + at, block);
-        if (!data && at > start) {
-            int r = file_pwrite_exact(copy->out, copy->buffer + start, at - start, offset + start,
-                                      image_label(copy->to), err);
-            if (r < 0)
-                return copy_wrap(copy, r, err);
-            copy->written += at - start;
-        }
-        if (block == 0)
-            break;
-        at += block;
-        if (!data)
-            start = at;
-    }
-    return 0;
+    int r = sparse_write(copy->out, copy->buffer, length, offset, image_label(copy->to),
+                         &copy->written, err);
+    return r < 0 ? copy_wrap(copy, r, err) : 0;
 }
 
 static int copy_extent(struct sparse_copy *copy, uint64_t offset, uint64_t end, struct error *err)

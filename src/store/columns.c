@@ -61,6 +61,7 @@ static const struct column instances[] = {
     COLUMN(memory_bytes_copied, COLUMN_U64),
     COLUMN(disk_bytes_copied, COLUMN_U64),
     COLUMN(tags, COLUMN_TEXT),
+    COLUMN(compression, COLUMN_TEXT),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -77,7 +78,7 @@ static const struct column snapshots[] = {
     COLUMN(kind, COLUMN_STATE),
     COLUMN(created_at_ns, COLUMN_U64),
     COLUMN(size_bytes, COLUMN_U64),
-    COLUMN(compression_state, COLUMN_TEXT),
+    COLUMN(compression, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "source_instance_id", source.id, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "source_instance_name", source.name, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "source_hypervisor", source.hypervisor, COLUMN_TEXT),

@@ -77,6 +77,10 @@ static const char *const steps[] = {
     " key TEXT PRIMARY KEY,"
     " value TEXT NOT NULL"
     ") STRICT, WITHOUT ROWID;",
+    /* What is wished; what is true is looked up. */
+    "ALTER TABLE instances ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots DROP COLUMN compression_state;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -28,3 +28,9 @@ int instance_state_parse(const char *name, enum instance_state *state)
     }
     return -EINVAL;
 }
+
+const char *compression_state_name(enum compression_state state)
+{
+    static const char *const words[] = {"none", "compressing", "compressed", "error"};
+    return (size_t)state < ARRAY_SIZE(words) ? words[state] : "none";
+}

@@ -31,6 +31,23 @@ const char *instance_state_name(enum instance_state state); /* "Running", ... */
 /* 0 and the state, or -EINVAL. */
 int instance_state_parse(const char *name, enum instance_state *state);
 
+enum compression_state {
+    COMPRESSION_NONE,
+    COMPRESSION_RUNNING,
+    COMPRESSION_DONE,
+    COMPRESSION_FAILED,
+};
+
+/* "none", "compressing", "compressed", "error" */
+const char *compression_state_name(enum compression_state state);
+
+/* How the memory image of what sleeps is kept. Found when it is asked for, never stored. */
+struct compression_status {
+    enum compression_state state;
+    char error[256];          /* with COMPRESSION_FAILED */
+    uint64_t compressed_size; /* bytes, with COMPRESSION_DONE */
+};
+
 struct instance_record {
     char id[INSTANCE_ID_LENGTH + 1];
     char name[INSTANCE_NAME_MAX + 1];
@@ -57,6 +74,8 @@ struct instance_record {
     uint64_t memory_bytes_copied;
     uint64_t disk_bytes_copied;
     char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
+    char compression[16]; /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
+    struct compression_status compression_status;
 };
 
 /* A capture of an instance that is independent of it. */
@@ -66,8 +85,9 @@ struct snapshot_record {
     enum instance_state kind;         /* Standby: memory, devices and disks; Stopped: disks alone */
     uint64_t created_at_ns;           /* realtime */
     uint64_t size_bytes;              /* of all its files; holes count */
-    char compression_state[16];       /* of the memory file: "none" */
-    char tags[INSTANCE_TAGS_SIZE];    /* as an instance's; its source's are in `source` */
+    char compression[16];             /* of the memory image, as wished: "zstd:1"; empty: none */
+    struct compression_status compression_status;
+    char tags[INSTANCE_TAGS_SIZE]; /* as an instance's; its source's are in `source` */
     /* The source as it was: its identity (id, name, hypervisor), which may be gone by now, and the
      * configuration that an instance made from the snapshot gets. The rest is not kept. */
     struct instance_record source;

@@ -357,6 +357,27 @@ int instance_standby(struct host *host, const char *reference, struct instance_r
     return double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
 }
 
+/* What is compressed is so at once, to a hundredth. */
+int instance_standby_with(struct host *host, const char *reference,
+                          const struct standby_options *options, struct instance_record *record,
+                          struct error *err)
+{
+    struct instance_record changed;
+    int r = double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, &changed, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&host->lock);
+    struct instance_record *kept = &resolve(host, changed.id, err)->record;
+    stack_compression_format(options->compression, kept->compression);
+    kept->compression_status = (struct compression_status){
+        .state = options->compression_delay_ns ? COMPRESSION_NONE : COMPRESSION_DONE,
+        .compressed_size = kept->memory_bytes / 100};
+    if (record)
+        *record = *kept;
+    pthread_mutex_unlock(&host->lock);
+    return 0;
+}
+
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {

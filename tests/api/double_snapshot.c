@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A double of snapshot.h: rows in memory, with the rules of the real ones. A snapshot whose name
- * begins with "fail-resources" or "fail-unsupported" can't be made. */
+ * begins with "fail-resources" or "fail-unsupported" can't be made; the compression of one with
+ * "fail-compression" fails, that of others never ends. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,14 @@ static int add(struct host *host, const struct instance_record *source,
              ++host->snapshots_made % 100000);
     snprintf(record->name, sizeof(record->name), "%.63s", name);
     snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
-    snprintf(record->compression_state, sizeof(record->compression_state), "none");
+    record->source.compression[0] = '\0';
+    if (request->compression) {
+        bool fails = strncmp(name, "fail-compression", 16) == 0;
+        stack_compression_format(request->compression, record->compression);
+        record->compression_status.state = fails ? COMPRESSION_FAILED : COMPRESSION_RUNNING;
+        snprintf(record->compression_status.error, sizeof(record->compression_status.error), "%s",
+                 fails ? "as told" : "");
+    }
     *result = *record;
     return 0;
 }

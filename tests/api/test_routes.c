@@ -380,13 +380,66 @@ static void test_operation_bodies(void **state)
                  "invalid_snapshot_compression", "enabled");
     http_refused(daemon, "POST", "/instances/web/standby", "{\"compression\":{\"enabled\":1}}", 400,
                  "Bad Request", "compression.enabled");
-    http_refused(daemon, "POST", "/instances/web/standby", "{\"compression\":{\"enabled\":true}}",
-                 501, "not_supported", "compress");
+    static const struct {
+        const char *body, *code, *words;
+    } wishes[] = {
+        {"{\"enabled\":true,\"algorithm\":\"gzip\"}", "invalid_snapshot_compression", "'gzip'"},
+        {"{\"enabled\":true,\"algorithm\":7}", "Bad Request", "compression.algorithm"},
+        {"{\"enabled\":true,\"level\":0}", "invalid_snapshot_compression", "levels 1 to 19"},
+        {"{\"enabled\":true,\"level\":20}", "invalid_snapshot_compression", "not 20"},
+        {"{\"enabled\":true,\"level\":1.5}", "Bad Request", "compression.level"},
+        {"{\"enabled\":true,\"level\":4294967297}", "invalid_snapshot_compression", "levels"},
+        {"{\"enabled\":true,\"algorithm\":\"lz4\",\"level\":10}", "invalid_snapshot_compression",
+         "compression.level: lz4 has levels 0 to 9, not 10"},
+        {"[]", "Bad Request", "compression"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(wishes); i++) {
+        _cleanup_(free) char *body = NULL;
+        assert_true(asprintf(&body, "{\"compression\":%s}", wishes[i].body) > 0);
+        http_refused(daemon, "POST", "/instances/web/standby", body, 400, wishes[i].code,
+                     wishes[i].words);
+    }
     http_refused(daemon, "POST", "/instances/web/standby", "{\"compression_delay\":\"soon\"}", 400,
                  "invalid_compression_delay", "soon");
     http_refused(daemon, "POST", "/instances/web/standby", "{\"compression_delay\":\"-1s\"}", 400,
                  "invalid_compression_delay", "negative");
     act(daemon, "/instances/web/standby", "{\"compression\":{\"enabled\":false}}", "Standby");
+}
+
+static void assert_wish(const json_t *object, const char *algorithm, int level)
+{
+    const json_t *wish = json_object_get(object, "compression");
+    assert_true(json_is_true(json_object_get(wish, "enabled")));
+    assert_string_equal(text_of(wish, "algorithm"), algorithm);
+    assert_int_equal(json_integer_value(json_object_get(wish, "level")), level);
+}
+
+static void test_compression(void **state)
+{
+    struct daemon *daemon = *state;
+    make(daemon, "web", NULL);
+    json_t *json = http_expect(daemon, "POST", "/instances/web/standby",
+                               "{\"compression\":{\"enabled\":true}}", 200);
+    const json_t *memory = json_object_get(json_object_get(json, "tine"), "memory");
+    assert_string_equal(text_of(memory, "compression_state"), "compressed");
+    assert_wish(memory, "zstd", 1);
+    assert_true(json_integer_value(json_object_get(memory, "compressed_size_bytes")) > 0);
+    assert_int_equal(json_integer_value(json_object_get(memory, "uncompressed_size_bytes")),
+                     1 << 30);
+    assert_true(json_is_null(json_object_get(memory, "compression_error")));
+    json_decref(json);
+    http_refused(daemon, "POST", "/instances/web/standby", "{\"compression\":{\"enabled\":true}}",
+                 409, "invalid_state", "too late");
+    make(daemon, "other", NULL);
+    json = http_expect(daemon, "POST", "/instances/other/standby",
+                       "{\"compression\":{\"enabled\":true,\"algorithm\":\"lz4\",\"level\":3},"
+                       "\"compression_delay\":\"1h\"}",
+                       200);
+    memory = json_object_get(json_object_get(json, "tine"), "memory");
+    assert_string_equal(text_of(memory, "compression_state"), "none");
+    assert_wish(memory, "lz4", 3);
+    assert_true(json_is_null(json_object_get(memory, "compressed_size_bytes")));
+    json_decref(json);
 }
 
 static void test_fork(void **state)
@@ -591,6 +644,7 @@ int main(int argc, char **argv)
         TEST(test_references),
         TEST(test_life),
         TEST(test_operation_bodies),
+        TEST(test_compression),
         TEST(test_fork),
         TEST(test_wait),
         TEST(test_wait_deleted),

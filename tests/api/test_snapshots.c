@@ -121,6 +121,30 @@ static void test_create(void **state)
     json_decref(json);
 }
 
+static void test_compression(void **state)
+{
+    struct daemon *daemon = *state;
+    make(daemon, "web", "");
+    json_t *json = http_expect(daemon, "POST", "/instances/web/snapshots",
+                               "{\"kind\":\"Standby\",\"compression\":{\"enabled\":true,"
+                               "\"level\":3}}",
+                               201);
+    const json_t *wish = json_object_get(json, "compression");
+    assert_string_equal(text_of(json, "compression_state"), "compressing");
+    assert_string_equal(text_of(wish, "algorithm"), "zstd");
+    assert_int_equal(json_integer_value(json_object_get(wish, "level")), 3);
+    assert_true(json_is_null(json_object_get(json, "compression_error")));
+    json_decref(json);
+    json = http_expect(daemon, "POST", "/instances/web/snapshots",
+                       "{\"kind\":\"Standby\",\"name\":\"fail-compression\","
+                       "\"compression\":{\"enabled\":true,\"algorithm\":\"lz4\"}}",
+                       201);
+    assert_string_equal(text_of(json, "compression_state"), "error");
+    assert_string_equal(text_of(json, "compression_error"), "as told");
+    assert_true(json_is_null(json_object_get(json, "compressed_size_bytes")));
+    json_decref(json);
+}
+
 static void test_create_refused(void **state)
 {
     static const struct {
@@ -142,8 +166,8 @@ static void test_create_refused(void **state)
          "enabled"},
         {"web", "{\"kind\":\"Stopped\",\"compression\":{\"enabled\":true}}", 400,
          "invalid_snapshot_compression", "Stopped"},
-        {"web", "{\"kind\":\"Standby\",\"compression\":{\"enabled\":true}}", 501, "not_supported",
-         "compression"},
+        {"web", "{\"kind\":\"Standby\",\"compression\":{\"enabled\":true,\"level\":20}}", 400,
+         "invalid_snapshot_compression", "levels 1 to 19, not 20"},
         {"none", "{\"kind\":\"Standby\"}", 404, "not_found", "none"},
         {"web", "{\"kind\":\"Stopped\"}", 409, "conflict", "Running"},
         {"off", "{\"kind\":\"Standby\"}", 409, "conflict", "Stopped"},
@@ -345,8 +369,9 @@ static void test_restore(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_create), TEST(test_create_refused), TEST(test_list_get_delete),
-        TEST(test_fork),   TEST(test_forks_at_once),  TEST(test_restore),
+        TEST(test_create),          TEST(test_compression), TEST(test_create_refused),
+        TEST(test_list_get_delete), TEST(test_fork),        TEST(test_forks_at_once),
+        TEST(test_restore),
     };
     if (argc != 2)
         return 2;

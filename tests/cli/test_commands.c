@@ -371,6 +371,30 @@ static void test_tags(void **state)
     expect_run(*state, "run --tag t,m=x", 1, NULL, "tags: \"t,m\" is not a key");
 }
 
+static void test_compress(void **state)
+{
+    struct daemon *daemon = *state;
+    expect_run(daemon, "run --name web", 0, "", NULL);
+    expect_run(daemon, "standby web --compress zstd:99", 1, "", "zstd has levels 1 to 19, not 99");
+    expect_run(daemon, "standby web --compress :3", 2, "", "is not ALGORITHM[:LEVEL], as zstd:3");
+    expect_run(daemon, "standby web --compress zstd:", 2, "", "is not ALGORITHM[:LEVEL]");
+    expect_run(daemon, "standby web --compress zstd:-1", 2, "", "is not ALGORITHM[:LEVEL]");
+    expect_run(daemon, "standby web --compress-delay 1m", 2, "", "there is no --compress");
+    expect_run(daemon, "standby web --compress lz4:3", 0, "web  k00001abcdef  Standby ", NULL);
+    expect_run(daemon, "inspect web", 0, "tine.memory.compression_state", NULL);
+    json_t *json = run_json(daemon, "inspect --json web", 0);
+    const json_t *memory = json_object_get(json_object_get(json, "tine"), "memory");
+    assert_string_equal(text_of(memory, "compression_state"), "compressed");
+    assert_string_equal(text_of(json_object_get(memory, "compression"), "algorithm"), "lz4");
+    json_decref(json);
+    expect_run(daemon, "run --name other", 0, "", NULL);
+    expect_run(daemon, "standby other --compress zstd --compress-delay 10m", 0, "other", NULL);
+    json = run_json(daemon, "inspect --json other", 0);
+    memory = json_object_get(json_object_get(json, "tine"), "memory");
+    assert_string_equal(text_of(memory, "compression_state"), "none");
+    json_decref(json);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +404,7 @@ int main(int argc, char **argv)
         TEST(test_ps_terminal),
         TEST(test_inspect),
         TEST(test_life),
+        TEST(test_compress),
         TEST(test_rm),
         TEST(test_fork),
         TEST(test_fork_concurrent),

@@ -73,6 +73,23 @@ static void test_create(void **state)
     json_decref(json);
 }
 
+static void test_compress(void **state)
+{
+    struct daemon *daemon = *state;
+    json_t *json = run_json(daemon, "snapshot create --json web --name small --compress zstd:9", 0);
+    assert_string_equal(text_of(json, "compression_state"), "compressing");
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(json, "compression"), "level")), 9);
+    json_decref(json);
+    expect_run(daemon, "snapshot inspect web/small", 0, "compressing", NULL);
+    expect_run(daemon, "snapshot create web --compress gzip", 1, NULL, "'gzip' is no algorithm");
+    expect_run(daemon, "snapshot create web --compress zstd:x", 2, NULL,
+               "tine: snapshot create: --compress: \"zstd:x\" is not ALGORITHM[:LEVEL]");
+    expect_run(daemon, "snapshot create off --kind stopped --compress lz4", 1, NULL,
+               "no memory to compress");
+    expect_run(daemon, "snapshot rm web/small", 0, "", NULL);
+}
+
 static void test_ls(void **state)
 {
     struct daemon *daemon = *state;
@@ -232,9 +249,9 @@ static void test_rm(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_create),      TEST(test_ls),   TEST(test_which),
-        TEST(test_source_gone), TEST(test_fork), TEST(test_fork_concurrent),
-        TEST(test_restore),     TEST(test_rm),
+        TEST(test_create),          TEST(test_compress),    TEST(test_ls),
+        TEST(test_which),           TEST(test_source_gone), TEST(test_fork),
+        TEST(test_fork_concurrent), TEST(test_restore),     TEST(test_rm),
     };
     if (argc != 3)
         return 2;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "listing.h"
 
@@ -27,7 +28,8 @@ struct scenario {
     bool new_instance;    /* "new" may be there afterwards, whole, or not at all */
     const char *outcomes; /* of "web": first letters of states ('B' is Standby), 'x' deleted */
     const char *failpoints;
-    bool cold; /* its snapshot is of kind Stopped, whatever web's state */
+    bool cold;   /* its snapshot is of kind Stopped, whatever web's state */
+    bool packed; /* web's memory is compressed */
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -41,6 +43,12 @@ struct scenario {
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
     "snapshot-restore-exchanged "
 #define REACHED "snapshot-restore-reached "
+#define PACK                                                    \
+    "stack-pack-data stack-pack-sync stack-pack-before-rename " \
+    "stack-pack-after-rename stack-pack-before-unlink stack-pack-after-unlink "
+#define EXPAND                                                                     \
+    "expand-begun stack-expand-data stack-expand-sync stack-expand-before-rename " \
+    "stack-expand-after-rename stack-expand-before-unlink expand-done "
 
 static const struct scenario scenarios[] = {
     {"create", INSTANCE_RUNNING, true, "R",
@@ -71,6 +79,12 @@ static const struct scenario scenarios[] = {
     {"snapshot-restore", INSTANCE_STANDBY, false, "BR", REPLACE RESTORE REACHED},
     {"snapshot-restore", INSTANCE_STOPPED, false, "TR", REPLACE BOOT REACHED},
     {"snapshot-restore", INSTANCE_STANDBY, false, "BTR", REPLACE BOOT REACHED, .cold = true},
+    {"compress", INSTANCE_RUNNING, false, "B", PACK},
+    {"restore", INSTANCE_STANDBY, false, "BR", EXPAND RESTORE, .packed = true},
+    {"fork", INSTANCE_STANDBY, true, "B", EXPAND "fork-linked ", .packed = true},
+    {"snapshot-create", INSTANCE_STANDBY, false, "B", EXPAND SNAPSHOT, .packed = true},
+    {"delete", INSTANCE_STANDBY, false, "xB", "delete-killed delete-renamed delete-forgotten ",
+     .packed = true},
 };
 
 static struct fixture *child_fixture(char **argv)
@@ -116,6 +130,25 @@ static int run_on_snapshot(struct fixture *fixture, const char *name, struct err
     return snapshot_delete(fixture->host, snapshot.id, err);
 }
 
+/* Until nothing is being compressed any more: then what is there is all there is. */
+static void await_compression(struct fixture *fixture)
+{
+    struct instance_record record;
+    while (instance_get(fixture->host, "web", &record, NULL) == 0 &&
+           record.compression_status.state == COMPRESSION_RUNNING)
+        time_sleep_ms(5);
+}
+
+static int compress(struct fixture *fixture, struct error *err)
+{
+    const struct stack_compression zstd = {STACK_ZSTD, 1};
+    const struct standby_options options = {&zstd, 0};
+    int r = instance_standby_with(fixture->host, "web", &options, NULL, err);
+    if (r == 0)
+        await_compression(fixture);
+    return r;
+}
+
 static int run_operation(struct fixture *fixture, const char *name, struct error *err)
 {
     if (strncmp(name, "snapshot-", strlen("snapshot-")) == 0)
@@ -131,6 +164,8 @@ static int run_operation(struct fixture *fixture, const char *name, struct error
         return instance_stop(fixture->host, "web", 0, NULL, err);
     if (strcmp(name, "standby") == 0)
         return instance_standby(fixture->host, "web", NULL, err);
+    if (strcmp(name, "compress") == 0)
+        return compress(fixture, err);
     if (strcmp(name, "restore") == 0)
         return instance_restore(fixture->host, "web", NULL, err);
     if (strcmp(name, "fork") == 0)
@@ -261,12 +296,14 @@ static void prepare_snapshot(struct fixture *fixture, const struct scenario *sce
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
 }
 
-static void prepare(struct fixture *fixture, enum instance_state state)
+static void prepare(struct fixture *fixture, enum instance_state state, bool packed)
 {
     struct error err = {0};
     fixture_create(fixture, "web");
     guest_remember(fixture, "web", NOTE);
-    if (state == INSTANCE_STANDBY)
+    if (packed)
+        assert_ok(compress(fixture, &err), &err);
+    else if (state == INSTANCE_STANDBY)
         assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     else if (state == INSTANCE_STOPPED)
         assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
@@ -323,12 +360,13 @@ static void test_every_step_of_every_operation(void **state)
         char points[512], *saved = NULL;
         snprintf(points, sizeof(points), "%s", scenarios[i].failpoints);
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
-            prepare(fixture, scenarios[i].from);
+            prepare(fixture, scenarios[i].from, scenarios[i].packed);
             if (uses_snapshot(&scenarios[i]))
                 prepare_snapshot(fixture, &scenarios[i]);
             fixture_close(fixture);
             crash(fixture, scenarios[i].name, name);
             fixture_open(fixture);
+            await_compression(fixture);
             check(fixture, &scenarios[i], name);
             clear(fixture);
         }
@@ -341,7 +379,7 @@ static void test_crash_twice(void **state)
     struct fixture *fixture = *state;
     static const char *const points[] = {"standby-published", "standby-recorded", "standby-killed"};
     for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-        prepare(fixture, INSTANCE_RUNNING);
+        prepare(fixture, INSTANCE_RUNNING, false);
         fixture_close(fixture);
         crash(fixture, "standby", points[i]);
         crash(fixture, "restore", "restore-renamed");

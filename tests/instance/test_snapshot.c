@@ -138,7 +138,7 @@ static void test_create_of_standby(void **state)
     assert_string_equal(made.name, "warm");
     assert_string_equal(made.source.id, source.id);
     assert_string_equal(made.source.name, "source");
-    assert_string_equal(made.compression_state, "none");
+    assert_int_equal(made.compression_status.state, COMPRESSION_NONE);
     assert_true(made.created_at_ns > source.created_at_ns);
     assert_state(fixture, "source", INSTANCE_STANDBY);
 

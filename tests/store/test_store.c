@@ -77,6 +77,7 @@ static struct instance_record sample(const char *id, const char *name)
         .memory_bytes_copied = 4,
         .disk_bytes_copied = 5,
         .tags = "{\"team\":\"backend\"}",
+        .compression = "zstd:19",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -110,6 +111,7 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_int_equal(a->stopped_at_ns, b->stopped_at_ns);
     assert_string_equal(a->memory_method, b->memory_method);
     assert_string_equal(a->tags, b->tags);
+    assert_string_equal(a->compression, b->compression);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -448,7 +450,7 @@ static struct snapshot_record sample_snapshot(const char *id, const char *name, 
         .kind = INSTANCE_STANDBY,
         .created_at_ns = INT64_MAX,
         .size_bytes = 1ull << 40,
-        .compression_state = "none",
+        .compression = "lz4:3",
         .tags = "{\"of\":\"the snapshot\"}",
         .source = sample(source, "source"),
     };
@@ -485,7 +487,7 @@ static void assert_same_snapshot(const struct snapshot_record *a, const struct s
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->created_at_ns, b->created_at_ns);
     assert_int_equal(a->size_bytes, b->size_bytes);
-    assert_string_equal(a->compression_state, b->compression_state);
+    assert_string_equal(a->compression, b->compression);
     assert_string_equal(a->tags, b->tags);
     assert_same(&kept, &b->source);
 }
@@ -611,11 +613,12 @@ static void test_migration_keeps_instances(void **state)
     struct instance_record written = sample(ID_A, "a");
     const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
     struct instance_record read;
-    written.tags[0] = '\0';
+    written.tags[0] = written.compression[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
                            "ALTER TABLE instances DROP COLUMN tags;"
+                           "ALTER TABLE instances DROP COLUMN compression;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);

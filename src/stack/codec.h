@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside src/stack: the compression formats, each a table of functions over its library. */
+#ifndef TINE_STACK_CODEC_H
+#define TINE_STACK_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stack/compression.h"
+
+/* Bytes on their way through a decoder. */
+struct codec_step {
+    const uint8_t *in;
+    size_t in_length, in_used;
+    uint8_t *out;
+    size_t out_size, out_made;
+    bool ended; /* the frame is complete and its checksum holds */
+};
+
+/* Takes compressed bytes; a negative errno stops the encoder. */
+typedef int codec_sink(void *context, const uint8_t *bytes, size_t length, struct error *err);
+
+struct codec {
+    const char *name, *suffix; /* of the file: ".zst" */
+    int lowest, highest, normal;
+    /* NULL: no memory. */
+    void *(*encoder_new)(int level, uint64_t raw_bytes);
+    void (*encoder_free)(void *encoder);
+    /* Takes all of `in`, at most STACK_TASK_STEP bytes; with `last` the frame is ended. The failure
+     * of the library is -EIO and its words. */
+    int (*encode)(void *encoder, const uint8_t *in, size_t length, bool last, codec_sink *sink,
+                  void *context, struct error *err);
+    void *(*decoder_new)(void);
+    void (*decoder_free)(void *decoder);
+    /* One step on: NULL, or what is wrong with the input, in words. */
+    const char *(*decode)(void *decoder, struct codec_step *step);
+};
+
+extern const struct codec codec_zstd, codec_lz4;
+const struct codec *codec_of(enum stack_algorithm algorithm);
+
+/* Where the compressed image of a raw one is: "<name><suffix>". */
+struct packed_file {
+    struct stack_file file; /* points into the rest */
+    char name[64], label[160];
+};
+void packed_file_of(const struct stack_file *raw, enum stack_algorithm algorithm,
+                    struct packed_file *packed);
+
+/* Decodes the one frame that `in` must hold from its beginning to its end into the empty file
+ * `out`, which is then `size` bytes with holes where the content is zero. */
+int unpack(const struct codec *codec, int in, const char *in_label, int out, const char *out_label,
+           uint64_t size, struct error *err);
+
+#endif

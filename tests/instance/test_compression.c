@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory that is compressed while its owner sleeps: nothing is ever lost, whoever needs it gets it
+ * raw, and one file serves all. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "exposition.h"
+#include "listing.h"
+
+#define NOTE     "remember me"
+#define HOUR_NS  3600000000000ull
+#define AWAIT_NS 60000000000ull
+#define FORKS    25
+
+#define RAW  "snapshot/memory"
+#define ZSTD "snapshot/memory.zst"
+#define LZ4  "snapshot/memory.lz4"
+
+static const struct stack_compression zstd = {STACK_ZSTD, 1}, lz4 = {STACK_LZ4, 0},
+                                      slow = {STACK_ZSTD, 19};
+
+static enum compression_state state_of(struct fixture *fixture, const char *reference)
+{
+    return fixture_get(fixture, reference).compression_status.state;
+}
+
+static void await(struct fixture *fixture, const char *reference, enum compression_state state)
+{
+    uint64_t deadline = time_monotonic_ns() + AWAIT_NS;
+    while (state_of(fixture, reference) != state && time_monotonic_ns() < deadline)
+        time_sleep_ms(5);
+    assert_string_equal(compression_state_name(state_of(fixture, reference)),
+                        compression_state_name(state));
+}
+
+static struct snapshot_record snapshot_of(struct fixture *fixture, const char *id)
+{
+    struct snapshot_record record;
+    struct error err = {0};
+    assert_ok(snapshot_get(fixture->host, id, &record, &err), &err);
+    return record;
+}
+
+static void await_snapshot(struct fixture *fixture, const char *id, enum compression_state state)
+{
+    uint64_t deadline = time_monotonic_ns() + AWAIT_NS;
+    while (snapshot_of(fixture, id).compression_status.state != state &&
+           time_monotonic_ns() < deadline)
+        time_sleep_ms(5);
+    assert_int_equal(snapshot_of(fixture, id).compression_status.state, state);
+}
+
+static void standby_with(struct fixture *fixture, const struct stack_compression *how,
+                         uint64_t delay_ns)
+{
+    const struct standby_options options = {how, delay_ns};
+    struct instance_record record;
+    struct error err = {0};
+    assert_ok(instance_standby_with(fixture->host, "web", &options, &record, &err), &err);
+    assert_int_equal(record.state, INSTANCE_STANDBY);
+}
+
+/* "web", asleep, with a note in its compressed memory. */
+static struct instance_record compressed_web(struct fixture *fixture,
+                                             const struct stack_compression *how)
+{
+    fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    standby_with(fixture, how, 0);
+    await(fixture, "web", COMPRESSION_DONE);
+    return fixture_get(fixture, "web");
+}
+
+static bool is_there(struct fixture *fixture, const char *id, const char *name)
+{
+    const struct path path = guest_path(fixture, id, name);
+    struct stat st;
+    int r = lstat(path.text, &st);
+    assert_true(r == 0 || errno == ENOENT);
+    return r == 0;
+}
+
+static void assert_no_temporary(struct fixture *fixture)
+{
+    _cleanup_(free) char *names = listing(fixture->dir);
+    assert_null(strstr(names, ".tine-tmp-"));
+}
+
+static double sample(struct fixture *fixture, const char *series)
+{
+    size_t length = 0;
+    struct error err = {0};
+    _cleanup_(free) char *text = host_metrics(fixture->host, &length, &err);
+    double value = 0;
+    assert_non_null(text);
+    assert_exposition(text);
+    return exposition_value(text, series, &value) ? value : 0;
+}
+
+static void restore_web(struct fixture *fixture)
+{
+    struct error err = {0};
+    assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+    assert_recalls(fixture, "web", NOTE);
+}
+
+static void check_life(struct fixture *fixture, const struct stack_compression *how,
+                       const char *name, const char *text)
+{
+    struct instance_record record = compressed_web(fixture, how);
+    assert_false(is_there(fixture, record.id, RAW));
+    assert_string_equal(record.compression, text);
+    struct stat st = guest_stat(fixture, record.id, name);
+    assert_int_equal(record.compression_status.compressed_size, st.st_size);
+    assert_true(st.st_size > 0 && st.st_size < (off_t)(FIXTURE_MEMORY / 64));
+    restore_web(fixture);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    assert_string_equal(fixture_get(fixture, "web").compression, "");
+    assert_absent(fixture, record.id, "base/memory.zst");
+    st = guest_stat(fixture, record.id, "base/memory");
+    assert_int_equal(st.st_size, FIXTURE_MEMORY);
+    assert_true((uint64_t)st.st_blocks * 512 < FIXTURE_MEMORY / 2);
+    /* A standby without the wish has none. */
+    struct error err = {0};
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    restore_web(fixture);
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+}
+
+static void test_life(void **state)
+{
+    struct fixture *fixture = *state;
+    check_life(fixture, &zstd, ZSTD, "zstd:1");
+    check_life(fixture, &lz4, LZ4, "lz4:0");
+    check_life(fixture, &slow, ZSTD, "zstd:19");
+    assert_int_equal(
+        sample(fixture, "tine_compressions_total{algorithm=\"zstd\",result=\"compressed\"}"), 2);
+    assert_int_equal(sample(fixture, "tine_compression_raw_bytes_total{algorithm=\"lz4\"}"),
+                     FIXTURE_MEMORY);
+    assert_true(sample(fixture, "tine_compression_compressed_bytes_total{algorithm=\"lz4\"}") > 0);
+    assert_int_equal(sample(fixture, "tine_compression_duration_seconds_count{algorithm=\"lz4\"}"),
+                     1);
+    assert_int_equal(sample(fixture, "tine_expansion_duration_seconds_count{algorithm=\"lz4\"}"),
+                     1);
+}
+
+static void test_bad_wishes(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct stack_compression bad = {STACK_LZ4, 10};
+    struct standby_options options = {&bad, 0};
+    struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &bad};
+    struct error err = {0};
+    compressed_web(fixture, &lz4);
+    assert_fails(instance_standby_with(fixture->host, "web", &options, NULL, &err), &err,
+                 ERROR_INVALID, "levels 0 to 9, not 10");
+    options.compression = &zstd;
+    assert_fails(instance_standby_with(fixture->host, "web", &options, NULL, &err), &err,
+                 ERROR_STATE, "web is Standby already, options come too late");
+    assert_fails(snapshot_create(fixture->host, "web", &request, NULL, &err), &err, ERROR_INVALID,
+                 "levels 0 to 9, not 10");
+    request.kind = INSTANCE_STOPPED;
+    request.compression = &zstd;
+    assert_fails(snapshot_create(fixture->host, "web", &request, NULL, &err), &err, ERROR_INVALID,
+                 "no memory to compress");
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_DONE);
+}
+
+static void test_delay(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    standby_with(fixture, &zstd, HOUR_NS);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    assert_string_equal(fixture_get(fixture, "web").compression, "zstd:1");
+    assert_true(is_there(fixture, record.id, RAW));
+    restore_web(fixture);
+    standby_with(fixture, &zstd, UINT64_MAX);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    restore_web(fixture);
+    standby_with(fixture, &zstd, 1000000);
+    await(fixture, "web", COMPRESSION_DONE);
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+}
+
+/* A wish outlives tined, and so does what came of it. */
+static void test_reopen(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    standby_with(fixture, &zstd, HOUR_NS);
+    fixture_reopen(fixture);
+    await(fixture, "web", COMPRESSION_DONE);
+    struct stat before = guest_stat(fixture, record.id, ZSTD);
+    fixture_reopen(fixture);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_DONE);
+    assert_int_equal(guest_stat(fixture, record.id, ZSTD).st_ino, before.st_ino);
+    restore_web(fixture);
+    fixture_reopen(fixture);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+}
+
+/* A crash between the two steps of a change leaves both files. */
+static void test_both_are_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    struct error err = {0};
+    guest_remember(fixture, "web", NOTE);
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    const struct path both = guest_path(fixture, record.id, ZSTD);
+    file_make(both.text, "of no use", 0);
+    const struct path half = guest_path(fixture, record.id, LZ4 ".tine-tmp-0123456789abcdef");
+    file_make(half.text, "half", 0);
+    fixture_reopen(fixture);
+    assert_false(is_there(fixture, record.id, ZSTD));
+    assert_no_temporary(fixture);
+    restore_web(fixture);
+}
+
+/* Fills the raw image behind what the guest uses, so that to compress it takes long. */
+static void make_incompressible(struct fixture *fixture, const char *id)
+{
+    enum { CHUNK = 1 << 20 };
+    const struct path path = guest_path(fixture, id, RAW);
+    _cleanup_(free) uint8_t *bytes = malloc(CHUNK);
+    _cleanup_(close) int fd = open(path.text, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (size_t at = 0; at < CHUNK; at += 256)
+        assert_int_equal(getrandom(bytes + at, 256, 0), 256);
+    for (uint64_t at = FIXTURE_MEMORY / 2; at < FIXTURE_MEMORY; at += CHUNK) {
+        memcpy(bytes, &at, sizeof(at));
+        for (size_t i = 8; i < CHUNK; i++)
+            bytes[i] = (uint8_t)(bytes[i] * 5 + bytes[i - 3] + 1);
+        assert_int_equal(pwrite(fd, bytes, CHUNK, (off_t)at), CHUNK);
+    }
+}
+
+/* "web" asleep, while its memory is being compressed, which takes seconds. */
+static struct instance_record compressing_web(struct fixture *fixture)
+{
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    standby_with(fixture, &slow, HOUR_NS);
+    fixture_close(fixture);
+    make_incompressible(fixture, record.id);
+    fixture_open(fixture);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_RUNNING);
+    for (bool begun = false; !begun; time_sleep_ms(1)) {
+        _cleanup_(free) char *names = listing(fixture->dir);
+        begun = strstr(names, "memory.zst.tine-tmp-") != NULL;
+    }
+    return record;
+}
+
+static void assert_cancelled(struct fixture *fixture, double count)
+{
+    assert_int_equal(
+        sample(fixture, "tine_compressions_total{algorithm=\"zstd\",result=\"cancelled\"}"), count);
+}
+
+static void test_restore_cancels(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = compressing_web(fixture);
+    restore_web(fixture);
+    assert_cancelled(fixture, 1);
+    assert_no_temporary(fixture);
+    assert_absent(fixture, record.id, "base/memory.zst");
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+}
+
+static void test_delete_cancels(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    compressing_web(fixture);
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+    assert_cancelled(fixture, 1);
+    assert_no_temporary(fixture);
+}
+
+static void test_close_cancels(void **state)
+{
+    struct fixture *fixture = *state;
+    compressing_web(fixture);
+    fixture_close(fixture);
+    assert_no_temporary(fixture);
+    fixture_open(fixture);
+    restore_web(fixture);
+    assert_no_temporary(fixture);
+}
+
+/* The fork has the image from then on, so the source's is not worth it; when the fork is gone it
+ * is. */
+static void test_fork_interrupts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record web = compressing_web(fixture);
+    struct instance_record fork = fixture_fork(fixture, "web", "fork", INSTANCE_STANDBY);
+    struct error err = {0};
+    assert_int_equal(guest_stat(fixture, web.id, RAW).st_ino,
+                     guest_stat(fixture, fork.id, RAW).st_ino);
+    await(fixture, "web", COMPRESSION_NONE);
+    assert_true(is_there(fixture, web.id, RAW));
+    assert_ok(instance_delete(fixture->host, "fork", &err), &err);
+    await(fixture, "web", COMPRESSION_RUNNING);
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+}
+
+static void test_fork(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record web = compressed_web(fixture, &zstd);
+    struct instance_record cold = fixture_fork(fixture, "web", "cold", INSTANCE_STOPPED);
+    assert_string_equal(cold.compression, "");
+    assert_true(is_there(fixture, web.id, ZSTD)); /* it needed no memory */
+    struct instance_record fork = fixture_fork(fixture, "web", "fork", INSTANCE_STANDBY);
+    assert_string_equal(fork.compression, "");
+    assert_int_equal(guest_stat(fixture, web.id, RAW).st_ino,
+                     guest_stat(fixture, fork.id, RAW).st_ino);
+    assert_int_equal(guest_stat(fixture, web.id, RAW).st_nlink, 2);
+    assert_false(is_there(fixture, web.id, ZSTD));
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    fixture_fork(fixture, "web", "other", INSTANCE_RUNNING);
+    assert_recalls(fixture, "other", NOTE);
+    restore_web(fixture);
+}
+
+struct forker {
+    struct fixture *fixture;
+    pthread_t thread;
+    char name[16];
+    struct error err;
+    struct instance_record record;
+    bool from_running;
+    int result;
+};
+
+static void *fork_run(void *context)
+{
+    struct forker *forker = context;
+    const struct instance_fork_request request = {.name = forker->name,
+                                                  .from_running = forker->from_running,
+                                                  .has_target = true,
+                                                  .target = INSTANCE_STANDBY};
+    forker->result =
+        instance_fork(forker->fixture->host, "web", &request, &forker->record, &forker->err);
+    return NULL;
+}
+
+/* It is expanded once, and all link to that one file. */
+static void test_forks_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    static struct forker forkers[FORKS];
+    struct instance_record web = compressed_web(fixture, &lz4);
+    for (unsigned i = 0; i < FORKS; i++) {
+        forkers[i] = (struct forker){.fixture = fixture, .from_running = i % 3 == 0};
+        snprintf(forkers[i].name, sizeof(forkers[i].name), "fork-%u", i);
+        assert_int_equal(pthread_create(&forkers[i].thread, NULL, fork_run, &forkers[i]), 0);
+    }
+    for (unsigned i = 0; i < FORKS; i++) {
+        pthread_join(forkers[i].thread, NULL);
+        assert_ok(forkers[i].result, &forkers[i].err);
+        assert_int_equal(guest_stat(fixture, forkers[i].record.id, RAW).st_ino,
+                         guest_stat(fixture, web.id, RAW).st_ino);
+    }
+    assert_int_equal(guest_stat(fixture, web.id, RAW).st_nlink, FORKS + 1);
+    assert_int_equal(
+        sample(fixture, "tine_expansions_total{algorithm=\"lz4\",result=\"expanded\"}"), 1);
+    restore_web(fixture);
+}
+
+/* A snapshot shares its image with its source, so it is compressed when that is gone. */
+static void test_snapshot(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &zstd};
+    const struct snapshot_target awake = {.has_state = false};
+    const struct snapshot_target cold = {.has_state = true, .state = INSTANCE_STOPPED};
+    struct snapshot_record made;
+    struct error err = {0};
+    fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    assert_ok(snapshot_create(fixture->host, "web", &request, &made, &err), &err);
+    assert_string_equal(made.compression, "zstd:1");
+    assert_int_equal(made.compression_status.state, COMPRESSION_NONE);
+    assert_int_equal(snapshot_stat(fixture, made.id, RAW).st_nlink, 2);
+    /* The next standby of the source writes an image of its own. */
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    await_snapshot(fixture, made.id, COMPRESSION_DONE);
+    assert_int_equal(snapshot_of(fixture, made.id).compression_status.compressed_size,
+                     snapshot_stat(fixture, made.id, ZSTD).st_size);
+    fixture_reopen(fixture);
+    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_DONE);
+    assert_ok(snapshot_fork(fixture->host, made.id, "cold", &cold, NULL, &err), &err);
+    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_DONE);
+    assert_ok(snapshot_fork(fixture->host, made.id, "fork", &awake, NULL, &err), &err);
+    assert_recalls(fixture, "fork", NOTE);
+    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_NONE);
+    assert_int_equal(snapshot_stat(fixture, made.id, RAW).st_nlink, 2);
+    assert_ok(snapshot_delete(fixture->host, made.id, &err), &err);
+    assert_recalls(fixture, "fork", NOTE);
+}
+
+static void test_snapshot_restore(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &lz4};
+    const struct snapshot_target awake = {.has_state = false};
+    struct snapshot_record made;
+    struct error err = {0};
+    compressed_web(fixture, &zstd);
+    /* The source's own image is expanded for it, and stays so. */
+    assert_ok(snapshot_create(fixture->host, "web", &request, &made, &err), &err);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    assert_int_equal(made.compression_status.state, COMPRESSION_NONE);
+    restore_web(fixture);
+    guest_remember(fixture, "web", "another note");
+    standby_with(fixture, &zstd, 0);
+    await_snapshot(fixture, made.id, COMPRESSION_DONE);
+    await(fixture, "web", COMPRESSION_DONE);
+    assert_ok(snapshot_restore(fixture->host, "web", made.id, &awake, NULL, &err), &err);
+    assert_recalls(fixture, "web", NOTE);
+    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_NONE);
+    assert_no_temporary(fixture);
+}
+
+static void test_failure_is_visible(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record record = fixture_create(fixture, "web");
+    guest_remember(fixture, "web", NOTE);
+    assert_int_equal(setenv("TINE_FAILPOINT", "stack-pack-data=ENOSPC", 1), 0);
+    standby_with(fixture, &zstd, 0);
+    await(fixture, "web", COMPRESSION_FAILED);
+    assert_int_equal(unsetenv("TINE_FAILPOINT"), 0);
+    struct instance_record failed = fixture_get(fixture, "web");
+    assert_non_null(strstr(failed.compression_status.error, "ENOSPC"));
+    assert_non_null(strstr(failed.compression_status.error, record.id));
+    assert_int_equal(sample(fixture, "tine_compressions_total{algorithm=\"zstd\",result="
+                                     "\"error\"}"),
+                     1);
+    assert_no_temporary(fixture);
+    assert_true(is_there(fixture, record.id, RAW));
+    restore_web(fixture);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+}
+
+/* Damage is told; nothing else happens, and what is whole again works. */
+static void test_damage(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct instance_fork_request request = {.name = "fork"};
+    struct instance_record record = compressed_web(fixture, &zstd);
+    const struct path path = guest_path(fixture, record.id, ZSTD);
+    const off_t whole = guest_stat(fixture, record.id, ZSTD).st_size;
+    _cleanup_(close) int fd = open(path.text, O_RDWR | O_CLOEXEC);
+    char last;
+    struct error err = {0};
+    assert_int_equal(pread(fd, &last, 1, whole - 1), 1);
+    assert_int_equal(ftruncate(fd, whole - 1), 0);
+    assert_fails(instance_restore(fixture->host, "web", NULL, &err), &err, ERROR_CORRUPT,
+                 "snapshot/memory.zst is damaged: it ends too early");
+    assert_fails(instance_fork(fixture->host, "web", &request, NULL, &err), &err, ERROR_CORRUPT,
+                 "is damaged");
+    assert_state(fixture, "web", INSTANCE_STANDBY);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_DONE);
+    assert_no_temporary(fixture);
+    assert_int_equal(pwrite(fd, &last, 1, whole - 1), 1);
+    restore_web(fixture);
+}
+
+/* There is no room for the raw image: as before, and once there is, it works. */
+static void test_no_room(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record record = compressed_web(fixture, &lz4);
+    assert_int_equal(setenv("TINE_FAILPOINT", "stack-expand-data=ENOSPC", 1), 0);
+    assert_fails(instance_restore(fixture->host, "web", NULL, &err), &err, ERROR_RESOURCES,
+                 "ENOSPC");
+    assert_int_equal(unsetenv("TINE_FAILPOINT"), 0);
+    assert_int_equal(sample(fixture, "tine_expansions_total{algorithm=\"lz4\",result=\"error\"}"),
+                     1);
+    assert_state(fixture, "web", INSTANCE_STANDBY);
+    assert_true(is_there(fixture, record.id, LZ4));
+    assert_false(is_there(fixture, record.id, RAW));
+    restore_web(fixture);
+}
+
+static const struct CMUnitTest tests[] = {
+    FIXTURE_TEST(test_life),
+    FIXTURE_TEST(test_bad_wishes),
+    FIXTURE_TEST(test_delay),
+    FIXTURE_TEST(test_reopen),
+    FIXTURE_TEST(test_both_are_there),
+    FIXTURE_TEST(test_restore_cancels),
+    FIXTURE_TEST(test_delete_cancels),
+    FIXTURE_TEST(test_close_cancels),
+    FIXTURE_TEST(test_fork_interrupts),
+    FIXTURE_TEST(test_fork),
+    FIXTURE_TEST(test_forks_at_once),
+    FIXTURE_TEST(test_snapshot),
+    FIXTURE_TEST(test_snapshot_restore),
+    FIXTURE_TEST(test_failure_is_visible),
+    FIXTURE_TEST(test_damage),
+    FIXTURE_TEST(test_no_room),
+};
+FIXTURE_MAIN(tests)
