@@ -173,7 +173,7 @@ int memory_settle(const struct owner *owner, struct error *err)
 static void look(struct host *host, const struct owner *owner, struct compression_status *status)
 {
     _cleanup_(image) struct image image = {.dir = -1};
-    struct stack_packed packed;
+    struct stack_packed packed = {.bytes = 0};
     struct error err = {0};
     int r = image_of(owner, &image, &err);
     if (r == 0)
