@@ -28,11 +28,12 @@ struct trace {
     size_t phase_count;
 };
 
-/* Begins `kind` ("standby") on the instance that `op` holds. Within another operation of this
- * thread, as the standby of a source within a fork is, it has that operation's id. */
+/* Begins `kind` ("standby") on the instance that `op` holds, or, of a snapshot's delete, names.
+ * Within another operation of this thread, as the standby of a source within a fork is, it has that
+ * operation's id. */
 void trace_begin(struct trace *trace, struct operation *op, const char *kind);
 /* Ends it with `r` and, if that is negative, `err`; returns `r`. Nothing happens to a trace that
- * has not begun. The instance is still held. Every way out of the function
+ * has not begun. What was locked still is. Every way out of the function
  * that began it leads here: the thread's log lines carry it until then. */
 int trace_end(struct trace *trace, int r, const struct error *err);
 

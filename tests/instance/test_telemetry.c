@@ -158,6 +158,47 @@ static void test_snapshots(void **state)
         assert_sample(text, name, 1);
     }
     assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
+    struct event gone = expect_event(&reader, "web", "snapshot-delete", "Standby", "ok");
+    assert_string_equal(gone.message, "named warm");
+    assert_string_equal(gone.instance_id, back.instance_id);
+    assert_string_not_equal(gone.operation_id, back.operation_id);
+}
+
+/* A snapshot that is deleted: of an instance that goes on, then of one that is gone. */
+static void test_snapshot_delete(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record web = fixture_create(fixture, "web");
+    struct snapshot_record snapshot = fixture_snapshot(fixture, "web", INSTANCE_STANDBY, NULL);
+    struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
+    /* What is refused is no operation. */
+    assert_fails(snapshot_delete(fixture->host, "nosuchsnapshot", &err), &err, ERROR_NOT_FOUND, "");
+    error_clear(&err);
+    setenv("TINE_FAILPOINT", "delete-renamed=EIO", 1);
+    assert_int_equal(snapshot_delete(fixture->host, snapshot.id, &err), -EIO);
+    unsetenv("TINE_FAILPOINT");
+    struct event failed = expect_event(&reader, "web", "snapshot-delete", "Running", "system");
+    assert_string_equal(failed.message, err.message);
+    assert_string_equal(failed.instance_id, web.id);
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+    expect_event(&reader, "web", "delete", "", "ok");
+    assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
+    struct event gone = expect_event(&reader, "web", "snapshot-delete", "", "ok");
+    assert_non_null(strstr(gone.message, snapshot.id));
+    assert_string_equal(gone.instance_id, web.id);
+    assert_string_not_equal(gone.operation_id, failed.operation_id);
+    _cleanup_(free) char *text = metrics_of(fixture);
+    static const char *const series[] = {
+        "tine_operations_total{operation=\"snapshot-delete\",result=\"ok\"}",
+        "tine_operations_total{operation=\"snapshot-delete\",result=\"system\"}",
+        "tine_operation_duration_seconds_count{operation=\"snapshot-delete\"}",
+        "tine_operation_phase_duration_seconds_count{operation=\"snapshot-delete\",phase=\"wait\"}",
+        "tine_operation_phase_duration_seconds_count{operation=\"snapshot-delete\","
+        "phase=\"remove\"}",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(series); i++)
+        assert_sample(text, series[i], 1);
 }
 
 static void test_failure(void **state)
@@ -361,6 +402,32 @@ static void test_log(void **state)
     free(captured.text);
 }
 
+static void test_log_of_snapshot_delete(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct captured captured = {.text = NULL};
+    struct instance_record record = fixture_create(fixture, "web");
+    struct snapshot_record snapshot = fixture_snapshot(fixture, "web", INSTANCE_STANDBY, "warm");
+    struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
+    capture_begin(&captured);
+    assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
+    capture_end(&captured);
+    struct event event = next_event(&reader);
+    for (unsigned i = 0; i < 2; i++) {
+        json_t *line = line_of(&captured, i);
+        assert_non_null(line);
+        assert_string_equal(member(line, "kind"), "snapshot-delete");
+        assert_string_equal(member(line, "result"), i == 0 ? "" : "ok");
+        assert_string_equal(member(line, "instance"), record.id);
+        assert_string_equal(member(line, "operation"), event.operation_id);
+        json_decref(line);
+    }
+    assert_null(line_of(&captured, 2));
+    assert_non_null(strstr(captured.text, "snapshot-delete of web named warm is done"));
+    free(captured.text);
+}
+
 /* A guest's last words are told to who asked and to those who follow events, but not logged. */
 static void test_log_without_guest(void **state)
 {
@@ -396,12 +463,14 @@ int main(int argc, char **argv)
         FIXTURE_TEST(test_events_of_a_life),
         FIXTURE_TEST(test_events_of_a_running_source),
         FIXTURE_TEST(test_snapshots),
+        FIXTURE_TEST(test_snapshot_delete),
         FIXTURE_TEST(test_failure),
         FIXTURE_TEST(test_vmm_that_dies),
         FIXTURE_TEST(test_recovery),
         FIXTURE_TEST(test_metrics),
         FIXTURE_TEST(test_metrics_follow_vmms),
         FIXTURE_TEST(test_log),
+        FIXTURE_TEST(test_log_of_snapshot_delete),
         FIXTURE_TEST(test_log_without_guest),
     };
     return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
