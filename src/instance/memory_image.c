@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/compressor.h"
+#include "instance/memory_link.h"
 #include "instance/telemetry.h"
 #include "instance/trace.h"
 
@@ -78,6 +79,8 @@ static int make_raw(struct host *host, const struct owner *owner, uint64_t size,
     struct stack_packed packed;
     compressor_interrupt(host->compressor, owner->id);
     int r = image_of(owner, &image, err);
+    if (r == 0)
+        r = memory_link_refuse(owner, image.dir, err);
     if (r == 0)
         r = stack_find_packed(&image.raw, &packed, err);
     if (r < 0)
@@ -167,6 +170,10 @@ int memory_settle(const struct owner *owner, struct error *err)
 {
     _cleanup_(image) struct image image = {.dir = -1};
     int r = image_of(owner, &image, err);
+    if (r == 0)
+        r = memory_link_find(image.dir, err);
+    if (r > 0) /* it stays as it is, for who asks for it to be told */
+        return 0;
     return r < 0 ? r : stack_settle_packed(&image.raw, err);
 }
 
