@@ -21,6 +21,7 @@ static const struct route {
     {"GET", {"instances"}, instances_list},
     {"POST", {"instances"}, instances_create},
     {"GET", {"instances", ANY}, instance_get_one},
+    {"PATCH", {"instances", ANY}, instance_patch_one},
     {"DELETE", {"instances", ANY}, instance_delete_one},
     {"POST", {"instances", ANY, "start"}, instance_start_one},
     {"POST", {"instances", ANY, "stop"}, instance_stop_one},

@@ -16,6 +16,7 @@ route_handler events_stream;
 route_handler instances_list;
 route_handler instances_create;
 route_handler instance_get_one;
+route_handler instance_patch_one;
 route_handler instance_delete_one;
 route_handler instance_start_one;
 route_handler instance_stop_one;

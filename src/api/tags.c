@@ -19,22 +19,24 @@ static bool is_tag_text(const char *text, size_t maximum)
     return length <= maximum && strspn(text, TAG_CHARACTERS) == length;
 }
 
-static void tags_check(const json_t *tags, struct problem *problem)
+static void tags_check(const struct fields *fields, const json_t *tags)
 {
+    struct problem *problem = fields->problem;
     const char *key;
     json_t *value;
     if (json_object_size(tags) > TAGS_MAX)
-        problem_set(problem, 400, "invalid_request", "tags: at most %d tags", TAGS_MAX);
+        problem_set(problem, 400, "invalid_request", "%stags: at most %d tags", fields->prefix,
+                    TAGS_MAX);
     json_object_foreach((json_t *)tags, key, value)
     {
         if (!*key || !is_tag_text(key, KEY_MAX))
             problem_set(problem, 400, "invalid_request",
-                        "tags: \"%.160s\" is not a key: 1 to %d letters, digits and _.:/=+@-", key,
-                        KEY_MAX);
+                        "%stags: \"%.160s\" is not a key: 1 to %d letters, digits and _.:/=+@-",
+                        fields->prefix, key, KEY_MAX);
         if (!is_tag_text(json_string_value(value), VALUE_MAX))
             problem_set(problem, 400, "invalid_request",
-                        "tags.%.128s: is not a value: up to %d letters, digits and _.:/=+@-", key,
-                        VALUE_MAX);
+                        "%stags.%.128s: is not a value: up to %d letters, digits and _.:/=+@-",
+                        fields->prefix, key, VALUE_MAX);
     }
 }
 
@@ -43,7 +45,7 @@ char *tags_text(const struct fields *fields)
     const json_t *tags = fields_string_map(fields, "tags");
     if (json_object_size(tags) == 0)
         return NULL;
-    tags_check(tags, fields->problem);
+    tags_check(fields, tags);
     return fields->problem->status == 0 ? json_dumps(tags, JSON_COMPACT) : NULL;
 }
 

@@ -110,6 +110,10 @@ int instance_standby_with(struct host *host, const char *reference,
  * Running when the agent answers. */
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
+/* Gives it these tags, a JSON object of strings, in place of those it has; "": none. In any state.
+ */
+int instance_tag(struct host *host, const char *reference, const char *tags,
+                 struct instance_record *record, struct error *err);
 /* In any state. Forks and their files are not affected. */
 int instance_delete(struct host *host, const char *reference, struct error *err);
 

@@ -305,6 +305,19 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
     return 0;
 }
 
+int instance_tag(struct host *host, const char *reference, const char *tags,
+                 struct instance_record *record, struct error *err)
+{
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, reference, err);
+    if (entry) {
+        snprintf(entry->record.tags, sizeof(entry->record.tags), "%s", tags);
+        *record = entry->record;
+    }
+    pthread_mutex_unlock(&host->lock);
+    return entry ? 0 : -err->errnum;
+}
+
 static const char *change_name(enum instance_state to)
 {
     return to == INSTANCE_RUNNING ? "start" : to == INSTANCE_STANDBY ? "standby" : "stop";

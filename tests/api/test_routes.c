@@ -166,6 +166,69 @@ static void test_tags_refused(void **state)
     http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "at most 50 tags");
 }
 
+static void expect_patched(struct daemon *daemon, const char *tags, const char *found)
+{
+    char body[256];
+    snprintf(body, sizeof(body), "{\"tine\":{\"tags\":%s},\"env\":null}", tags);
+    json_t *json = http_expect(daemon, "PATCH", "/instances/a", body, 200);
+    char *text = json_dumps(json_object_get(json, "tags"), JSON_COMPACT);
+    assert_string_equal(text ? text : "none", found);
+    free(text);
+    json_decref(json);
+}
+
+static void test_patch(void **state)
+{
+    struct daemon *daemon = *state;
+    json_decref(http_expect(daemon, "POST", "/instances",
+                            "{\"name\":\"a\",\"tags\":{\"team\":\"backend\",\"x\":\"y\"}}", 201));
+    expect_patched(daemon, "{\"team\":\"front\"}", "{\"team\":\"front\"}");
+    expect_tagged(daemon, "tags[team]=front", "a");
+    expect_tagged(daemon, "tags[x]=y", "");
+    expect_patched(daemon, "{}", "none");
+    expect_tagged(daemon, "tags[team]=front", "");
+}
+
+static void test_patch_refused(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+        const char *code, *part;
+    } cases[] = {
+        {NULL, 400, "invalid_request", "changes nothing: tine.tags"},
+        {"{}", 400, "invalid_request", "changes nothing: tine.tags"},
+        {"{\"env\":null,\"tine\":{\"tags\":null}}", 400, "invalid_request", "changes nothing"},
+        {"{\"tags\":{\"b\":\"c\"}}", 400, "invalid_request", "changes nothing: tine.tags"},
+        {"[]", 400, "Bad Request", "must be a JSON object"},
+        {"{\"tine\":[]}", 400, "Bad Request", "tine: must be an object"},
+        {"{\"tine\":{\"tags\":[]}}", 400, "Bad Request", "tine.tags: must be an object"},
+        {"{\"tine\":{\"tags\":{\"b\":1}}}", 400, "Bad Request", "tine.tags.b: must be a string"},
+        {"{\"tine\":{\"tags\":{\"\":\"c\"}}}", 400, "invalid_request",
+         "tine.tags: \"\" is not a key"},
+        {"{\"tine\":{\"tags\":{\"b\":\"\\n\"}}}", 400, "invalid_request",
+         "tine.tags.b: is not a value"},
+        {"{\"env\":{\"A\":\"b\"}}", 501, "not_supported", "env: "},
+        {"{\"auto_standby\":{}}", 501, "not_supported", "auto_standby: "},
+        {"{\"health_check\":{}}", 501, "not_supported", "health_check: "},
+        {"{\"restart_policy\":{}}", 501, "not_supported", "restart_policy: "},
+        {"{\"ttl\":\"1h\"}", 501, "not_supported", "ttl: "},
+        {"{\"expires_at\":\"x\",\"tine\":{\"tags\":{\"b\":\"c\"}}}", 501, "not_supported",
+         "expires_at: "},
+    };
+    struct daemon *daemon = *state;
+    json_decref(http_expect(daemon, "POST", "/instances",
+                            "{\"name\":\"a\",\"tags\":{\"team\":\"backend\"}}", 201));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        http_refused(daemon, "PATCH", "/instances/a", cases[i].body, cases[i].status, cases[i].code,
+                     cases[i].part);
+    http_refused(daemon, "PATCH", "/instances/none", "{\"tine\":{\"tags\":{}}}", 404, "not_found",
+                 "none");
+    http_refused(daemon, "PATCH", "/instances", "{}", 405, "Method Not Allowed", "PATCH");
+    expect_tagged(daemon, "tags[team]=backend", "a");
+    expect_tagged(daemon, "tags[b]=c", "");
+}
+
 /* Every field of the contract that must be there, with its type. */
 static void test_instance_fields(void **state)
 {
@@ -636,6 +699,8 @@ int main(int argc, char **argv)
         TEST(test_list),
         TEST(test_tags),
         TEST(test_tags_refused),
+        TEST(test_patch),
+        TEST(test_patch_refused),
         TEST(test_instance_fields),
         TEST(test_create_defaults),
         TEST(test_create_refused),

@@ -89,6 +89,8 @@ static void test_events_of_a_life(void **state)
     expect_event(&reader, "web", "stop", "Stopped", "ok");
     assert_ok(instance_start(fixture->host, "web", NULL, &err), &err);
     expect_event(&reader, "web", "start", "Running", "ok");
+    assert_ok(instance_tag(fixture->host, "web", "", NULL, &err), &err);
+    expect_event(&reader, "web", "tag", "Running", "ok");
     assert_ok(instance_delete(fixture->host, "web", &err), &err);
     expect_event(&reader, "web", "delete", "", "ok");
     struct event event;
