@@ -31,9 +31,9 @@ static int take_path(char path[PATH_MAX], const uint8_t *value, uint32_t length)
     return 0;
 }
 
-static int entry_take(struct agent_entry *entry, uint16_t tag, const uint8_t *value,
-                      uint32_t length)
+static int entry_take(void *context, uint16_t tag, const uint8_t *value, uint32_t length)
 {
+    struct agent_entry *entry = context;
     uint64_t mtime;
     switch (tag) {
     case AGENT_TAG_PATH:
@@ -61,17 +61,7 @@ static int entry_take(struct agent_entry *entry, uint16_t tag, const uint8_t *va
 static int entry_read(struct agent_entry *entry, const struct agent_frame *frame)
 {
     *entry = (struct agent_entry){0};
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        r = entry_take(entry, tag, value, length);
-        if (r < 0)
-            return r;
-    }
+    int r = agent_fields_each(frame, entry_take, entry);
     if (r < 0 || entry->size > INT64_MAX || S_ISLNK(entry->mode) != (entry->link_target[0] != '\0'))
         return -EPROTO;
     if (!S_ISREG(entry->mode)) /* whatever its file system calls the size of a directory */

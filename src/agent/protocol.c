@@ -147,6 +147,22 @@ int agent_field_next(const void *data, size_t length, size_t *offset, uint16_t *
     return 1;
 }
 
+int agent_fields_each(const struct agent_frame *frame, agent_field_take *take, void *context)
+{
+    size_t offset = 0;
+    uint16_t tag;
+    const uint8_t *value;
+    uint32_t length;
+    int r;
+    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
+           0) {
+        r = take(context, tag, value, length);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
 int agent_value_u32(const uint8_t *value, uint32_t length, uint32_t *number)
 {
     uint32_t wire;

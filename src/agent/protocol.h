@@ -122,6 +122,10 @@ void agent_field_put_u64(struct agent_fields *fields, uint16_t tag, uint64_t val
  * `*offset` starts at 0. */
 int agent_field_next(const void *data, size_t length, size_t *offset, uint16_t *tag,
                      const uint8_t **value, uint32_t *value_length);
+/* Hands every field of a frame's payload to `take` (0, or a negative errno that ends it). 0 once
+ * all were taken, else that errno, or the one of a payload that is malformed. */
+typedef int agent_field_take(void *context, uint16_t tag, const uint8_t *value, uint32_t length);
+int agent_fields_each(const struct agent_frame *frame, agent_field_take *take, void *context);
 
 /* A field's value as a number: 0, or -EPROTO if its length is not that of the type. */
 int agent_value_u32(const uint8_t *value, uint32_t length, uint32_t *number);

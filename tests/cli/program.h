@@ -3,6 +3,7 @@
 #ifndef TINE_TESTS_CLI_PROGRAM_H
 #define TINE_TESTS_CLI_PROGRAM_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <termios.h>
@@ -39,6 +40,9 @@ struct outcome program_run(const struct daemon *daemon, const char *arguments, c
 /* Runs it and checks the status, and that both texts contain these (NULL: is empty; "": any). */
 void expect_run(const struct daemon *daemon, const char *arguments, int status, const char *out,
                 const char *err);
+
+/* Runs it, checks the status, and returns its JSON output; owner: caller. */
+json_t *run_json(const struct daemon *daemon, const char *arguments, int status);
 
 /* Reads from a descriptor until the text has come; what was read lands in `text`. */
 void await_output(int fd, const char *wanted, char *text, size_t size);

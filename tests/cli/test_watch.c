@@ -37,18 +37,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static json_t *run_json(const struct daemon *daemon, const char *arguments, int status)
-{
-    struct outcome outcome = program_run(daemon, arguments, NULL);
-    if (outcome.status != status)
-        fprintf(stderr, "tine %s: %s%s\n", arguments, outcome.out, outcome.err);
-    assert_int_equal(outcome.status, status);
-    json_t *json = json_loads(outcome.out, 0, NULL);
-    assert_non_null(json);
-    outcome_release(&outcome);
-    return json;
-}
-
 static void test_events(void **state)
 {
     struct daemon *daemon = *state;

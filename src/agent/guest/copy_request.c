@@ -15,9 +15,9 @@ static int take_text(char text[PATH_MAX], const uint8_t *value, uint32_t length)
     return 0;
 }
 
-static int request_take(struct copy_request *request, uint16_t tag, const uint8_t *value,
-                        uint32_t length)
+static int request_take(void *context, uint16_t tag, const uint8_t *value, uint32_t length)
 {
+    struct copy_request *request = context;
     switch (tag) {
     case AGENT_TAG_PATH:
         return take_text(request->path, value, length);
@@ -44,17 +44,7 @@ int copy_request_parse(struct copy_request *request, const struct agent_frame *f
                        struct error *err)
 {
     memset(request, 0, sizeof(*request));
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        r = request_take(request, tag, value, length);
-        if (r < 0)
-            break;
-    }
+    int r = agent_fields_each(frame, request_take, request);
     if (r < 0)
         return error_set(err, ERROR_INVALID, EINVAL, "the request is malformed");
     if (request->path[0] != '/')
