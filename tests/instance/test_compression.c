@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that is compressed while its owner sleeps: nothing is ever lost, whoever needs it gets it
  * raw, and one file serves all. */
-#include "fixture.h"
+#include "crowd.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,45 +340,22 @@ static void test_fork(void **state)
     restore_web(fixture);
 }
 
-struct forker {
-    struct fixture *fixture;
-    pthread_t thread;
-    char name[16];
-    struct error err;
-    struct instance_record record;
-    bool from_running;
-    int result;
-};
-
-static void *fork_run(void *context)
-{
-    struct forker *forker = context;
-    const struct instance_fork_request request = {.name = forker->name,
-                                                  .from_running = forker->from_running,
-                                                  .has_target = true,
-                                                  .target = INSTANCE_STANDBY};
-    forker->result =
-        instance_fork(forker->fixture->host, "web", &request, &forker->record, &forker->err);
-    return NULL;
-}
-
 /* It is expanded once, and all link to that one file. */
 static void test_forks_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    static struct forker forkers[FORKS];
+    const struct actor example = {
+        .fixture = fixture, .run = actor_fork, .source = "web", .target = INSTANCE_STANDBY};
+    static struct actor forkers[FORKS];
     struct instance_record web = compressed_web(fixture, &lz4);
-    for (unsigned i = 0; i < FORKS; i++) {
-        forkers[i] = (struct forker){.fixture = fixture, .from_running = i % 3 == 0};
-        snprintf(forkers[i].name, sizeof(forkers[i].name), "fork-%u", i);
-        assert_int_equal(pthread_create(&forkers[i].thread, NULL, fork_run, &forkers[i]), 0);
-    }
-    for (unsigned i = 0; i < FORKS; i++) {
-        pthread_join(forkers[i].thread, NULL);
-        assert_ok(forkers[i].result, &forkers[i].err);
+    crowd_fill(forkers, FORKS, &example);
+    for (int i = 0; i < FORKS; i += 3)
+        forkers[i].from_running = true;
+    crowd_start(forkers, FORKS);
+    crowd_join(forkers, FORKS);
+    for (int i = 0; i < FORKS; i++)
         assert_int_equal(guest_stat(fixture, forkers[i].record.id, RAW).st_ino,
                          guest_stat(fixture, web.id, RAW).st_ino);
-    }
     assert_int_equal(guest_stat(fixture, web.id, RAW).st_nlink, FORKS + 1);
     assert_int_equal(
         sample(fixture, "tine_expansions_total{algorithm=\"lz4\",result=\"expanded\"}"), 1);
