@@ -279,8 +279,15 @@ static void test_logs(void **state)
     outcome_release(&outcome);
     expect_run(daemon, "logs nope", 1, NULL, "tine: logs nope: no instance \"nope\"\n");
     expect_run(daemon, "logs --vmm web", 1, NULL, "tine: logs web: no log yet\n");
+    expect_run(daemon, "logs --operations web", 1, NULL, "tine: logs web: no log yet\n");
     struct program program;
     char text[4096], path[256];
+    snprintf(path, sizeof(path), "%s/web.operations.log", daemon->data);
+    FILE *operations = fopen(path, "we");
+    assert_non_null(operations);
+    fputs("standby: ok\n", operations);
+    fclose(operations);
+    expect_run(daemon, "logs --operations web", 0, "standby: ok\n", "");
     program_start(&program, daemon, "logs -f -n 1 web");
     await_output(program.out, "line 5 of web\n", text, sizeof(text));
     snprintf(path, sizeof(path), "%s/web.app.log", daemon->data);
