@@ -21,25 +21,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "websocket_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 /* A path in the daemon's directory, which is the guest's as well; static buffers in turn. */
 static const char *at(const struct daemon *daemon, const char *name)
@@ -563,10 +547,10 @@ static void test_stopping(void **state)
     assert_int_equal(daemon_reap(daemon), 0);
     close(from);
     assert_int_equal(access(at(daemon, "f"), F_OK), -1);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup_vm, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -583,6 +567,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,24 +14,8 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static void log_append(const struct daemon *daemon, const char *name, const char *text,
                        size_t length)
@@ -210,10 +194,10 @@ static void test_follow_stop(void **state)
         await_text(fds[i], "0\r\n\r\n");
         close(fds[i]);
     }
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup_vm, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -224,6 +208,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,24 +14,9 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static size_t size_of(const json_t *object, const char *name)
 {
@@ -343,10 +328,10 @@ static void test_connection_lost(void **state)
     assert_int_equal(outcome.status, 1);
     assert_non_null(strstr(outcome.err, "the connection was lost before the command ended"));
     outcome_release(&outcome);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 static void test_tags(void **state)
 {
@@ -411,6 +396,6 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     program_path_set(argv[1]);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
