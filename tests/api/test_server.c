@@ -21,23 +21,17 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "websocket_client.h"
 
-static const char *double_path;
 static const char *const short_timeout[] = {"--request-timeout", "1s", NULL};
 
 static int setup(void **state)
 {
     static struct daemon daemon;
-    daemon_start(&daemon, double_path, short_timeout);
+    daemon_start(&daemon, daemon_program(), short_timeout);
     *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
     return 0;
 }
 
@@ -61,8 +55,9 @@ static void test_options(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char output[4096];
-        assert_int_equal(program_output(double_path, cases[i].arguments, output, sizeof(output)),
-                         cases[i].status);
+        assert_int_equal(
+            program_output(daemon_program(), cases[i].arguments, output, sizeof(output)),
+            cases[i].status);
         if (!strstr(output, cases[i].part))
             fail_msg("\"%s\" is not in \"%s\"", cases[i].part, output);
     }
@@ -85,7 +80,7 @@ static int second_tined(const struct daemon *daemon, char *output, size_t size)
     char data[256];
     snprintf(data, sizeof(data), "%s/other", daemon->dir);
     const char *arguments[] = {"--socket", daemon->socket, "--data-dir", data, NULL};
-    return program_output(double_path, arguments, output, size);
+    return program_output(daemon_program(), arguments, output, size);
 }
 
 static void test_socket_live(void **state)
@@ -103,11 +98,11 @@ static void test_socket_stale(void **state)
     kill(daemon->pid, SIGKILL);
     assert_int_equal(daemon_reap(daemon), 128 + SIGKILL);
     assert_int_equal(access(daemon->socket, F_OK), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
     json_decref(http_expect(daemon, "GET", "/health", NULL, 200));
     daemon_terminate(daemon);
     assert_int_equal(access(daemon->socket, F_OK), -1);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 static void test_socket_is_file(void **state)
@@ -122,7 +117,7 @@ static void test_socket_is_file(void **state)
     assert_non_null(strstr(output, "exists and is not a socket"));
     assert_int_equal(access(daemon->socket, F_OK), 0);
     unlink(daemon->socket);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* A tined whose socket was taken over must not remove its successor's. */
@@ -130,7 +125,7 @@ static void test_socket_successor(void **state)
 {
     struct daemon *daemon = *state, second = *daemon;
     assert_int_equal(unlink(daemon->socket), 0);
-    daemon_spawn(&second, double_path, NULL);
+    daemon_spawn(&second, daemon_program(), NULL);
     daemon_terminate(daemon);
     json_decref(http_expect(&second, "GET", "/health", NULL, 200));
     daemon->pid = second.pid;
@@ -202,21 +197,61 @@ static void test_body_limit_chunked(void **state)
     http_release(&reply);
 }
 
-static void test_headers_too_large(void **state)
+/* What the HTTP library refuses by itself is JSON as all else is. */
+static void expect_refusal(struct daemon *daemon, const char *request, int status, const char *code)
 {
-    int fd = http_open(*state);
-    char header[1024];
-    memset(header, 'h', sizeof(header));
-    header[1] = ':';
-    header[sizeof(header) - 2] = '\r';
-    header[sizeof(header) - 1] = '\n';
-    http_send_text(fd, "GET /health HTTP/1.1\r\nHost: t\r\n");
-    for (int i = 0; i < 100; i++)
-        http_send(fd, header, sizeof(header));
-    http_send_text(fd, "\r\n");
+    int fd = http_open(daemon);
+    http_send_text(fd, request);
+    shutdown(fd, SHUT_WR);
     struct http_reply reply = http_finish(fd);
-    assert_true(reply.status == 0 || reply.status == 431 || reply.status == 413);
+    assert_int_equal(reply.status, status);
+    assert_string_equal(http_header(&reply, "Content-Type"), "application/json");
+    assert_non_null(reply.json);
+    assert_string_equal(text_of(reply.json, "code"), code);
+    assert_true(strlen(text_of(reply.json, "message")) > 0);
+    assert_int_equal(json_object_size(reply.json), 2);
+    const char *retry = http_header(&reply, "x-should-retry");
+    assert_string_equal(retry ? retry : "", status >= 500 ? "false" : "");
     http_release(&reply);
+}
+
+static void test_refusals_of_the_library(void **state)
+{
+#define POST "POST /instances HTTP/1.1\r\nHost: t\r\n"
+    static const struct {
+        const char *request;
+        int status;
+        const char *code;
+    } cases[] = {
+        {"GET /\r\n\r\n", 400, "Bad Request"},
+        {"GET / HTTP/9.9\r\n\r\n", 505, "HTTP Version Not Supported"},
+        {POST "no colon here\r\n\r\n", 400, "Bad Request"},
+        {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "Bad Request"},
+        {POST "Transfer-Encoding: chunked\r\n\r\n99999999999999999\r\n", 413, "Content Too Large"},
+    };
+#undef POST
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        expect_refusal(*state, cases[i].request, cases[i].status, cases[i].code);
+    json_decref(http_expect(*state, "GET", "/health", NULL, 200));
+}
+
+/* A head of 40 KiB, which is `before`, many times "x", and `after`. */
+static void expect_large_head(struct daemon *daemon, const char *before, const char *after,
+                              int status, const char *code)
+{
+    char text[40960];
+    size_t start = strlen(before), end = sizeof(text) - strlen(after) - 1;
+    memset(text, 'x', sizeof(text));
+    memcpy(text, before, start);
+    snprintf(text + end, sizeof(text) - end, "%s", after);
+    expect_refusal(daemon, text, status, code);
+}
+
+static void test_head_too_large(void **state)
+{
+    expect_large_head(*state, "GET /", " HTTP/1.1\r\nHost: t\r\n\r\n", 414, "URI Too Long");
+    expect_large_head(*state, "GET /health HTTP/1.1\r\nHost: t\r\nX: ", "\r\n\r\n", 431,
+                      "Request Header Fields Too Large");
     json_decref(http_expect(*state, "GET", "/health", NULL, 200));
 }
 
@@ -355,7 +390,7 @@ static void test_stop_finishes(void **state)
     assert_int_equal(reply.status, 201);
     http_release(&reply);
     assert_int_equal(daemon_reap(daemon), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* A second signal does not wait. */
@@ -372,7 +407,7 @@ static void test_stop_twice(void **state)
     kill(daemon->pid, SIGTERM);
     assert_int_equal(daemon_reap(daemon), 1);
     close(fd);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* An exec session is told, with an exit code. */
@@ -392,7 +427,7 @@ static void test_stop_exec(void **state)
     result = ws_finish(silent, false);
     ws_release(&result);
     assert_int_equal(daemon_reap(daemon), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* Hundreds of idle connections do not keep others out. */
@@ -406,23 +441,33 @@ static void test_many_connections(void **state)
         close(fds[i]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options), TEST(test_socket_mode),
-        TEST(test_socket_live),         TEST(test_socket_stale),
-        TEST(test_socket_is_file),      TEST(test_socket_successor),
-        TEST(test_body_limit),          TEST(test_body_limit_chunked),
-        TEST(test_headers_too_large),   TEST(test_slow_client),
-        TEST(test_trickling_client),    TEST(test_long_operation),
-        TEST(test_keep_alive),          TEST(test_garbage),
-        TEST(test_stop_finishes),       TEST(test_stop_twice),
-        TEST(test_stop_exec),           TEST(test_many_connections),
+        cmocka_unit_test(test_options),
+        TEST(test_socket_mode),
+        TEST(test_socket_live),
+        TEST(test_socket_stale),
+        TEST(test_socket_is_file),
+        TEST(test_socket_successor),
+        TEST(test_body_limit),
+        TEST(test_body_limit_chunked),
+        TEST(test_refusals_of_the_library),
+        TEST(test_head_too_large),
+        TEST(test_slow_client),
+        TEST(test_trickling_client),
+        TEST(test_long_operation),
+        TEST(test_keep_alive),
+        TEST(test_garbage),
+        TEST(test_stop_finishes),
+        TEST(test_stop_twice),
+        TEST(test_stop_exec),
+        TEST(test_many_connections),
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
