@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "api/json_text.h"
-#include "api/refusal.h"
 #include "api/request.h"
 #include "base/cleanup.h"
 
@@ -17,7 +16,7 @@ enum MHD_Result reply_response(struct request *request, unsigned status,
         MHD_add_response_header(response, "x-should-retry", "false");
     if (status == MHD_HTTP_UNAUTHORIZED)
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-    return response_queue(request->connection, status, response);
+    return MHD_queue_response(request->connection, status, response);
 }
 
 static enum MHD_Result reply_text(struct request *request, unsigned status, char *text)
