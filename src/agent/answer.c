@@ -15,7 +15,7 @@ static int take_number(const uint8_t *value, uint32_t length, uint32_t limit, in
     return 0;
 }
 
-int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame)
+int agent_outcome_parse(struct agent_exit *outcome, const struct agent_frame *frame)
 {
     *outcome = (struct agent_exit){.code = -1};
     size_t offset = 0;
@@ -36,6 +36,12 @@ int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame
         if (r < 0)
             return r;
     }
+    return r;
+}
+
+int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame)
+{
+    int r = agent_outcome_parse(outcome, frame);
     return r < 0 || outcome->code < 0 ? -EPROTO : 0;
 }
 
