@@ -61,7 +61,7 @@ static int record_ready(struct operation *op, const struct agent_exit *outcome, 
 static int until_ready(struct operation *op, struct ready *ready, struct vm_process *process,
                        struct error *err)
 {
-    struct agent_exit outcome;
+    struct agent_exit outcome = {.code = -1};
     trace_phase(op, "agent");
     int r = record_vmm(op, process, err);
     if (r == 0 && !op->record.skip_guest_agent)

@@ -219,6 +219,28 @@ static void test_an_end_while_tined_is_away(void **state)
     assert_ended(fixture, "web", 6, "the program exited with status 6");
 }
 
+/* As a tined leaves it that dies between the agent's report and the program's start. */
+static void test_a_tined_that_died_before_the_start(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[128];
+    struct error err = {0};
+    struct instance_record record = fixture_create(fixture, "web");
+    fixture_close(fixture);
+    snprintf(path, sizeof(path), "%s/tine.db", fixture->data);
+    struct store *store = store_open(path, &err);
+    assert_non_null(store);
+    record.state = INSTANCE_INITIALIZING;
+    snprintf(record.program.cmd, sizeof(record.program.cmd), "[\"serve\"]");
+    assert_ok(store_update(store, &record, &err), &err);
+    store_close(store);
+    fixture_open(fixture);
+    fixture_await(fixture, "web", INSTANCE_RUNNING);
+    assert_said(fixture, "web", "program", "serve||");
+    end_program(fixture, "web", "7");
+    assert_ended(fixture, "web", 7, "the program exited with status 7");
+}
+
 /* The VMM is gone with what nobody had asked for yet. */
 static void test_a_vmm_that_dies_tells_no_code(void **state)
 {
@@ -370,6 +392,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_it_survives_sleep),
     FIXTURE_TEST(test_a_snapshot_keeps_it),
     FIXTURE_TEST(test_an_end_while_tined_is_away),
+    FIXTURE_TEST(test_a_tined_that_died_before_the_start),
     FIXTURE_TEST(test_a_vmm_that_dies_tells_no_code),
     FIXTURE_TEST(test_start_replaces_the_program),
     FIXTURE_TEST(test_a_failed_start_replaces_nothing),
