@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a hostile peer may send: frames by both readers (the host's and the guest's, which must
- * agree), every payload as fields, as text, as a request and as an answer;
- * and all frames together as a copy out of the guest. */
+ * agree), every payload as fields, as text, as a request and as an answer; all frames together as a
+ * copy out of the guest; and all bytes as what the watcher of a main program hears. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "agent/guest/exec_request.h"
 #include "agent/guest/exec_stream.h"
 #include "agent/protocol.h"
+#include "agent/watch.h"
 #include "base/relative_path.h"
 
 #define INPUT_LIMIT (128u << 10) /* what a socket takes without a reader */
@@ -59,6 +60,8 @@ static void parse_answers(const uint8_t *data, size_t length)
     struct agent_frame frame = {0, (uint32_t)length, (uint8_t *)(uintptr_t)data};
     if (agent_exit_parse(&outcome, &frame) == 0)
         check(outcome.code >= 0 && outcome.code <= 255 && outcome.signal >= 0);
+    if (agent_outcome_parse(&outcome, &frame) == 0)
+        check(outcome.code >= -1 && outcome.code <= 255);
     if (agent_failure_parse(&failure, &frame) == 0)
         check(failure.errnum > 0 && strlen(failure.message) < sizeof(failure.message));
 }
@@ -152,6 +155,23 @@ static unsigned read_as_guest(const uint8_t *data, size_t size)
     return count;
 }
 
+/* From the VMM's consent on, or behind it. Nothing of it may block. */
+static void hear_as_watcher(const uint8_t *data, size_t size, enum agent_watch_stage stage)
+{
+    int ends[2], room = 4 * INPUT_LIMIT;
+    struct agent_exit outcome;
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    check(send(ends[1], data, size, MSG_DONTWAIT) == (ssize_t)size || size == 0);
+    struct agent_watch watch = {.fd = ends[0], .stage = stage};
+    if (agent_watch_take(&watch, &outcome, NULL) > 0) {
+        check(outcome.code >= 0 && outcome.code <= 255);
+        check(agent_watch_taken(&watch, NULL) == 0);
+    }
+    agent_watch_close(&watch);
+    close(ends[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -161,6 +181,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse_exec(data, size);
     parse_answers(data, size);
     parse_files(data, size);
+    hear_as_watcher(data, size, AGENT_WATCH_LINE);
+    hear_as_watcher(data, size, AGENT_WATCH_HEADER);
     check(read_as_host(data, size) == read_as_guest(data, size));
     return 0;
 }

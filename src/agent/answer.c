@@ -34,10 +34,15 @@ static int exit_take(void *context, uint16_t tag, const uint8_t *value, uint32_t
     }
 }
 
-int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame)
+int agent_outcome_parse(struct agent_exit *outcome, const struct agent_frame *frame)
 {
     *outcome = (struct agent_exit){.code = -1};
-    int r = agent_fields_each(frame, exit_take, outcome);
+    return agent_fields_each(frame, exit_take, outcome);
+}
+
+int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame)
+{
+    int r = agent_outcome_parse(outcome, frame);
     return r < 0 || outcome->code < 0 ? -EPROTO : 0;
 }
 

@@ -18,6 +18,8 @@ struct agent_exit {
 };
 /* Reads an AGENT_EXIT frame. -EPROTO if it is malformed or has no status. */
 int agent_exit_parse(struct agent_exit *outcome, const struct agent_frame *frame);
+/* The same where a status may be missing, as in the answer to PROGRAM: the code is -1 then. */
+int agent_outcome_parse(struct agent_exit *outcome, const struct agent_frame *frame);
 
 struct agent_failure {
     int errnum; /* a positive errno, whatever the guest says */

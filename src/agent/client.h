@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/answer.h"
 #include "agent/entry.h"
 #include "base/error.h"
 
@@ -63,6 +64,13 @@ struct agent_result {
 };
 int agent_exec_run(const char *vsock_path, unsigned timeout_ms, const struct agent_exec *exec,
                    size_t limit, struct agent_result *result, struct error *err);
+
+/* Starts the guest's main program, its output on the console: once per boot, asked again it tells
+ * how the first one goes. `outcome`: code -1 while it runs; else it is over, or could not be
+ * started, with the code 127 and the reason. Of `program` terminal and timeout do not count. */
+int agent_program_start(const char *vsock_path, unsigned timeout_ms,
+                        const struct agent_exec *program, struct agent_exit *outcome,
+                        struct error *err);
 
 /* Says what a path in the guest is. A path that is not there, or not to be looked at, is an answer
  * too (info->errnum), not an error. */

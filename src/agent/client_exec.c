@@ -12,8 +12,7 @@
 
 #define GRACE_MS 1000u /* what the agent may take at least to report a command it has timed out */
 
-static int exec_encode(const struct agent_exec *exec, struct agent_fields *fields,
-                       struct error *err)
+int agent_exec_encode(const struct agent_exec *exec, struct agent_fields *fields, struct error *err)
 {
     if (!exec->argv || !exec->argv[0])
         return error_set(err, ERROR_INVALID, EINVAL, "exec: no command given");
@@ -46,7 +45,7 @@ int agent_exec_start(const char *vsock_path, unsigned timeout_ms, const struct a
     if (!data)
         return error_errno(err, ENOMEM, vsock_path, "exec");
     struct agent_fields fields = {.data = data, .capacity = AGENT_FRAME_LIMIT};
-    int r = exec_encode(exec, &fields, err);
+    int r = agent_exec_encode(exec, &fields, err);
     if (r < 0)
         return r;
     return agent_stream_open(vsock_path, timeout_ms, AGENT_EXEC, &fields, err);

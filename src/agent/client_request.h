@@ -3,6 +3,7 @@
 #ifndef TINE_AGENT_CLIENT_REQUEST_H
 #define TINE_AGENT_CLIENT_REQUEST_H
 
+#include "agent/client.h"
 #include "agent/protocol.h"
 
 /* One request that is answered by one frame; what is asked for may be done twice. */
@@ -25,5 +26,8 @@ int agent_request_run(const struct agent_request *request, struct agent_reply *r
 /* Sends the request on a fresh connection, which it returns. */
 int agent_stream_open(const char *vsock_path, unsigned timeout_ms, uint8_t type,
                       const struct agent_fields *fields, struct error *err);
+/* A command as a request's fields. ERROR_INVALID if there is none, or it does not fit. */
+int agent_exec_encode(const struct agent_exec *exec, struct agent_fields *fields,
+                      struct error *err);
 
 #endif

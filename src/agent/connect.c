@@ -16,7 +16,6 @@
 #include "base/unix_socket.h"
 
 #define NS_PER_MS        1000000ull
-#define LINE_LIMIT       32u /* bytes of a handshake line */
 #define BACKOFF_FIRST_MS 5u
 #define BACKOFF_LAST_MS  100u
 #define TRY_FIRST_MS     1000u /* how long the first try waits for its OK line ... */
@@ -37,7 +36,7 @@ void backoff_sleep(struct backoff *backoff, uint64_t deadline_ns)
 /* The VMM's parser wants the whole line in one piece. A line this short fits any socket buffer. */
 static int send_connect(int fd, const char *path, unsigned port, struct error *err)
 {
-    char line[LINE_LIMIT];
+    char line[VSOCK_LINE_LIMIT];
     int length = snprintf(line, sizeof(line), "CONNECT %u\n", port);
     ssize_t n;
     do {
@@ -51,7 +50,7 @@ static int send_connect(int fd, const char *path, unsigned port, struct error *e
 }
 
 /* "OK <decimal>" and nothing else. */
-static bool is_ok_line(const char *line)
+bool vsock_line_ok(const char *line)
 {
     if (strncmp(line, "OK ", 3) != 0)
         return false;
@@ -62,7 +61,7 @@ static bool is_ok_line(const char *line)
 /* Reads the answer to its newline and not a byte further: the guest's data may follow at once. */
 static int read_ok(int fd, const char *path, uint64_t deadline_ns, struct error *err)
 {
-    char line[LINE_LIMIT];
+    char line[VSOCK_LINE_LIMIT];
     for (size_t length = 0; length < sizeof(line); length++) {
         size_t done = 0;
         int r = stream_read(fd, line + length, 1, deadline_ns, &done);
@@ -77,7 +76,7 @@ static int read_ok(int fd, const char *path, uint64_t deadline_ns, struct error 
         if (line[length] != '\n')
             continue;
         line[length] = '\0';
-        if (is_ok_line(line))
+        if (vsock_line_ok(line))
             return 0;
         break;
     }

@@ -13,6 +13,9 @@
  * whether a later try may do better (nobody listens yet, refused, no answer yet). */
 int vsock_connect_once(const char *vsock_path, unsigned port, uint64_t deadline_ns, bool *again,
                        struct error *err);
+/* True if this is the VMM's consent to a CONNECT, without its newline. */
+bool vsock_line_ok(const char *line);
+#define VSOCK_LINE_LIMIT 32u /* bytes of a handshake's line */
 /* Tries until `deadline_ns`, then ERROR_TIMEOUT with the last reason. */
 int vsock_connect_until(const char *vsock_path, unsigned port, uint64_t deadline_ns,
                         struct error *err);

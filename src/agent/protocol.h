@@ -34,6 +34,11 @@ enum agent_frame_type {
     AGENT_STAT = 6, /* PATH, FOLLOW; OK holds an entry's fields, or ERRNO and MESSAGE */
     AGENT_PUT = 7,  /* PATH, MODE, UID, GID; DIRECTORY or LINK_TARGET if it is no file */
     AGENT_GET = 8,  /* PATH, FOLLOW */
+    /* The main program, once per boot: ARG, ENV, CWD. OK says that it runs, or, with the fields of
+     * EXIT, that it is over or could not be started. Asked again, it says how the first one goes.
+     */
+    AGENT_PROGRAM = 9,
+    AGENT_WATCH = 10, /* EXIT, once the program is over; the guest waits for TAKEN and powers off */
     /* answers */
     AGENT_OK = 64,     /* fields depend on the request */
     AGENT_FAILED = 65, /* AGENT_TAG_MESSAGE, AGENT_TAG_ERRNO */
@@ -45,7 +50,9 @@ enum agent_frame_type {
     /* during put: host to guest; during get: guest to host */
     AGENT_DATA = 20, /* content of a regular file */
     AGENT_END = 21,  /* of a put's content, without which it never happened; of a get's entry */
-    /* during exec: guest to host */
+    /* during watch: host to guest */
+    AGENT_TAKEN = 22, /* the exit status is recorded */
+    /* during exec and watch: guest to host */
     AGENT_STDOUT = 32,
     AGENT_STDERR = 33,
     AGENT_EXIT =

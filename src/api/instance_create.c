@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/instance_json.h"
+#include "api/program_fields.h"
 #include "api/routes.h"
 #include "api/tags.h"
 #include "base/cleanup.h"
@@ -73,7 +74,6 @@ static void ignored_check(const struct fields *fields)
     uint64_t bytes;
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
     fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
-    fields_string_map(fields, "env");
 }
 
 static void request_read(const struct fields *fields, struct instance_create_request *create)
@@ -99,6 +99,9 @@ enum MHD_Result instances_create(struct request *request)
     request_read(&fields, &create);
     _cleanup_(free) char *tags = tags_text(&fields);
     create.tags = tags;
+    _cleanup_(program_fields) struct program_fields program = {.env = NULL};
+    program_fields_read(&fields, &program);
+    create.program = program.request;
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;

@@ -4,6 +4,7 @@
 
 #include "api/compression.h"
 #include "api/instance_json.h"
+#include "api/program_fields.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
 
@@ -15,29 +16,19 @@ static enum MHD_Result reply_outcome(struct request *request, int result,
     return reply_json(request, MHD_HTTP_OK, instance_json(record, NULL));
 }
 
-static bool names_something(const struct fields *fields, const char *name)
-{
-    _cleanup_(free) const char **values = NULL;
-    fields_strings(fields, name, &values);
-    return values && values[0];
-}
-
 enum MHD_Result instance_start_one(struct request *request)
 {
     struct problem problem = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
     struct fields fields = {body, "", &problem};
-    bool entrypoint = names_something(&fields, "entrypoint");
-    bool cmd = names_something(&fields, "cmd");
-    if (entrypoint || cmd)
-        problem_set(&problem, 501, "not_supported",
-                    "%s: the program of this image can't be replaced",
-                    entrypoint ? "entrypoint" : "cmd");
+    _cleanup_(program_fields) struct program_fields program = {.env = NULL};
+    program_fields_read_start(&fields, &program);
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;
     struct error err = {0};
-    int r = instance_start(request->server->host, request->reference, &record, &err);
+    int r = instance_start_with(request->server->host, request->reference, &program.request,
+                                &record, &err);
     return reply_outcome(request, r, &record, &err);
 }
 

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cli/instance_view.h"
+#include "cli/program.h"
 
 struct batch *batch_new(const struct cli *cli, size_t count)
 {
@@ -52,6 +53,8 @@ static void report_failure(struct batch *batch, const struct http_call *call)
 static void on_done(struct http_call *call, void *data)
 {
     struct batch *batch = data;
+    if (batch->boots && call->reply)
+        program_check(call->reply, &call->failure);
     if (call->failure.exit_status != 0) {
         report_failure(batch, call);
     } else if (!batch->cli->json && call->reply) {
@@ -113,6 +116,7 @@ int batch_over_names(const struct cli *cli, const char *label, const char *metho
     if (!batch)
         return CLI_FAILED;
     batch->label = label;
+    batch->boots = strcmp(rest, "/start") == 0;
     batch->done_key = strcmp(method, "DELETE") == 0 ? "removed" : "instances";
     for (unsigned i = 0; i < count; i++) {
         batch->calls[i].method = method;

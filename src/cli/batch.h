@@ -13,6 +13,7 @@ struct batch {
     const char *done_key; /* in the JSON object: "instances" or "removed" */
     struct http_call *calls;
     size_t count;
+    bool boots; /* an instance that is Stopped afterwards is a failure */
     /* Results: */
     size_t failed;
     double elapsed_ms;

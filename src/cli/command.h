@@ -26,6 +26,12 @@ struct option_list {
     unsigned count;
 };
 
+/* The words behind "--": a command for the guest. */
+struct command_rest {
+    char **words;
+    unsigned count;
+};
+
 struct command_option {
     const char *name;
     char letter; /* 0: none */
@@ -44,6 +50,8 @@ struct command {
     const struct command_option *options;
     size_t option_count, options_size;
     unsigned operands_min, operands_max;
+    bool has_rest;    /* what is behind "--" is no operand, but a struct command_rest ... */
+    size_t rest;      /* ... here in the options struct */
     bool options_end; /* options end at the first operand, the rest belongs to another program */
     /* Instead of `run`, up to a NULL: the first operand is one of these; options_end is set. */
     const struct command *const *subcommands;

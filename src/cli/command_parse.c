@@ -188,11 +188,25 @@ static int place_set(struct cli *cli, const struct common_target *common)
     return CLI_OK;
 }
 
+/* Cuts off what is behind "--". Returns how many arguments are left. */
+static int take_rest(const struct command *command, int argc, char **argv, void *options)
+{
+    int i = 1;
+    while (i < argc && strcmp(argv[i], "--") != 0)
+        i++;
+    if (!command->has_rest || i >= argc)
+        return argc;
+    *(struct command_rest *)(void *)((char *)options + command->rest) =
+        (struct command_rest){argv + i + 1, (unsigned)(argc - i - 1)};
+    return i;
+}
+
 int command_parse(struct cli *cli, int argc, char **argv, void *options, bool *help,
                   char ***operands, unsigned *count)
 {
     struct parser parser = {0};
     struct common_target common = {.json = cli->json};
+    argc = take_rest(cli->command, argc, argv, options);
     snprintf(parser.shorts, sizeof(parser.shorts), cli->command->options_end ? "+:" : ":");
     parser_add(&parser, cli->command->options, cli->command->option_count, options);
     parser_add(&parser, common_options, common_option_count, &common);

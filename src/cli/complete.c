@@ -15,7 +15,7 @@ struct position {
     const struct command *const *table;  /* that the next word may name a command of; NULL: none */
     const struct command_option *option; /* whose value comes next; NULL: none */
     unsigned operands;                   /* already there */
-    bool options_over;
+    bool options_over, rest;             /* rest: what comes is another program's */
     const char *socket;
 };
 
@@ -57,6 +57,7 @@ static void take_word(struct position *position, const char *word)
     if (!position->options_over && word[0] == '-' && word[1] != '\0') {
         const struct command_option *option = option_of(position, word);
         position->options_over = strcmp(word, "--") == 0;
+        position->rest = position->options_over && position->command && position->command->has_rest;
         position->option = option && option->kind != OPTION_FLAG ? option : NULL;
         return;
     }
@@ -136,7 +137,7 @@ static const char *operand_word(const struct command *command, unsigned n)
         return NULL;
     for (; n > 0; n--) {
         const char *space = strchr(word, ' ');
-        if (!space)
+        if (!space || space[1] == '[')
             return strstr(word, "...") ? word : NULL;
         word = space + 1;
     }
@@ -151,7 +152,7 @@ static void print_operand(const struct cli *cli, const struct position *position
     } kinds[] = {
         {"NAME", print_instances}, {"SOURCE", print_instances}, {"SNAPSHOT", print_snapshots}};
     const char *word = operand_word(position->command, position->operands);
-    if (!word)
+    if (!word || position->rest)
         return;
     word += *word == '[';
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/exec_client.h"
+#include "cli/program.h"
 #include "cli/terminal.h"
 #include "cli/upgrade.h"
 
@@ -50,20 +51,6 @@ static void output_pass(void *data, bool is_stderr, const char *bytes, size_t le
                             NULL);
 }
 
-/* -e NAME=VALUE, or -e NAME for the value it has here. */
-static json_t *env_json(const struct cli *cli, const struct option_list *list)
-{
-    json_t *env = json_object();
-    for (unsigned i = 0; i < list->count; i++) {
-        const char *item = list->items[i], *equals = strchr(item, '=');
-        _cleanup_(free) char *name = equals ? strndup(item, (size_t)(equals - item)) : strdup(item);
-        const char *value = equals ? equals + 1 : (name ? getenv(name) : NULL);
-        if (name && value)
-            json_object_set_new(env, name, json_string(value));
-    }
-    return env;
-}
-
 static json_t *request_json(const struct cli *cli, const struct exec_options *options, bool tty,
                             char **command, unsigned count)
 {
@@ -71,7 +58,7 @@ static json_t *request_json(const struct cli *cli, const struct exec_options *op
     for (unsigned i = 0; i < count; i++)
         json_array_append_new(argv, json_string(command[i]));
     json_t *request = json_pack("{s:o, s:b, s:o, s:I, s:{s:b}}", "command", argv, "tty", tty, "env",
-                                env_json(cli, &options->env), "timeout",
+                                env_json(&options->env), "timeout",
                                 (json_int_t)((options->timeout_ns + 999999999) / 1000000000),
                                 "tine", "streams", 1);
     unsigned rows, cols;

@@ -7,10 +7,21 @@
 #include "cli/batch.h"
 #include "cli/command.h"
 #include "cli/compress.h"
+#include "cli/program.h"
 
-static int start_run(const struct cli *cli, const void *options, char **operands, unsigned count)
+struct start_options {
+    struct option_list entrypoint;
+    struct command_rest cmd;
+};
+
+static int start_run(const struct cli *cli, const void *data, char **operands, unsigned count)
 {
-    return batch_over_names(cli, "starting", "POST", "/start", NULL, operands, count);
+    const struct start_options *options = data;
+    _cleanup_(json) json_t *body = json_object();
+    struct failure failure = {0};
+    if (program_add(body, &options->entrypoint, &options->cmd, &failure) < 0)
+        return cli_report(cli, NULL, &failure);
+    return batch_over_names(cli, "starting", "POST", "/start", body, operands, count);
 }
 
 struct standby_options {
@@ -60,6 +71,11 @@ static int stop_run(const struct cli *cli, const void *data, char **operands, un
     return batch_over_names(cli, "stopping", "POST", "/stop", body, operands, count);
 }
 
+static const struct command_option start_options[] = {
+    {"entrypoint", 0, OPTION_LIST, offsetof(struct start_options, entrypoint), "ARG",
+     "a word in front of COMMAND, in place of the present ones; may be repeated"},
+};
+
 static const struct command_option standby_options[] = {
     {"compress", 0, OPTION_TEXT, offsetof(struct standby_options, compress), COMPRESS_VALUE,
      "compress memory meanwhile: zstd, levels 1 to 19, or lz4, 0 to 9"},
@@ -76,11 +92,18 @@ static const struct command_option stop_options[] = {
 
 const struct command start_command = {
     .name = "start",
-    .operands = "NAME...",
+    .operands = "NAME... [-- COMMAND [ARGUMENT...]]",
     .summary = "Boot stopped instances",
     .details =
-        "Boots from the disks as they were left. One in Standby is woken by restore instead.\n",
-    .examples = "  tine start web\n",
+        "Boots from the disks as they were left. One in Standby is woken by restore instead.\n"
+        "COMMAND is the main program from now on, in place of the one that it had.\n",
+    .examples = "  tine start web\n"
+                "  tine start job -- sh -c 'echo once more'\n",
+    .options = start_options,
+    .option_count = ARRAY_SIZE(start_options),
+    .options_size = sizeof(struct start_options),
+    .has_rest = true,
+    .rest = offsetof(struct start_options, cmd),
     .operands_min = 1,
     .operands_max = OPERANDS_ANY,
     .run = start_run,

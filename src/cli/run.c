@@ -9,12 +9,15 @@
 #include "cli/batch.h"
 #include "cli/command.h"
 #include "cli/instance_view.h"
+#include "cli/program.h"
 
 struct run_options {
     const char *name, *kernel, *initrd, *cmdline;
     unsigned vcpus;
     uint64_t memory;
-    struct option_list disks, tags;
+    struct option_list disks, tags, env, entrypoint;
+    const char *working_dir;
+    struct command_rest cmd;
     bool no_agent;
 };
 
@@ -114,10 +117,15 @@ static json_t *request_json(const struct cli *cli, const struct run_options *opt
         json_object_set_new(body, "name", json_string(options->name));
     if (image)
         json_object_set_new(body, "image", json_string(image));
-    if (add_tags(body, &options->tags, failure) < 0) {
+    if (add_tags(body, &options->tags, failure) < 0 ||
+        program_add(body, &options->entrypoint, &options->cmd, failure) < 0) {
         json_decref(body);
         return NULL;
     }
+    if (options->env.count > 0)
+        json_object_set_new(body, "env", env_json(&options->env));
+    if (options->working_dir)
+        json_object_set_new(body, "working_dir", json_string(options->working_dir));
     if (options->memory > 0) {
         char size[32];
         snprintf(size, sizeof(size), "%llu", (unsigned long long)options->memory);
@@ -138,9 +146,12 @@ static int run_run(const struct cli *cli, const void *data, char **operands, uns
     };
     if (failure.exit_status == 0 && http_run(cli, "booting", &call, 1, NULL, NULL) != CLI_OK)
         failure = call.failure;
+    if (call.reply)
+        program_check(call.reply, &failure);
     int status = CLI_OK;
     if (failure.exit_status != 0) {
-        status = cli_fail(cli, options->name, &failure);
+        const char *made = view_text(call.reply, "name");
+        status = cli_fail(cli, *made ? made : options->name, &failure);
     } else if (cli->json) {
         json_object_set_new(call.reply, "elapsed_ms", json_real(call.elapsed_ms));
         status = cli_print_json(json_incref(call.reply));
@@ -164,23 +175,33 @@ static const struct command_option run_options[] = {
     {"disk", 0, OPTION_LIST, OPTION(disks), "FILE[:ro][:root]",
      "a disk: a copy of its own, or with :ro shared; may be repeated"},
     {"tag", 0, OPTION_LIST, OPTION(tags), "KEY=VALUE", "a note of yours; may be repeated"},
+    {"env", 'e', OPTION_LIST, OPTION(env), "NAME[=VALUE]",
+     "a variable of the program's and of every exec; may be repeated"},
+    {"workdir", 'w', OPTION_TEXT, OPTION(working_dir), "DIR", "where both run (default /)"},
+    {"entrypoint", 0, OPTION_LIST, OPTION(entrypoint), "ARG",
+     "a word in front of COMMAND; may be repeated"},
     {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
      "do not wait for the guest's agent; no exec then"},
 };
 
 const struct command run_command = {
     .name = "run",
-    .operands = "[IMAGE]",
+    .operands = "[IMAGE] [-- COMMAND [ARGUMENT...]]",
     .summary = "Make an instance and boot it",
     .details = "Returns when the guest is ready for exec. IMAGE is tine/guest:latest, the guest\n"
                "kit, unless given. Disks are /dev/vda, /dev/vdb ... in the order given, the one\n"
-               "with :root first.\n",
+               "with :root first.\n"
+               "COMMAND is the main program: its output is in tine logs, and with its end the\n"
+               "instance is Stopped, with its exit_code. Without it the guest stays up for exec.\n",
     .examples = "  tine run --name web\n"
                 "  tine run --name big --vcpus 8 --memory 16GB\n"
-                "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n",
+                "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n"
+                "  tine run --name job -e LEVEL=3 -w /srv -- sh -c 'echo level $LEVEL; exit 3'\n",
     .options = run_options,
     .option_count = ARRAY_SIZE(run_options),
     .options_size = sizeof(struct run_options),
     .operands_max = 1,
+    .has_rest = true,
+    .rest = OPTION(cmd),
     .run = run_run,
 };

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "instance/directory.h"
 #include "instance/host.h"
+#include "instance/program.h"
+#include "instance/program_run.h"
 #include "instance/ready.h"
 #include "instance/trace.h"
 #include "instance/watch.h"
@@ -30,7 +32,7 @@ static int record_vmm(struct operation *op, const struct vm_process *process, st
     record->vmm_pid = process->pid;
     record->vmm_start_ticks = process->start_ticks;
     record->started_at_ns = time_realtime_ns();
-    record->exit_message[0] = '\0';
+    program_forget_end(record);
     record->state_error[0] = '\0';
     int r = store_update(op->host->store, record, err);
     if (r == 0)
@@ -38,22 +40,39 @@ static int record_vmm(struct operation *op, const struct vm_process *process, st
     return r < 0 ? r : step("boot-recorded", err);
 }
 
-static int until_ready(struct operation *op, struct ready *ready, const struct vm_process *process,
+/* The row says Running; also of a guest whose program could not be started, which is on its way to
+ * Stopped. */
+static int record_ready(struct operation *op, const struct agent_exit *outcome, struct error *err)
+{
+    op->record.state = INSTANCE_RUNNING;
+    if (outcome->code >= 0)
+        program_over(&op->record, outcome);
+    int r = store_update(op->host->store, &op->record, err);
+    if (r < 0)
+        return r;
+    operation_show(op, INSTANCE_RUNNING);
+    if (outcome->code >= 0)
+        return power_off_locked(op, POWER_OFF_GRACE_MS, err);
+    if (program_given(&op->record.program))
+        watch_program(op->host->watch, op->record.id);
+    return 0;
+}
+
+static int until_ready(struct operation *op, struct ready *ready, struct vm_process *process,
                        struct error *err)
 {
+    struct agent_exit outcome = {.code = -1};
     trace_phase(op, "agent");
     int r = record_vmm(op, process, err);
     if (r == 0 && !op->record.skip_guest_agent)
         r = ready_wait(op, ready, process, op->host->agent_timeout_ms, err);
     if (r == 0)
         r = step("boot-ready", err);
-    if (r < 0)
-        return r;
-    op->record.state = INSTANCE_RUNNING;
-    r = store_update(op->host->store, &op->record, err);
     if (r == 0)
-        operation_show(op, INSTANCE_RUNNING);
-    return r;
+        r = program_start(op, process, op->host->agent_timeout_ms, &outcome, err);
+    if (r == 0)
+        r = step("boot-program", err);
+    return r < 0 ? r : record_ready(op, &outcome, err);
 }
 
 /* Back to what it was; what can't be put right now is when the row is next looked at. */

@@ -7,21 +7,21 @@ struct look {
     struct agent_stat *info;
 };
 
-static int look_ask(const char *vsock_path, unsigned timeout_ms, const void *request,
-                    struct error *err)
+static int look_ask(const struct instance_record *record, const char *vsock_path,
+                    unsigned timeout_ms, const void *request, struct error *err)
 {
     const struct look *look = request;
     return agent_stat(vsock_path, timeout_ms, look->path, look->follow, look->info, err);
 }
 
-static int put_start(const char *vsock_path, unsigned timeout_ms, const void *request,
-                     struct error *err)
+static int put_start(const struct instance_record *record, const char *vsock_path,
+                     unsigned timeout_ms, const void *request, struct error *err)
 {
     return agent_put_start(vsock_path, timeout_ms, request, err);
 }
 
-static int get_start(const char *vsock_path, unsigned timeout_ms, const void *request,
-                     struct error *err)
+static int get_start(const struct instance_record *record, const char *vsock_path,
+                     unsigned timeout_ms, const void *request, struct error *err)
 {
     return agent_get_start(vsock_path, timeout_ms, request, err);
 }

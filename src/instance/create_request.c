@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "instance/id.h"
+#include "instance/program.h"
 
 #define MIB            (1ull << 20)
 #define MEMORY_MINIMUM (32 * MIB)
@@ -206,6 +207,17 @@ static int check_tags(const struct instance_create_request *request, struct inst
     return 0;
 }
 
+static int check_program(const struct instance_create_request *request,
+                         struct instance_record *record, struct error *err)
+{
+    int r = program_set(&record->program, &request->program, err);
+    if (r == 0 && request->skip_guest_agent && program_given(&record->program))
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "%s: the guest's agent starts it, and skip_guest_agent leaves that out",
+                         *record->program.entrypoint ? "entrypoint" : "cmd");
+    return r;
+}
+
 int create_check(const struct host *host, const struct instance_create_request *request,
                  struct instance_record *record, struct create_plan *plan, struct error *err)
 {
@@ -220,6 +232,8 @@ int create_check(const struct host *host, const struct instance_create_request *
         r = check_cmdline(request, record, err);
     if (r == 0)
         r = check_tags(request, record, err);
+    if (r == 0)
+        r = check_program(request, record, err);
     if (r == 0)
         r = check_boot(host, request, record, plan, err);
     return r < 0 ? r : check_disks(request, record, plan, err);

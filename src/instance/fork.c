@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
+#include "instance/program_run.h"
 #include "instance/source.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
@@ -45,7 +46,8 @@ static void inherit(const struct instance_record *source, const char *name,
     snprintf(record->name, sizeof(record->name), "%s", name);
     snprintf(record->parent_id, sizeof(record->parent_id), "%s", source->id);
     record->state = INSTANCE_CREATED;
-    record->state_error[0] = record->exit_message[0] = record->memory_method[0] = '\0';
+    program_forget_end(record);
+    record->state_error[0] = record->memory_method[0] = '\0';
     record->compression[0] = '\0';
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;
@@ -123,7 +125,12 @@ int fork_reach_target(struct operation *op, const struct fork *fork, struct erro
     if (fork->with_memory)
         return restore_locked(op, err); /* Running */
     int r = boot_first(op, err);
-    return r < 0 || fork->target == INSTANCE_RUNNING ? r : standby_locked(op, err);
+    if (r < 0 || fork->target == INSTANCE_RUNNING)
+        return r;
+    if (op->record.state != INSTANCE_RUNNING)
+        return error_set(err, ERROR_STATE, ECHILD, "%s can't go to standby: %s", op->record.name,
+                         op->record.exit_message);
+    return standby_locked(op, err);
 }
 
 int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_record *record,

@@ -12,6 +12,8 @@
 #define VMM_KILL_MS \
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
+#define POWER_OFF_GRACE_MS 5000 /* the default of the REST contract */
+
 struct compressor;
 struct telemetry;
 struct trace;
@@ -106,6 +108,9 @@ int standby_locked(struct operation *op, struct error *err);
 int restore_locked(struct operation *op, struct error *err);
 /* Ends the VMM of the row, if there is one, at once. It stays watched until the row says so too. */
 int kill_locked(struct operation *op, struct error *err);
+/* Asks the guest to power off, ends the VMM after `grace_ms` at the latest; the row says Stopped.
+ */
+int power_off_locked(struct operation *op, unsigned grace_ms, struct error *err);
 /* Removes everything there is of an instance: VMM, directory, row. */
 int remove_locked(struct operation *op, struct error *err);
 

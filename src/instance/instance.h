@@ -49,6 +49,13 @@ struct instance_disk_request {
     bool root;
 };
 
+/* The main program, and what is around every command in the guest; NULL: not given. */
+struct program_request {
+    const char *entrypoint, *cmd; /* JSON arrays of strings, together the argv; empty: none */
+    const char *env;              /* a JSON object of strings */
+    const char *working_dir;      /* an absolute path */
+};
+
 struct instance_create_request {
     const char *name;      /* NULL: generated */
     const char *image;     /* NULL or "tine/guest:latest": the guest kit */
@@ -61,14 +68,16 @@ struct instance_create_request {
     unsigned disk_count;
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
     const char *tags;      /* a JSON object of strings, kept as it is; NULL: none */
+    struct program_request program;
 };
 
 /* The rule for names: lowercase letters, digits and inner hyphens, 1 to INSTANCE_NAME_MAX. */
 bool instance_name_valid(const char *name);
 
-/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running).
- * ERROR_INVALID names the part of the request that is wrong. A failed create is rolled back whole.
- */
+/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running) and
+ * has started the main program, if there is one; if that could not be started the instance is
+ * Stopped, with exit_code and exit_message. ERROR_INVALID names the part of the request that is
+ * wrong. A failed create is rolled back whole. */
 int instance_create(struct host *host, const struct instance_create_request *request,
                     struct instance_record *record, struct error *err);
 
@@ -84,9 +93,14 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
 /* The operations below wait for their turn, check the state (ERROR_STATE), and return 0 without
  * doing anything where the contract says so: start and restore of a Running or Initializing
  * instance, stop of a Stopped one, standby of one in Standby. */
-/* Cold boot of a Stopped instance. */
+/* Cold boot of a Stopped instance; its main program as with instance_create(). */
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
                    struct error *err);
+/* The same, and what of the program is given replaces what the instance had, for good. One that
+ * runs already is ERROR_STATE. A failed start leaves the program as it was. */
+int instance_start_with(struct host *host, const char *reference,
+                        const struct program_request *program, struct instance_record *record,
+                        struct error *err);
 /* Asks the guest to power off, waits `grace_ms` (default 5000 when 0), then ends the VMM. */
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
                   struct instance_record *record, struct error *err);
@@ -144,8 +158,9 @@ struct instance_stats {
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
                    struct error *err);
 
-/* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. Operations
- * may go on while it is open: their end of the VM ends the stream. */
+/* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. The command
+ * gets the instance's environment, under that of `exec`, and its working directory, if `exec` names
+ * none. Operations may go on while it is open: their end of the VM ends the stream. */
 int instance_exec(struct host *host, const char *reference, const struct agent_exec *exec,
                   struct error *err);
 /* Files of a running guest, by the agent's protocol (agent/client.h). A put or get is a stream that

@@ -23,7 +23,7 @@ static int ask_patiently(const struct operation *op, enum instance_operation ope
     int r;
     do {
         error_clear(err);
-        r = ask(vsock, patience_next(&patience), request, err);
+        r = ask(&op->record, vsock, patience_next(&patience), request, err);
         alive = alive && vm_process_alive(&process);
     } while (r == -ETIMEDOUT && alive && !patience.last);
     process_release(&process);

@@ -8,8 +8,8 @@
 
 /* Asks, through the VMM's vsock socket: 0 or a descriptor, or a negative errno. Called again, with
  * more time, after -ETIMEDOUT. */
-typedef int agent_asker(const char *vsock_path, unsigned timeout_ms, const void *request,
-                        struct error *err);
+typedef int agent_asker(const struct instance_record *record, const char *vsock_path,
+                        unsigned timeout_ms, const void *request, struct error *err);
 
 /* Asks the agent of an instance that the operation is allowed on, for as long as its VMM lives. The
  * lock is held only until it has answered: a stream that it opens keeps nobody from a standby. */

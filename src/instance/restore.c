@@ -20,6 +20,8 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
+#include "instance/program.h"
+#include "instance/program_run.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
@@ -58,7 +60,8 @@ static int record_running(struct operation *op, const struct vm_process *process
     record->vmm_pid = process->pid;
     record->vmm_start_ticks = process->start_ticks;
     record->started_at_ns = time_realtime_ns();
-    record->exit_message[0] = record->compression[0] = '\0';
+    program_forget_end(record);
+    record->compression[0] = '\0';
     int r = store_update(op->host->store, record, err);
     return r < 0 ? r : step("restore-recorded", err);
 }
@@ -180,6 +183,8 @@ static int run(struct operation *op, struct vm_process *process, const char *hos
         r = acknowledge(op, process, hostname, err);
     if (r == 0)
         r = watch_add(op->host->watch, op->record.id, process->pidfd, false, err);
+    if (r == 0 && program_given(&op->record.program))
+        watch_program(op->host->watch, op->record.id);
     return r;
 }
 

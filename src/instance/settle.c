@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
+#include "instance/program.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
@@ -78,7 +79,9 @@ int settle_without_vmm(struct operation *op, const char *why, struct error *err)
     op->record.state = snapshot ? INSTANCE_STANDBY : INSTANCE_STOPPED;
     op->record.state_error[0] = '\0';
     if (lost) {
-        snprintf(op->record.exit_message, sizeof(op->record.exit_message), "%s", why);
+        /* How the program ended says more than what followed from it. */
+        if (!op->record.has_exit_code)
+            snprintf(op->record.exit_message, sizeof(op->record.exit_message), "%s", why);
         op->record.stopped_at_ns = time_realtime_ns();
     }
     record_tidy(&op->record);
@@ -101,7 +104,11 @@ static int adopt(struct operation *op, struct vm_process *process, struct error 
     op->record.vmm_pid = process->pid;
     op->record.vmm_start_ticks = process->start_ticks;
     r = write_row(op, &before, err);
-    return r < 0 ? r : watch_add(op->host->watch, op->record.id, process->pidfd, wait, err);
+    if (r == 0)
+        r = watch_add(op->host->watch, op->record.id, process->pidfd, wait, err);
+    if (r == 0 && !wait && program_given(&op->record.program))
+        watch_program(op->host->watch, op->record.id);
+    return r;
 }
 
 static int end_vmm(struct operation *op, struct vm_process *process, const char *why,

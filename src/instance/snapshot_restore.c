@@ -22,6 +22,7 @@
 #include "instance/fork.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
+#include "instance/program_run.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
@@ -56,7 +57,9 @@ static void become(struct instance_record *record, const struct instance_record 
     record->has_initrd = source->has_initrd;
     record->skip_guest_agent = source->skip_guest_agent;
     record->state = INSTANCE_STOPPED;
-    record->exit_message[0] = record->memory_method[0] = record->compression[0] = '\0';
+    record->program = source->program;
+    program_forget_end(record);
+    record->memory_method[0] = record->compression[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
     record_tidy(record);

@@ -10,8 +10,6 @@
 #include "instance/trace.h"
 #include "instance/transition.h"
 
-#define GRACE_MS 5000 /* the default of the REST contract */
-
 int kill_locked(struct operation *op, struct error *err)
 {
     struct vm_process process;
@@ -56,10 +54,8 @@ static void ask_and_wait(struct operation *op, unsigned grace_ms)
 }
 
 /* What could be taken for a memory image goes before the row says Stopped. */
-static int stop_locked(struct operation *op, unsigned grace_ms, struct error *err)
+int power_off_locked(struct operation *op, unsigned grace_ms, struct error *err)
 {
-    struct trace trace;
-    trace_begin(&trace, op, "stop");
     operation_show(op, INSTANCE_SHUTDOWN);
     trace_phase(op, "ask");
     ask_and_wait(op, grace_ms);
@@ -73,9 +69,14 @@ static int stop_locked(struct operation *op, unsigned grace_ms, struct error *er
         r = directory_drop(op, GUEST_SNAPSHOT, err);
     if (r == 0)
         r = directory_drop(op, GUEST_BASE, err);
-    if (r == 0)
-        r = settle_without_vmm(op, "", err);
-    return trace_end(&trace, r, err);
+    return r < 0 ? r : settle_without_vmm(op, "", err);
+}
+
+static int stop_locked(struct operation *op, unsigned grace_ms, struct error *err)
+{
+    struct trace trace;
+    trace_begin(&trace, op, "stop");
+    return trace_end(&trace, power_off_locked(op, grace_ms, err), err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
@@ -87,7 +88,7 @@ int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
         return r;
     r = transition_check(OPERATION_STOP, &op.record, err);
     if (r > 0)
-        r = stop_locked(&op, grace_ms > 0 ? grace_ms : GRACE_MS, err);
+        r = stop_locked(&op, grace_ms > 0 ? grace_ms : POWER_OFF_GRACE_MS, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

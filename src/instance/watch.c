@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,18 +14,24 @@
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 
+#include "agent/watch.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "instance/console.h"
-#include "instance/directory.h"
-#include "instance/settle.h"
-#include "instance/telemetry.h"
-#include "instance/wake.h"
+#include "instance/watch_treat.h"
 
-#define RETRY_MS   100 /* an operation holds the instance */
-#define PROBE_MS   1000
-#define ANSWER_MS  500 /* how long one probe may hold the instance */
-#define EVENTS     16
-#define WAKE_EVENT 0 /* number of the eventfd; entries count from 1 */
+#define RETRY_MS      100 /* an operation holds the instance */
+#define PROBE_MS      1000
+#define POWER_OFF_MS  10000 /* what a guest may take to power off once its program is over */
+#define EVENTS        16
+#define WAKE_EVENT    0            /* number of the eventfd; entries count from 1 */
+#define PROGRAM_EVENT (1ull << 63) /* with an entry's number: from its agent, not its VMM */
+
+enum program_stage {
+    PROGRAM_NONE,
+    PROGRAM_FOLLOWED, /* its end is waited for; while `agent` is not open, from `due_ns` on again */
+    PROGRAM_OVER,     /* `outcome` is to be recorded */
+    PROGRAM_RECORDED, /* at `due_ns` the VM has to be gone */
+};
 
 struct entry {
     struct entry *next;
@@ -33,6 +40,10 @@ struct entry {
     int pidfd;
     bool dead, probe;
     char how[64]; /* with dead: how it ended */
+    enum program_stage program;
+    struct agent_watch agent;
+    struct agent_exit outcome;
+    uint64_t due_ns;
 };
 
 struct watch {
@@ -45,8 +56,21 @@ struct watch {
     int epoll_fd, event_fd;
 };
 
+static uint64_t from_now(unsigned ms)
+{
+    return time_monotonic_ns() + ms * 1000000ull;
+}
+
+static void agent_forget(struct watch *watch, struct entry *entry)
+{
+    if (entry->agent.fd >= 0)
+        epoll_ctl(watch->epoll_fd, EPOLL_CTL_DEL, entry->agent.fd, NULL);
+    agent_watch_close(&entry->agent);
+}
+
 static void entry_free(struct watch *watch, struct entry *entry)
 {
+    agent_forget(watch, entry);
     /* The descriptor is a duplicate: closing it does not take it out of the epoll set. */
     if (!entry->dead)
         epoll_ctl(watch->epoll_fd, EPOLL_CTL_DEL, entry->pidfd, NULL);
@@ -104,6 +128,7 @@ int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct
         return error_errno(err, ENOMEM, id, "watch the VMM of %s", id);
     snprintf(entry->id, sizeof(entry->id), "%s", id);
     entry->probe = probe;
+    entry->agent.fd = -1;
     entry->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
     int r = entry->pidfd < 0 ? error_errno(err, errno, id, "watch the VMM of %s", id) : 0;
     if (r == 0) {
@@ -121,6 +146,16 @@ int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct
     if (probe)
         poke(watch);
     return 0;
+}
+
+void watch_program(struct watch *watch, const char *id)
+{
+    pthread_mutex_lock(&watch->mutex);
+    struct entry *entry = *find_link(watch, id);
+    if (entry && entry->program == PROGRAM_NONE)
+        entry->program = PROGRAM_FOLLOWED;
+    pthread_mutex_unlock(&watch->mutex);
+    poke(watch);
 }
 
 /* A leader that is a zombie may have threads that still go: only the pidfd tells the end of all. */
@@ -153,7 +188,7 @@ static void describe_end(struct entry *entry)
     if (waitid(P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
         return;
     if (info.si_code == CLD_EXITED && info.si_status == 0)
-        snprintf(entry->how, sizeof(entry->how), "the guest powered off");
+        snprintf(entry->how, sizeof(entry->how), HOW_POWERED_OFF);
     else if (info.si_code == CLD_EXITED)
         snprintf(entry->how, sizeof(entry->how), "the VMM exited with status %d", info.si_status);
     else
@@ -174,123 +209,141 @@ static void mark_dead(struct watch *watch, uint64_t number)
     pthread_mutex_unlock(&watch->mutex);
 }
 
-enum outcome {
-    DONE,
-    BUSY,  /* an operation has the instance */
-    LATER, /* it did not work, or there is no answer yet */
-};
-
-/* The state after a death: found from what is on disk. */
-static enum outcome settle_dead(struct host *host, const struct entry *entry, struct operation *op)
+/* With the mutex held. */
+static void agent_connect_again(struct watch *watch, struct entry *entry)
 {
+    char path[PATH_MAX];
     struct error err = {0};
-    struct vm_process process;
-    bool alive = operation_process(op, &process);
-    process_release(&process);
-    /* Another VMM, or an operation that has dealt with it. */
-    if (alive || !record_has_vmm(&op->record))
-        return DONE;
-    char why[sizeof(op->record.exit_message)];
-    struct console_line line = console_last_line(op);
-    bool quiet = strcmp(entry->how, "the guest powered off") == 0 || !line.text[0];
-    snprintf(why, sizeof(why), "%s%s%s", entry->how, quiet ? "" : "; the " CONSOLE_ENDS,
-             quiet ? "" : line.text);
-    if (settle_without_vmm(op, why, &err) == 0)
-        return DONE;
-    log_error("instance %s: its VMM ended, and: %s", entry->id, err.message);
-    return LATER;
-}
-
-/* Which wake this is, is not known any more; the first gives a fork its name. */
-static const char *fork_name(const struct operation *op)
-{
-    return op->record.parent_id[0] ? op->record.name : NULL;
-}
-
-/* An adopted guest that may not know yet that it woke. */
-static enum outcome probe(struct host *host, struct operation *op)
-{
-    struct vm_process process;
-    bool done = !operation_process(op, &process) || op->record.state != INSTANCE_INITIALIZING;
-    if (!done && wake_agent(op, &process, fork_name(op), ANSWER_MS, NULL) == 0) {
-        struct error err = {0};
-        op->record.state = INSTANCE_RUNNING;
-        if (unlinkat(op->guest_fd, GUEST_BASE "/" SNAPSHOT_STATE, 0) < 0 && errno != ENOENT)
-            log_warning("instance %s: remove base/state: %s", op->record.id, strerror(errno));
-        done = store_update(host->store, &op->record, &err) == 0;
-        if (done)
-            telemetry_event(op, "agent-ready", "", "", "");
-        else
-            log_error("instance %s: %s", op->record.id, err.message);
-    }
-    process_release(&process);
-    return done ? DONE : LATER;
-}
-
-/* Works on one entry (a copy: nothing is locked meanwhile but the instance). */
-static enum outcome treat(struct host *host, const struct entry *entry)
-{
-    struct error err = {0};
-    _cleanup_(log_context) struct log_context context;
-    _cleanup_(operation) struct operation op = OPERATION_NONE;
-    log_context_begin(&context, entry->id, NULL);
-    int r = operation_begin_raw(host, entry->id, LOCK_TRY_EXCLUSIVE, &op, &err);
-    if (r == -ENOENT)
-        return DONE; /* deleted */
-    if (r == -EBUSY)
-        return BUSY;
+    int n = snprintf(path, sizeof(path), "%s/%s/" GUEST_VSOCK_SOCKET, watch->host->guests_dir,
+                     entry->id);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = entry->number | PROGRAM_EVENT};
+    int r = n < 0 || (size_t)n >= sizeof(path)
+                ? error_errno(&err, ENAMETOOLONG, entry->id, "watch the program")
+                : agent_watch_open(&entry->agent, path, &err);
+    if (r == 0 && epoll_ctl(watch->epoll_fd, EPOLL_CTL_ADD, entry->agent.fd, &event) < 0)
+        r = error_errno(&err, errno, entry->id, "watch the program");
     if (r == 0)
-        r = operation_open_directory(&op, &err);
-    if (r < 0) {
-        log_error("instance %s: %s", entry->id, err.message);
-        return LATER;
-    }
-    return entry->dead ? settle_dead(host, entry, &op) : probe(host, &op);
+        return;
+    log_debug("instance %s: %s", entry->id, err.message);
+    agent_watch_close(&entry->agent);
+    entry->due_ns = from_now(PROBE_MS);
 }
 
-/* Forgets what was dealt with, unless it was replaced meanwhile. */
-static void entry_done(struct watch *watch, const struct entry *done)
+/* Connects to the agents it is time for. True if there is something to come back for. */
+static bool follow_programs(struct watch *watch)
+{
+    bool waiting = false;
+    pthread_mutex_lock(&watch->mutex);
+    for (struct entry *entry = watch->entries; entry; entry = entry->next) {
+        bool apart = entry->program == PROGRAM_FOLLOWED && entry->agent.fd < 0 && !entry->dead;
+        if (apart && time_monotonic_ns() >= entry->due_ns)
+            agent_connect_again(watch, entry);
+        waiting = waiting || (apart && entry->agent.fd < 0) || entry->program == PROGRAM_RECORDED;
+    }
+    pthread_mutex_unlock(&watch->mutex);
+    return waiting;
+}
+
+/* With the mutex held. A connection that is lost is made again, for as long as the VMM lives. */
+static void agent_hear(struct watch *watch, struct entry *entry)
+{
+    struct error err = {0};
+    if (entry->agent.fd < 0)
+        return;
+    int r = agent_watch_take(&entry->agent, &entry->outcome, &err);
+    if (r > 0) {
+        entry->program = PROGRAM_OVER;
+        epoll_ctl(watch->epoll_fd, EPOLL_CTL_DEL, entry->agent.fd, NULL);
+    } else if (r < 0) {
+        log_debug("instance %s: %s", entry->id, err.message);
+        agent_forget(watch, entry);
+        entry->due_ns = from_now(PROBE_MS);
+    }
+}
+
+static void mark_heard(struct watch *watch, uint64_t number)
 {
     pthread_mutex_lock(&watch->mutex);
-    struct entry *entry = *find_link(watch, done->id);
-    if (entry && entry->number == done->number) {
-        if (done->dead)
-            remove_entry(watch, done->id);
-        else
-            entry->probe = false;
+    for (struct entry *entry = watch->entries; entry; entry = entry->next) {
+        if (entry->number == number && entry->program == PROGRAM_FOLLOWED)
+            agent_hear(watch, entry);
     }
     pthread_mutex_unlock(&watch->mutex);
 }
 
-/* The first entry behind number `after` that needs work: entries come and go meanwhile. */
-static bool next_entry(struct watch *watch, uint64_t after, struct entry *copy)
+static enum need need_of(const struct entry *entry)
+{
+    if (entry->dead)
+        return NEED_SETTLE;
+    if (entry->probe)
+        return NEED_PROBE;
+    if (entry->program == PROGRAM_OVER)
+        return NEED_RECORD;
+    bool late = entry->program == PROGRAM_RECORDED && time_monotonic_ns() >= entry->due_ns;
+    return late ? NEED_KILL : NEED_NOTHING;
+}
+
+/* With the mutex held: the guest, told, is going to power off. */
+static void power_off_begins(struct watch *watch, struct entry *entry)
+{
+    struct error err = {0};
+    if (entry->program == PROGRAM_OVER && agent_watch_taken(&entry->agent, &err) < 0)
+        log_info("instance %s: %s", entry->id, err.message);
+    entry->program = PROGRAM_RECORDED;
+    agent_forget(watch, entry);
+    entry->due_ns = from_now(POWER_OFF_MS);
+}
+
+/* Forgets what was dealt with, unless the entry was replaced meanwhile. */
+static void entry_done(struct watch *watch, uint64_t number, const struct need_of *done)
+{
+    pthread_mutex_lock(&watch->mutex);
+    struct entry *entry = *find_link(watch, done->id);
+    if (entry && entry->number == number) {
+        if (done->need == NEED_SETTLE)
+            remove_entry(watch, done->id);
+        else if (done->need == NEED_PROBE)
+            entry->probe = false;
+        else
+            power_off_begins(watch, entry);
+    }
+    pthread_mutex_unlock(&watch->mutex);
+}
+
+/* The first entry behind number `after` that needs work, or 0: entries come and go meanwhile. */
+static uint64_t next_need(struct watch *watch, uint64_t after, struct need_of *need)
 {
     const struct entry *best = NULL;
     pthread_mutex_lock(&watch->mutex);
     for (const struct entry *entry = watch->entries; entry && !watch->stopping;
          entry = entry->next) {
-        if ((entry->dead || entry->probe) && entry->number > after &&
+        if (need_of(entry) != NEED_NOTHING && entry->number > after &&
             (!best || entry->number < best->number))
             best = entry;
     }
-    if (best)
-        *copy = *best;
+    uint64_t number = best ? best->number : 0;
+    if (best) {
+        *need = (struct need_of){.need = need_of(best), .outcome = best->outcome};
+        memcpy(need->id, best->id, sizeof(need->id));
+        memcpy(need->how, best->how, sizeof(need->how));
+    }
     pthread_mutex_unlock(&watch->mutex);
-    return best != NULL;
+    return number;
 }
 
 /* Returns how long to sleep: -1 until something happens. */
 static int treat_all(struct watch *watch)
 {
-    struct entry entry = {.number = 0};
-    int sleep_ms = -1;
-    while (next_entry(watch, entry.number, &entry)) {
-        enum outcome outcome = treat(watch->host, &entry);
+    struct need_of need;
+    uint64_t number = 0;
+    int sleep_ms = follow_programs(watch) ? PROBE_MS : -1;
+    while ((number = next_need(watch, number, &need)) != 0) {
+        enum outcome outcome = watch_treat(watch->host, &need);
         if (outcome == DONE)
-            entry_done(watch, &entry);
-        else if (outcome == BUSY && entry.dead)
+            entry_done(watch, number, &need);
+        if (outcome == BUSY && need.need != NEED_PROBE)
             sleep_ms = RETRY_MS;
-        else if (sleep_ms < 0)
+        else if (sleep_ms < 0 && (outcome != DONE || need.need == NEED_RECORD))
             sleep_ms = PROBE_MS;
     }
     return sleep_ms;
@@ -313,8 +366,11 @@ static void *watch_run(void *context)
         int count = epoll_wait(watch->epoll_fd, events, EVENTS, sleep_ms);
         for (int i = 0; i < count; i++) {
             uint64_t ignored;
-            if (events[i].data.u64 != WAKE_EVENT)
-                mark_dead(watch, events[i].data.u64);
+            uint64_t number = events[i].data.u64;
+            if (number & PROGRAM_EVENT)
+                mark_heard(watch, number & ~PROGRAM_EVENT);
+            else if (number != WAKE_EVENT)
+                mark_dead(watch, number);
             else if (read(watch->event_fd, &ignored, sizeof(ignored)) < 0)
                 continue;
         }

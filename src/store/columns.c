@@ -62,6 +62,12 @@ static const struct column instances[] = {
     COLUMN(disk_bytes_copied, COLUMN_U64),
     COLUMN(tags, COLUMN_TEXT),
     COLUMN(compression, COLUMN_TEXT),
+    COLUMN_OF(instance_record, "entrypoint", program.entrypoint, COLUMN_TEXT),
+    COLUMN_OF(instance_record, "cmd", program.cmd, COLUMN_TEXT),
+    COLUMN_OF(instance_record, "env", program.env, COLUMN_TEXT),
+    COLUMN_OF(instance_record, "working_dir", program.working_dir, COLUMN_TEXT),
+    COLUMN(has_exit_code, COLUMN_BOOL),
+    COLUMN(exit_code, COLUMN_UNSIGNED),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -90,6 +96,10 @@ static const struct column snapshots[] = {
     SOURCE(cmdline, COLUMN_TEXT),
     COLUMN(tags, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "source_tags", source.tags, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "entrypoint", source.program.entrypoint, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "cmd", source.program.cmd, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "env", source.program.env, COLUMN_TEXT),
+    COLUMN_OF(snapshot_record, "working_dir", source.program.working_dir, COLUMN_TEXT),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),

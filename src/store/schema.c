@@ -81,6 +81,18 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots DROP COLUMN compression_state;",
+    /* The main program, and how it ended. */
+    "ALTER TABLE instances ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN cmd TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN env TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN working_dir TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN has_exit_code INTEGER NOT NULL DEFAULT 0"
+    " CHECK (has_exit_code IN (0, 1));"
+    "ALTER TABLE instances ADD COLUMN exit_code INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshots ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN cmd TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN env TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN working_dir TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -48,6 +48,13 @@ struct compression_status {
     uint64_t compressed_size; /* bytes, with COMPRESSION_DONE */
 };
 
+/* The main program and what is around every command, as JSON text; empty: none. */
+struct program {
+    char entrypoint[2048], cmd[8192]; /* arrays of strings: the argv is one behind the other */
+    char env[8192];                   /* an object of strings */
+    char working_dir[1024];           /* a path, not JSON; empty: / */
+};
+
 struct instance_record {
     char id[INSTANCE_ID_LENGTH + 1];
     char name[INSTANCE_NAME_MAX + 1];
@@ -56,6 +63,8 @@ struct instance_record {
     enum instance_state state;
     char state_error[512];  /* with INSTANCE_UNKNOWN, else empty */
     char exit_message[512]; /* why the VM ended by itself, or could not go on; cleared by a start */
+    bool has_exit_code;     /* the main program is over; cleared by a start, a restore, in a fork */
+    unsigned exit_code;     /* with has_exit_code: 0 to 255 */
     unsigned vcpus;
     uint64_t memory_bytes;
     bool has_initrd;
@@ -74,6 +83,7 @@ struct instance_record {
     uint64_t memory_bytes_copied;
     uint64_t disk_bytes_copied;
     char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
+    struct program program;
     char compression[16]; /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
     struct compression_status compression_status;
 };

@@ -28,6 +28,7 @@
 #include "double_agent.h"
 #include "double_guest.h"
 #include "events/events.h"
+#include "instance/program.h"
 #include "metrics/metrics.h"
 
 #define LOOKS_LATER 10
@@ -218,6 +219,23 @@ static int name_check(const char *name, struct error *err)
     return error_set(err, ERROR_INVALID, EINVAL, "\"%s\" is not a name", name);
 }
 
+/* A program "no-such" is never found, one "exit" has ended by the time anybody looks. */
+static void program_outcome(struct instance_record *record)
+{
+    const char *text =
+        *record->program.entrypoint ? record->program.entrypoint : record->program.cmd;
+    bool missing = begins(text, "[\"no-such\"");
+    if (!missing && !begins(text, "[\"exit\""))
+        return;
+    record->state = INSTANCE_STOPPED;
+    record->vmm_pid = 0;
+    record->has_exit_code = true;
+    record->exit_code = missing ? 127 : 3;
+    snprintf(record->exit_message, sizeof(record->exit_message), "%s",
+             missing ? "the program could not be started: exec no-such: No such file or directory"
+                     : "the program exited with status 3");
+}
+
 int double_add(struct host *host, const char *name, struct instance_record record,
                struct instance_record *result, struct error *err)
 {
@@ -273,7 +291,10 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
     snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
-    int r = double_add(host, chosen, wanted, record, err);
+    int r = program_set(&wanted.program, &request->program, err);
+    program_outcome(&wanted);
+    if (r == 0)
+        r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
     return r;
 }
@@ -351,10 +372,41 @@ int double_change(struct host *host, const char *reference, unsigned from, enum 
     return r;
 }
 
+static int check_stopped(struct host *host, const char *reference, struct error *err)
+{
+    struct instance_record record;
+    int r = instance_get(host, reference, &record, err);
+    if (r == 0 && record.state != INSTANCE_STOPPED)
+        r = error_set(err, ERROR_STATE, EBUSY, "cannot start %s with another program: it is %s",
+                      record.name, instance_state_name(record.state));
+    return r;
+}
+
+int instance_start_with(struct host *host, const char *reference,
+                        const struct program_request *program, struct instance_record *record,
+                        struct error *err)
+{
+    int r = program->entrypoint || program->cmd ? check_stopped(host, reference, err) : 0;
+    if (r == 0)
+        r = double_change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&host->lock);
+    struct entry *entry = resolve(host, reference, err);
+    r = entry ? program_set(&entry->record.program, program, err) : -err->errnum;
+    if (r == 0) {
+        program_outcome(&entry->record);
+        *record = entry->record;
+    }
+    pthread_mutex_unlock(&host->lock);
+    return r;
+}
+
 int instance_start(struct host *host, const char *reference, struct instance_record *record,
                    struct error *err)
 {
-    return double_change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
+    return instance_start_with(host, reference, &(struct program_request){.cmd = NULL}, record,
+                               err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,

@@ -278,7 +278,7 @@ void double_guest_start(const char *data_dir)
     guest.agent = fork();
     if (guest.agent == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        execl(AGENT_PROGRAM, AGENT_PROGRAM, "--serve-unix", guest.socket, (char *)NULL);
+        execl(AGENT_BINARY, AGENT_BINARY, "--serve-unix", guest.socket, (char *)NULL);
         _exit(1);
     }
     agent_await();

@@ -259,6 +259,55 @@ static void test_instance_fields(void **state)
     json_decref(json);
 }
 
+static void assert_json(const json_t *object, const char *name, const char *wanted)
+{
+    char *text = json_dumps(json_object_get(object, name), JSON_COMPACT | JSON_ENCODE_ANY);
+    assert_string_equal(text ? text : "absent", wanted);
+    free(text);
+}
+
+static void test_program(void **state)
+{
+    struct daemon *daemon = *state;
+    json_decref(
+        http_expect(daemon, "POST", "/instances",
+                    "{\"name\":\"web\",\"entrypoint\":[\"/bin/serve\"],\"cmd\":[\"-v\",\"\"],"
+                    "\"env\":{\"A\":\"b=c\"},\"working_dir\":\"/srv\"}",
+                    201));
+    json_t *json = http_expect(daemon, "GET", "/instances/web", NULL, 200);
+    assert_json(json, "entrypoint", "[\"/bin/serve\"]");
+    assert_json(json, "cmd", "[\"-v\",\"\"]");
+    assert_json(json, "env", "{\"A\":\"b=c\"}");
+    assert_json(json, "working_dir", "\"/srv\"");
+    assert_json(json, "exit_code", "null");
+    json_decref(json);
+    json_decref(http_expect(daemon, "POST", "/instances/web/stop", NULL, 200));
+    json = http_expect(daemon, "POST", "/instances/web/start",
+                       "{\"entrypoint\":[],\"cmd\":[\"-q\"]}", 200);
+    assert_json(json, "entrypoint", "[\"/bin/serve\"]");
+    assert_json(json, "cmd", "[\"-q\"]");
+    json_decref(json);
+    json_decref(http_expect(daemon, "POST", "/instances/web/stop", NULL, 200));
+    json = http_expect(daemon, "POST", "/instances/web/start", "{\"entrypoint\":[\"exit\"]}", 200);
+    assert_string_equal(text_of(json, "state"), "Stopped");
+    assert_json(json, "exit_code", "3");
+    assert_string_equal(text_of(json, "exit_message"), "the program exited with status 3");
+    json_decref(json);
+}
+
+/* What is empty is as if it was not given. */
+static void test_no_program(void **state)
+{
+    json_t *json =
+        http_expect(*state, "POST", "/instances",
+                    "{\"entrypoint\":[],\"cmd\":null,\"env\":{},\"working_dir\":\"\"}", 201);
+    assert_json(json, "entrypoint", "absent");
+    assert_json(json, "cmd", "absent");
+    assert_json(json, "env", "absent");
+    assert_json(json, "working_dir", "absent");
+    json_decref(json);
+}
+
 static void test_create_defaults(void **state)
 {
     json_t *json = http_expect(*state, "POST", "/instances", NULL, 201);
@@ -299,6 +348,14 @@ static void test_create_refused(void **state)
         {"{\"overlay_size\":\"x\"}", 400, "invalid_overlay_size", "overlay_size"},
         {"{\"env\":[]}", 400, "Bad Request", "env: must be an object"},
         {"{\"env\":{\"A\":1}}", 400, "Bad Request", "env.A: must be a string"},
+        {"{\"env\":{\"\":\"x\"}}", 400, "invalid_request", "env: \"\" is not a variable's name"},
+        {"{\"env\":{\"A=B\":\"x\"}}", 400, "invalid_request", "env: \"A=B\""},
+        {"{\"env\":{\"A\\u0000\":\"x\"}}", 400, "Bad Request", "not JSON"},
+        {"{\"entrypoint\":\"sh\"}", 400, "Bad Request", "entrypoint: must be an array"},
+        {"{\"cmd\":[\"sh\",1]}", 400, "Bad Request", "cmd: must be an array of strings"},
+        {"{\"cmd\":[\"\"]}", 400, "invalid_request", "cmd: its first string is empty"},
+        {"{\"working_dir\":1}", 400, "Bad Request", "working_dir: must be a string"},
+        {"{\"working_dir\":\"srv\"}", 400, "invalid_request", "working_dir: \"srv\""},
         {"{\"skip_guest_agent\":\"no\"}", 400, "Bad Request", "skip_guest_agent"},
         {"{\"tine\":[]}", 400, "Bad Request", "tine: must be an object"},
         {"{\"tine\":{\"kernel\":1}}", 400, "Bad Request", "tine.kernel: must be a string"},
@@ -414,8 +471,8 @@ static void test_operation_bodies(void **state)
 {
     struct daemon *daemon = *state;
     make(daemon, "web", NULL);
-    http_refused(daemon, "POST", "/instances/web/start", "{\"cmd\":[\"x\"]}", 501, "not_supported",
-                 "cmd");
+    http_refused(daemon, "POST", "/instances/web/start", "{\"cmd\":[\"x\"]}", 409, "invalid_state",
+                 "another program");
     http_refused(daemon, "POST", "/instances/web/start", "{\"cmd\":\"x\"}", 400, "Bad Request",
                  "cmd: must be an array");
     http_refused(daemon, "POST", "/instances/web/start", "{\"entrypoint\":[1]}", 400, "Bad Request",
@@ -688,6 +745,8 @@ int main(int argc, char **argv)
         TEST(test_patch_refused),
         TEST(test_instance_fields),
         TEST(test_create_defaults),
+        TEST(test_program),
+        TEST(test_no_program),
         TEST(test_create_refused),
         TEST(test_create_deep),
         TEST(test_name_taken),

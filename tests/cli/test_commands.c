@@ -23,6 +23,48 @@ static size_t size_of(const json_t *object, const char *name)
     return json_array_size(json_object_get(object, name));
 }
 
+static void assert_field(const json_t *object, const char *name, const char *wanted)
+{
+    char *text = json_dumps(json_object_get(object, name), JSON_COMPACT | JSON_ENCODE_ANY);
+    assert_string_equal(text ? text : "absent", wanted);
+    free(text);
+}
+
+static void test_program(void **state)
+{
+    struct daemon *daemon = *state;
+    setenv("FROM_HERE", "yes", 1);
+    json_t *json = run_json(daemon,
+                            "run --json --name job -e A=b=c -e FROM_HERE -e NOT_HERE -w /srv "
+                            "--entrypoint nice --entrypoint -n5 -- sh --name -c x",
+                            0);
+    assert_field(json, "entrypoint", "[\"nice\",\"-n5\"]");
+    assert_field(json, "cmd", "[\"sh\",\"--name\",\"-c\",\"x\"]");
+    assert_field(json, "env", "{\"A\":\"b=c\",\"FROM_HERE\":\"yes\"}");
+    assert_field(json, "working_dir", "\"/srv\"");
+    json_decref(json);
+    expect_run(daemon, "inspect job", 0, "env.A                    b=c\n", NULL);
+    expect_run(daemon, "inspect job", 0, "cmd                      [\"sh\",\"--name\"", NULL);
+    expect_run(daemon, "start job -- x", 1, NULL,
+               "start job: cannot start job with another program");
+    expect_run(daemon, "stop job", 0, "", NULL);
+    expect_run(daemon, "start job -- other --socket nowhere", 0, "job  ", NULL);
+    json = run_json(daemon, "inspect --json job", 0);
+    assert_field(json, "entrypoint", "[\"nice\",\"-n5\"]");
+    assert_field(json, "cmd", "[\"other\",\"--socket\",\"nowhere\"]");
+    json_decref(json);
+    expect_run(daemon, "stop job", 0, "", NULL);
+    expect_run(daemon, "start --entrypoint exit job", 1, NULL,
+               "tine: start job: the program exited with status 3\n");
+    expect_run(daemon, "run --name gone -- no-such", 1, NULL,
+               "tine: run gone: the program could not be started: exec no-such");
+    expect_run(daemon, "inspect gone", 0, "exit_code                127\n", NULL);
+    expect_run(daemon, "run --name none --", 0, "none", NULL);
+    expect_run(daemon, "run -e =x", 1, NULL, "env: \"\" is not a variable's name");
+    expect_run(daemon, "run -- \xff", 1, NULL, "cmd: word 1 is not UTF-8");
+    expect_run(daemon, "rm -f -- job", 0, "", NULL); /* elsewhere it only ends the options */
+}
+
 static void test_run(void **state)
 {
     struct daemon *daemon = *state;
@@ -378,6 +420,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_run),
+        TEST(test_program),
         TEST(test_ps),
         TEST(test_tags),
         TEST(test_ps_terminal),

@@ -85,6 +85,8 @@ static void test_options(void **state)
     /* Behind -- there are no options, and those of another program are not ours. */
     expect(*state, "tine rm -- -", "");
     expect(*state, "tine exec web -", "");
+    expect(*state, "tine run --e", "--env --entrypoint");
+    expect(*state, "tine run -- -", "");
 }
 
 static void test_names(void **state)
@@ -98,6 +100,8 @@ static void test_names(void **state)
     expect(daemon, "tine inspect we", "web web-2");
     expect(daemon, "tine inspect web ", "");
     expect(daemon, "tine rm web d", "db");
+    expect(daemon, "tine start web d", "db");
+    expect(daemon, "tine start web -- d", "");
     expect(daemon, "tine stats d", "db");
     expect(daemon, "tine fork --count 3 d", "db");
     expect(daemon, "tine exec -i we", "web web-2");

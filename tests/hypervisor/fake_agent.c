@@ -2,7 +2,8 @@
 /* The fake guest's agent, behind Firecracker's vsock socket protocol. It writes its frames itself
  * and does not use the code under test. Commands: true, false, exit N, echo ..., cat, sleep
  * SECONDS, hostname, boot-id, remember TEXT, recall, fill TOKEN, check MEMORY-TOKEN DISK-TOKEN
- * (pattern.h); anything else is not found (127). */
+ * (pattern.h), environment, program, end-program N; anything else is not found (127). As the main
+ * program: exit N ends at once, no-such is not found, anything else runs until end-program. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -209,6 +210,51 @@ static int command_pattern(struct session *session, int argc, char **argv)
     return r < 0;
 }
 
+static struct fake_program *program_of(struct fake *fake)
+{
+    return (struct fake_program *)(void *)(fake->memory + FAKE_PROGRAM_OFFSET);
+}
+
+/* "argv|environment|working directory" of a request. */
+static void describe_command(const uint8_t *payload, uint32_t length, char *text, size_t size)
+{
+    static const uint16_t tags[] = {AGENT_TAG_ARG, AGENT_TAG_ENV, AGENT_TAG_CWD};
+    size_t used = 0;
+    text[0] = '\0';
+    for (int t = 0; t < 3; t++) {
+        char *texts[MAX_ARGUMENTS] = {0};
+        int count = texts_of(payload, length, tags[t], texts, MAX_ARGUMENTS);
+        used += (size_t)snprintf(text + used, size - used, "%s", t > 0 ? "|" : "");
+        for (int i = 0; i < count; i++) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? " " : "", texts[i]);
+            free(texts[i]);
+            if (used >= size)
+                abort();
+        }
+    }
+}
+
+static int command_program(struct session *session, int argc, char **argv)
+{
+    struct fake *fake = session->fake;
+    char text[sizeof(program_of(fake)->text)];
+    pthread_mutex_lock(&fake->lock);
+    snprintf(text, sizeof(text), "%s", program_of(fake)->text);
+    pthread_mutex_unlock(&fake->lock);
+    return print(session, text);
+}
+
+static int command_end_program(struct session *session, int argc, char **argv)
+{
+    struct fake *fake = session->fake;
+    pthread_mutex_lock(&fake->lock);
+    program_of(fake)->code = (uint32_t)token_of(argc, argv, 1);
+    program_of(fake)->over = 1;
+    pthread_cond_broadcast(&fake->changed);
+    pthread_mutex_unlock(&fake->lock);
+    return 0;
+}
+
 static int command_cat(struct session *session, int argc, char **argv)
 {
     uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
@@ -224,10 +270,19 @@ static const struct {
     const char *name;
     int (*run)(struct session *session, int argc, char **argv);
 } commands[] = {
-    {"true", command_exit},    {"false", command_exit},        {"exit", command_exit},
-    {"echo", command_echo},    {"hostname", command_tell},     {"boot-id", command_tell},
-    {"recall", command_tell},  {"remember", command_remember}, {"cat", command_cat},
-    {"fill", command_pattern}, {"check", command_pattern},
+    {"true", command_exit},
+    {"false", command_exit},
+    {"exit", command_exit},
+    {"echo", command_echo},
+    {"hostname", command_tell},
+    {"boot-id", command_tell},
+    {"recall", command_tell},
+    {"remember", command_remember},
+    {"cat", command_cat},
+    {"fill", command_pattern},
+    {"check", command_pattern},
+    {"program", command_program},
+    {"end-program", command_end_program},
 };
 
 /* Sleeps until its time, its time limit, a signal from the host or the end of the connection. */
@@ -270,7 +325,15 @@ static void serve_exec(struct session *session, const uint8_t *payload, uint32_t
 {
     char *argv[MAX_ARGUMENTS] = {0};
     int argc = texts_of(payload, length, AGENT_TAG_ARG, argv, MAX_ARGUMENTS);
-    run_command(session, argc, argv, timeout_of(payload, length));
+    if (argc > 0 && strcmp(argv[0], "environment") == 0) {
+        char text[1024];
+        struct fields fields = {.length = 0};
+        describe_command(payload, length, text, sizeof(text));
+        put_exit(&fields, print(session, text));
+        send_fields(session->fd, AGENT_EXIT, &fields);
+    } else {
+        run_command(session, argc, argv, timeout_of(payload, length));
+    }
     for (int i = 0; i < argc; i++)
         free(argv[i]);
 }
@@ -297,6 +360,56 @@ static void serve_stat(struct session *session)
     send_fields(session->fd, AGENT_OK, &fields);
 }
 
+static void put_outcome(struct fields *fields, const struct fake_program *program)
+{
+    put_exit(fields, (int32_t)program->code);
+    if (program->code == 127)
+        put_text(fields, AGENT_TAG_MESSAGE, "no-such: not found");
+}
+
+static void serve_program(struct session *session, const uint8_t *payload, uint32_t length)
+{
+    struct fake *fake = session->fake;
+    struct fields fields = {.length = 0};
+    pthread_mutex_lock(&fake->lock);
+    struct fake_program *program = program_of(fake);
+    int first = !program->started;
+    if (first) {
+        program->started = 1;
+        describe_command(payload, length, program->text, sizeof(program->text));
+        if (strncmp(program->text, "no-such", 7) == 0)
+            *program = (struct fake_program){.started = 1, .over = 1, .code = 127};
+        else if (strncmp(program->text, "exit ", 5) == 0) {
+            program->over = 1;
+            program->code = (uint32_t)strtoul(program->text + 5, NULL, 10);
+        }
+    }
+    if (program->over && (!first || program->code == 127))
+        put_outcome(&fields, program);
+    pthread_mutex_unlock(&fake->lock);
+    send_fields(session->fd, AGENT_OK, &fields);
+}
+
+/* A paused VM tells nobody. */
+static void serve_watch(struct session *session)
+{
+    struct fake *fake = session->fake;
+    struct fields fields = {.length = 0};
+    uint8_t taken[64];
+    uint32_t length = 0;
+    pthread_mutex_lock(&fake->lock);
+    while (!program_of(fake)->over || fake->state != FAKE_RUNNING)
+        pthread_cond_wait(&fake->changed, &fake->lock);
+    put_outcome(&fields, program_of(fake));
+    pthread_mutex_unlock(&fake->lock);
+    send_fields(session->fd, AGENT_EXIT, &fields);
+    int type = read_frame(session->fd, taken, &length);
+    char *stays = fake_order("stays", NULL);
+    if (type == AGENT_TAKEN && !stays)
+        _exit(0);
+    free(stays);
+}
+
 static void serve_request(struct session *session)
 {
     struct fields fields = {.length = 0};
@@ -315,6 +428,10 @@ static void serve_request(struct session *session)
         serve_exec(session, payload, length);
     if (type == AGENT_RESTORED)
         serve_restored(session, payload, length);
+    if (type == AGENT_PROGRAM)
+        serve_program(session, payload, length);
+    if (type == AGENT_WATCH)
+        serve_watch(session);
     free(payload);
 }
 

@@ -16,6 +16,7 @@
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page
  *   no-agent              its guest never listens
+ *   stays                 its guest does not power off when its program is over
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
 #define TINE_TESTS_FAKE_VMM_H
@@ -25,11 +26,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAKE_NOTE_OFFSET 4096u /* where the guest's memory keeps what `remember` was told */
-#define FAKE_NOTE_LIMIT  1024u
-#define FAKE_USED        (1u << 20) /* bytes of guest memory that ever hold data */
-#define FAKE_AGENT_PORT  1024u
-#define FAKE_READY_PORT  1025u
+#define FAKE_NOTE_OFFSET    4096u /* where the guest's memory keeps what `remember` was told */
+#define FAKE_NOTE_LIMIT     1024u
+#define FAKE_PROGRAM_OFFSET 6144u      /* its struct fake_program */
+#define FAKE_USED           (1u << 20) /* bytes of guest memory that ever hold data */
+#define FAKE_AGENT_PORT     1024u
+#define FAKE_READY_PORT     1025u
+
+/* The guest's main program, in its memory: it goes where the memory goes. */
+struct fake_program {
+    uint32_t started, over, code;
+    char text[1024]; /* how it was started: argv, environment, working directory */
+};
 
 enum fake_state { FAKE_NOT_STARTED, FAKE_RUNNING, FAKE_PAUSED };
 

@@ -14,7 +14,7 @@
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
 #define SHARE   "stack-share-link stack-copy-before-rename stack-copy-after-rename stack-share-sync "
-#define BOOT    "boot-prepared boot-launched boot-recorded boot-ready "
+#define BOOT    "boot-prepared boot-launched boot-recorded boot-ready boot-program "
 #define RESTORE                                                                         \
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "

@@ -33,7 +33,7 @@ struct scenario {
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
-#define BOOT    "boot-prepared boot-launched boot-recorded boot-ready "
+#define BOOT    "boot-prepared boot-launched boot-recorded boot-ready boot-program "
 #define RESTORE                                                                         \
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "

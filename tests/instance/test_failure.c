@@ -61,8 +61,9 @@ static const struct {
 } walks[] = {
     {do_create, INSTANCE_RUNNING, false,
      "create-reserved create-copied stack-publish-before-rename stack-publish-after-rename "
-     "create-published boot-prepared boot-launched boot-recorded boot-ready"},
-    {do_start, INSTANCE_STOPPED, false, "boot-prepared boot-launched boot-recorded boot-ready"},
+     "create-published boot-prepared boot-launched boot-recorded boot-ready boot-program"},
+    {do_start, INSTANCE_STOPPED, false,
+     "boot-prepared boot-launched boot-recorded boot-ready boot-program"},
     {do_standby, INSTANCE_RUNNING, false,
      "standby-paused standby-saved standby-synced stack-publish-before-rename "
      "stack-publish-after-rename "

@@ -61,7 +61,7 @@ static int do_delete(struct fixture *fixture, const char *id, struct error *err)
 #define REPLACE                                                                     \
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
     "snapshot-restore-exchanged "
-#define BOOT "boot-prepared boot-launched boot-recorded boot-ready "
+#define BOOT "boot-prepared boot-launched boot-recorded boot-ready boot-program "
 #define WAKE                                                                            \
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "

@@ -78,10 +78,24 @@ static struct instance_record sample(const char *id, const char *name)
         .disk_bytes_copied = 5,
         .tags = "{\"team\":\"backend\"}",
         .compression = "zstd:19",
+        .program = {.entrypoint = "[\"/bin/server\"]",
+                    .cmd = "[\"-v\",\"grün\"]",
+                    .env = "{\"A\":\"b=c\"}",
+                    .working_dir = "/srv"},
+        .has_exit_code = true,
+        .exit_code = 255,
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
     return record;
+}
+
+static void assert_same_program(const struct program *a, const struct program *b)
+{
+    assert_string_equal(a->entrypoint, b->entrypoint);
+    assert_string_equal(a->cmd, b->cmd);
+    assert_string_equal(a->env, b->env);
+    assert_string_equal(a->working_dir, b->working_dir);
 }
 
 static void assert_same(const struct instance_record *a, const struct instance_record *b)
@@ -112,6 +126,9 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_string_equal(a->memory_method, b->memory_method);
     assert_string_equal(a->tags, b->tags);
     assert_string_equal(a->compression, b->compression);
+    assert_same_program(&a->program, &b->program);
+    assert_int_equal(a->has_exit_code, b->has_exit_code);
+    assert_int_equal(a->exit_code, b->exit_code);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -337,6 +354,8 @@ static void test_older_schema(void **state)
     assert_string_equal(record.name, "old");
     assert_int_equal(record.disk_bytes_copied, 5);
     assert_string_equal(record.tags, "");
+    assert_string_equal(record.program.cmd, "");
+    assert_false(record.has_exit_code);
 }
 
 static void assert_refused(const char *path, enum error_code code, const char *words)
@@ -468,6 +487,7 @@ static struct instance_record kept_of(const struct instance_record *source)
         .has_initrd = source->has_initrd,
         .skip_guest_agent = source->skip_guest_agent,
         .disk_count = source->disk_count,
+        .program = source->program,
     };
     memcpy(kept.id, source->id, sizeof(kept.id));
     memcpy(kept.name, source->name, sizeof(kept.name));
@@ -614,11 +634,20 @@ static void test_migration_keeps_instances(void **state)
     const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
     struct instance_record read;
     written.tags[0] = written.compression[0] = '\0';
+    written.program = (struct program){.cmd = ""};
+    written.has_exit_code = false;
+    written.exit_code = 0;
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
                            "ALTER TABLE instances DROP COLUMN tags;"
                            "ALTER TABLE instances DROP COLUMN compression;"
+                           "ALTER TABLE instances DROP COLUMN entrypoint;"
+                           "ALTER TABLE instances DROP COLUMN cmd;"
+                           "ALTER TABLE instances DROP COLUMN env;"
+                           "ALTER TABLE instances DROP COLUMN working_dir;"
+                           "ALTER TABLE instances DROP COLUMN has_exit_code;"
+                           "ALTER TABLE instances DROP COLUMN exit_code;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);

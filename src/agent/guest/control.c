@@ -197,12 +197,17 @@ void control_restored(int fd, const struct agent_frame *request, bool machine)
         answer_ok(fd);
 }
 
-void control_poweroff(int fd, const struct agent_frame *request, bool machine)
+void control_power_off(bool machine)
 {
-    sync();
-    answer_ok(fd); /* and waits until the host has it */
     if (machine)
         machine_end(RB_POWER_OFF);
     else
         kill(getppid(), SIGTERM);
+}
+
+void control_poweroff(int fd, const struct agent_frame *request, bool machine)
+{
+    sync();
+    answer_ok(fd); /* and waits until the host has it */
+    control_power_off(machine);
 }

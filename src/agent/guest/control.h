@@ -14,6 +14,8 @@ void control_restored(int fd, const struct agent_frame *request, bool machine);
 /* Outside a guest it ends the server instead. */
 void control_poweroff(int fd, const struct agent_frame *request, bool machine);
 
+/* Powers off, or ends the server. */
+void control_power_off(bool machine);
 /* Sends the hello answer and does not wait for the host to close. */
 void control_send_hello(int fd);
 /* Answers AGENT_OK with these fields and lingers. */

@@ -58,6 +58,15 @@ static int duplicate(int fd, int *copy)
     return *copy < 0 ? -errno : 0;
 }
 
+static int stdio_console(struct stdio *stdio)
+{
+    stdio->theirs[STDIN_FILENO] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (stdio->theirs[STDIN_FILENO] < 0)
+        return -errno;
+    int r = duplicate(STDERR_FILENO, &stdio->theirs[STDOUT_FILENO]);
+    return r < 0 ? r : duplicate(STDERR_FILENO, &stdio->theirs[STDERR_FILENO]);
+}
+
 static int stdio_terminal(struct stdio *stdio, const struct exec_request *request)
 {
     struct winsize size = {.ws_row = request->rows, .ws_col = request->cols};
@@ -156,14 +165,26 @@ static int await_exec(int fd, const struct exec_request *request, struct error *
     return error_errno(err, failure.errnum, NULL, "exec %s", request->argv[0]);
 }
 
+static int stdio_make(struct stdio *stdio, const struct exec_request *request, struct error *err)
+{
+    int r = request->console ? stdio_console(stdio)
+            : request->tty   ? stdio_terminal(stdio, request)
+                             : stdio_pipes(stdio);
+    if (r < 0)
+        return error_errno(err, -r, NULL, "exec %s: make its %s", request->argv[0],
+                           request->console ? "output"
+                           : request->tty   ? "terminal"
+                                            : "pipes");
+    return 0;
+}
+
 int exec_child_start(struct exec_child *child, const struct exec_request *request, bool machine,
                      struct error *err)
 {
     _cleanup_(stdio) struct stdio stdio = {{-1, -1, -1}, {-1, -1, -1}};
-    int r = request->tty ? stdio_terminal(&stdio, request) : stdio_pipes(&stdio);
+    int r = stdio_make(&stdio, request, err);
     if (r < 0)
-        return error_errno(err, -r, NULL, "exec %s: make its %s", request->argv[0],
-                           request->tty ? "terminal" : "pipes");
+        return r;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_errno(err, errno, NULL, "exec %s: make a pipe", request->argv[0]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting the command of an exec: own session and process group, pipes or a terminal. */
+/* Starting the command of an exec: own session and process group, pipes, a terminal
+ * or the console. */
 #ifndef TINE_AGENT_GUEST_EXEC_CHILD_H
 #define TINE_AGENT_GUEST_EXEC_CHILD_H
 
@@ -12,9 +13,10 @@
 
 struct exec_child {
     pid_t pid; /* leader of its process group */
-    int in;    /* what is written here is its standard input */
-    int out;   /* its standard output; with a terminal: all its output */
-    int err;   /* its standard error; -1 with a terminal */
+    /* With the console all of them are -1. */
+    int in;  /* what is written here is its standard input */
+    int out; /* its standard output; with a terminal: all its output */
+    int err; /* its standard error; -1 with a terminal */
 };
 
 /* Starts it; our ends do not block. Returns once the program runs, or with the reason why it does

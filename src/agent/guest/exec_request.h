@@ -13,6 +13,7 @@ struct exec_request {
     char **argv, **env; /* NULL-terminated; env is complete: the defaults and what was asked for */
     char *cwd;          /* never NULL */
     bool tty;
+    bool console; /* no input, the outputs on our own standard error; set by the caller */
     uint16_t rows, cols;
     uint32_t timeout_ms; /* 0: none */
 };

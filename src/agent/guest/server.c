@@ -16,6 +16,7 @@
 #include "agent/guest/listener.h"
 #include "agent/guest/machine.h"
 #include "agent/guest/oracle.h"
+#include "agent/guest/program.h"
 #include "agent/guest/session.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -32,6 +33,7 @@ struct server {
     unsigned accept_failures;
     bool complained; /* about not being able to listen */
     bool stopping;
+    struct program *program; /* NULL: no memory for one */
     pid_t keeper;
     uint64_t keeper_started_ns;
 };
@@ -128,7 +130,7 @@ static void serve_listener(struct server *server)
     if (pid != 0)
         return;
     child_begin(server, "tine-session");
-    session_run(fd, server->options->machine);
+    session_run(fd, server->options->machine, server->program);
     _exit(0);
 }
 
@@ -214,8 +216,11 @@ static void server_step(struct server *server)
 
 int server_run(const struct server_options *options)
 {
-    struct server server = {
-        .options = options, .pid = getpid(), .listener = -1, .signals = signals_open()};
+    struct server server = {.options = options,
+                            .pid = getpid(),
+                            .listener = -1,
+                            .signals = signals_open(),
+                            .program = program_new()};
     keeper_check(&server);
     listener_check(&server);
     if (!options->machine && (server.listener < 0 || server.signals < 0))

@@ -9,6 +9,7 @@
 #include "agent/guest/control.h"
 #include "agent/guest/copy.h"
 #include "agent/guest/exec_session.h"
+#include "agent/guest/program.h"
 #include "agent/protocol.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
@@ -43,7 +44,32 @@ static const struct request_kind request_kinds[] = {
     {AGENT_GET, copy_get},
 };
 
-void session_run(int fd, bool machine)
+/* Those that concern the main program. */
+static const struct program_kind {
+    uint8_t type;
+    void (*serve)(struct program *program, int fd, const struct agent_frame *request, bool machine);
+} program_kinds[] = {
+    {AGENT_PROGRAM, program_serve_start},
+    {AGENT_WATCH, program_serve_watch},
+};
+
+/* True if the request was one of those. */
+static bool program_serve(int fd, const struct agent_frame *request, bool machine,
+                          struct program *program)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(program_kinds); i++) {
+        if (program_kinds[i].type != request->type)
+            continue;
+        if (program)
+            program_kinds[i].serve(program, fd, request, machine);
+        else
+            control_fail(fd, ENOMEM, "there was no memory to keep a program's state");
+        return true;
+    }
+    return false;
+}
+
+void session_run(int fd, bool machine, struct program *program)
 {
     uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame request;
@@ -58,7 +84,8 @@ void session_run(int fd, bool machine)
             return;
         }
     }
-    control_fail(fd, EOPNOTSUPP, "request type %u is unknown to this agent", request.type);
+    if (!program_serve(fd, &request, machine, program))
+        control_fail(fd, EOPNOTSUPP, "request type %u is unknown to this agent", request.type);
 }
 
 void session_report_ready(int fd)

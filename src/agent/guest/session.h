@@ -6,9 +6,12 @@
 
 #include <stdbool.h>
 
+struct program;
+
 /* Reads the request on `fd` and serves it to its end. `machine`: we run a guest, and may set its
- * clock, rename it and power it off. Returns when the connection may be closed. */
-void session_run(int fd, bool machine);
+ * clock, rename it and power it off. `program`: the main program, NULL where there can't be one.
+ * Returns when the connection may be closed. */
+void session_run(int fd, bool machine, struct program *program);
 
 /* Reports to the host over `fd` (a connection to AGENT_READY_PORT) who has booted. */
 void session_report_ready(int fd);
