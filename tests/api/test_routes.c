@@ -632,6 +632,9 @@ static void test_resources(void **state)
         assert_string_equal(text_of(kind, "type"), kinds[i]);
         assert_true(json_integer_value(json_object_get(kind, "capacity")) > 0);
     }
+    json_t *network = json_object_get(json, "network");
+    assert_string_equal(text_of(network, "type"), "network");
+    assert_int_equal(json_integer_value(json_object_get(network, "available")), 0);
     json_t *allocations = json_object_get(json, "allocations");
     assert_int_equal(json_array_size(allocations), 1);
     assert_string_equal(text_of(json_array_get(allocations, 0), "instance_name"), "web");
