@@ -57,7 +57,7 @@ static void on_end(struct cp_session *session, const struct agent_frame *frame)
 static void on_over(struct cp_session *session, const struct agent_frame *frame)
 {
     end_flush(session, true);
-    session->over = true;
+    session->over = session->complete = true;
 }
 
 static void on_failed(struct cp_session *session, const struct agent_frame *frame)
@@ -127,4 +127,6 @@ void cp_out_run(struct cp_session *session)
     }
     session->agent.fd = fd;
     pump(session);
+    if (session->complete)
+        websocket_pump_linger(&session->pump);
 }

@@ -30,6 +30,7 @@ struct cp_session {
     struct agent_tree tree;
     bool end_pending; /* of an entry that may be the last */
     bool over;
+    bool complete; /* and everything came */
 };
 
 void cp_in_message(struct cp_session *session, bool text, const char *payload, size_t length);

@@ -2,6 +2,7 @@
 /* POST /instances: the request's fields into an instance_create_request. */
 #include <string.h>
 
+#include "api/create_unsupported.h"
 #include "api/instance_json.h"
 #include "api/program_fields.h"
 #include "api/routes.h"
@@ -84,6 +85,8 @@ static void request_read(const struct fields *fields, struct instance_create_req
     fields_integer(fields, "vcpus", 0, VCPUS_MAX, &vcpus);
     fields_size(fields, "size", "invalid_size", &create->memory_bytes);
     fields_bool(fields, "skip_guest_agent", &create->skip_guest_agent);
+    fields_string(fields, "hypervisor", &create->hypervisor);
+    create_unsupported_check(fields);
     ignored_check(fields);
     struct fields tine = fields_object(fields, "tine", "tine.");
     extension_read(&tine, create);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /resources: what the host has and what running instances were given. Network figures are
- * left out: this host hands out none. */
+/* GET /resources: what the host has and what running instances were given. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -66,9 +65,10 @@ enum MHD_Result resources_get(struct request *request)
     return reply_json(
         request, MHD_HTTP_OK,
         json_pack(
-            "{s:o, s:o, s:o, s:o}", "cpu",
+            "{s:o, s:o, s:o, s:o, s:o}", "cpu",
             resource_json("cpu", (uint64_t)get_nprocs(), totals.vcpus), "memory",
             resource_json("memory", (uint64_t)memory.totalram * memory.mem_unit, totals.memory),
-            "disk", resource_json("disk", disk_capacity, disk_capacity - disk_free), "allocations",
-            allocations));
+            "disk", resource_json("disk", disk_capacity, disk_capacity - disk_free),
+            /* Clients read it without asking; there is no network to give. */
+            "network", resource_json("network", 0, 0), "allocations", allocations));
 }

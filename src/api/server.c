@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/access.h"
+#include "api/framing.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
@@ -89,6 +90,7 @@ static enum MHD_Result headers_received(struct request *request)
 {
     struct problem problem = {0};
     request->dispatched = true;
+    framing_check(request->connection, &problem);
     if (request->needs_token)
         access_check(request, &problem);
     if (problem.status != 0)

@@ -9,7 +9,8 @@
 
 #define FIRST_MESSAGE_MS 30000
 #define FAREWELL_MS      10000 /* for the last messages to get through */
-#define DRAIN_MS         2000  /* for the client to close after them */
+#define LINGER_MS        2000  /* for the client to close after them, before we do */
+#define DRAIN_MS         2000  /* and once we have */
 
 int websocket_pump_open(struct websocket_pump *pump, const struct websocket_session *connection,
                         websocket_message *message, void *data, struct error *err)
@@ -65,6 +66,18 @@ bool websocket_pump_await(struct websocket_pump *pump, const bool *requested)
             websocket_pump_serve(pump, fds[PUMP_CLIENT].revents);
     }
     return *requested;
+}
+
+void websocket_pump_linger(struct websocket_pump *pump)
+{
+    uint64_t deadline = time_monotonic_ns() + LINGER_MS * 1000000ull;
+    while (!pump->client_gone && time_monotonic_ns() < deadline) {
+        struct pollfd fds[PUMP_COUNT];
+        if (websocket_pump_wait(pump, fds, -1, 0, LINGER_MS))
+            return;
+        if (fds[PUMP_CLIENT].revents)
+            websocket_pump_serve(pump, fds[PUMP_CLIENT].revents);
+    }
 }
 
 /* Writes all that is queued; false if the client is gone or does not take it in time. */

@@ -31,6 +31,9 @@ void websocket_pump_serve(struct websocket_pump *pump, short revents);
  * nothing came within half a minute. */
 bool websocket_pump_await(struct websocket_pump *pump, const bool *requested);
 
+/* After the message that tells a client to end the connection: gives it a moment to do so first.
+ * Some clients take a close of ours for a broken copy while they still write out the last file. */
+void websocket_pump_linger(struct websocket_pump *pump);
 /* The last messages go out, then the close frame, then the client is given a moment to close. Frees
  * the WebSocket. */
 void websocket_pump_close(struct websocket_pump *pump);

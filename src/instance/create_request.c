@@ -74,6 +74,16 @@ static int check_machine(const struct instance_create_request *request,
     return 0;
 }
 
+static int check_hypervisor(const struct host *host, const struct instance_create_request *request,
+                            struct error *err)
+{
+    if (!request->hypervisor || strcmp(request->hypervisor, host->hypervisor.name) == 0)
+        return 0;
+    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                     "hypervisor: '%.80s' is not here; there is %s", request->hypervisor,
+                     host->hypervisor.name);
+}
+
 static int check_cmdline(const struct instance_create_request *request,
                          struct instance_record *record, struct error *err)
 {
@@ -228,6 +238,8 @@ int create_check(const struct host *host, const struct instance_create_request *
     int r = check_name(request, record, err);
     if (r == 0)
         r = check_machine(request, record, err);
+    if (r == 0)
+        r = check_hypervisor(host, request, err);
     if (r == 0)
         r = check_cmdline(request, record, err);
     if (r == 0)

@@ -57,13 +57,14 @@ struct program_request {
 };
 
 struct instance_create_request {
-    const char *name;      /* NULL: generated */
-    const char *image;     /* NULL or "tine/guest:latest": the guest kit */
-    const char *kernel;    /* path; NULL: the image's */
-    const char *initrd;    /* path; NULL: the image's, or none when a kernel is given */
-    const char *cmdline;   /* NULL: default */
-    unsigned vcpus;        /* 0: 2 */
-    uint64_t memory_bytes; /* 0: 1 GiB */
+    const char *name;       /* NULL: generated */
+    const char *image;      /* NULL or "tine/guest:latest": the guest kit */
+    const char *kernel;     /* path; NULL: the image's */
+    const char *initrd;     /* path; NULL: the image's, or none when a kernel is given */
+    const char *cmdline;    /* NULL: default */
+    const char *hypervisor; /* NULL: the host's */
+    unsigned vcpus;         /* 0: 2 */
+    uint64_t memory_bytes;  /* 0: 1 GiB */
     struct instance_disk_request disks[GUEST_MAX_DISKS];
     unsigned disk_count;
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */

@@ -28,6 +28,7 @@ struct transcript {
     char text[8192];
     uint64_t bytes;
     unsigned close_code;
+    bool final, served; /* the last end came; the connection was still served then */
 };
 
 static void note(struct transcript *transcript, const char *format, ...)
@@ -61,15 +62,27 @@ static void note_text(struct transcript *transcript, const char *text)
     const char *type = text_of(json, "type");
     if (strcmp(type, "header") == 0)
         note_header(transcript, json);
-    else if (strcmp(type, "end") == 0)
-        note(transcript, json_is_true(json_object_get(json, "final")) ? "!\n" : ".\n");
-    else
+    else if (strcmp(type, "end") == 0) {
+        transcript->final = json_is_true(json_object_get(json, "final"));
+        note(transcript, transcript->final ? "!\n" : ".\n");
+    } else
         note(transcript, "%s: %s\n", type, text_of(json, "message"));
     json_int_t skipped =
         json_integer_value(json_object_get(json_object_get(json, "tine"), "skipped"));
     if (skipped > 0)
         note(transcript, "skipped %lld\n", (long long)skipped);
     json_decref(json);
+}
+
+/* After the last end it is the client that closes; tined goes on serving until it does. */
+static void part(int fd, struct transcript *transcript, const struct ws_frame *frame)
+{
+    if (frame->first == (WS_FIN | WS_TEXT) && transcript->final)
+        ws_send(fd, WS_FIN | WS_PING, "still there?", 12);
+    if (frame->first == (WS_FIN | WS_PONG)) {
+        transcript->served = transcript->final;
+        ws_send(fd, WS_FIN | WS_CLOSE, "\x03\xe8", 2);
+    }
 }
 
 static const struct transcript *cp_from(const struct daemon *daemon, const char *path,
@@ -82,6 +95,7 @@ static const struct transcript *cp_from(const struct daemon *daemon, const char 
         struct ws_frame frame = ws_receive(fd);
         if (frame.first == (WS_FIN | WS_TEXT))
             note_text(&transcript, frame.payload);
+        part(fd, &transcript, &frame);
         if (frame.first == (WS_FIN | WS_BINARY)) {
             if (transcript.bytes + frame.length < 64)
                 note(&transcript, "= %s\n", frame.payload);
@@ -95,7 +109,22 @@ static const struct transcript *cp_from(const struct daemon *daemon, const char 
     }
     close(fd);
     assert_int_equal(transcript.close_code, 1000);
+    assert_int_equal(transcript.served, transcript.final);
     return &transcript;
+}
+
+/* A client that waits for tined to close is not kept waiting for ever. */
+static void test_from_unclosed(void **state)
+{
+    const struct daemon *daemon = *state;
+    write_file(at(daemon, "f"), "");
+    int fd = cp_open(daemon, "{\"direction\":\"from\",\"guest_path\":\"%s\"}", at(daemon, "f"));
+    struct ws_frame frame = ws_receive(fd);
+    for (; frame.first == (WS_FIN | WS_TEXT); frame = ws_receive(fd))
+        free(frame.payload);
+    assert_int_equal(frame.first, WS_FIN | WS_CLOSE);
+    free(frame.payload);
+    close(fd);
 }
 
 static void test_from_file(void **state)
@@ -185,8 +214,8 @@ static void test_from_abandoned(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_from_file),    TEST(test_from_tree),      TEST(test_from_much),
-        TEST(test_from_hostile), TEST(test_from_abandoned),
+        TEST(test_from_file), TEST(test_from_unclosed), TEST(test_from_tree),
+        TEST(test_from_much), TEST(test_from_hostile),  TEST(test_from_abandoned),
     };
     if (argc != 2)
         return 2;

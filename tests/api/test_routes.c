@@ -316,7 +316,9 @@ static void test_create_defaults(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "vcpus")), 2);
     json_decref(json);
     json = http_expect(*state, "POST", "/instances",
-                       "{\"name\":null,\"vcpus\":0,\"size\":\"\",\"tine\":null}", 201);
+                       "{\"name\":null,\"vcpus\":0,\"size\":\"\",\"tine\":null,\"hypervisor\":null,"
+                       "\"volumes\":[],\"devices\":[],\"gpu\":{},\"credentials\":null}",
+                       201);
     json_decref(json);
 }
 
@@ -372,6 +374,12 @@ static void test_create_refused(void **state)
         {"{\"name\":\"fail-invalid\"}", 400, "invalid_request", "as told"},
         {"{\"name\":\"fail-resources\"}", 409, "insufficient_resources", "as told"},
         {"{\"name\":\"fail-unsupported\"}", 501, "not_supported", "as told"},
+        {"{\"hypervisor\":7}", 400, "Bad Request", "hypervisor: must be a string"},
+        {"{\"volumes\":[{\"volume_id\":\"v\"}]}", 501, "not_supported", "volumes: "},
+        {"{\"devices\":[\"d\"]}", 501, "not_supported", "devices: "},
+        {"{\"gpu\":{\"profile\":\"p\"}}", 501, "not_supported", "gpu: "},
+        {"{\"credentials\":{\"c\":{}}}", 501, "not_supported", "credentials: "},
+        {"{\"gpu\":true}", 501, "not_supported", "gpu: "},
         {"{\"name\":\"fail-corrupt\"}", 500, "internal_error", "as told"},
         {"{\"name\":\"fail-timeout\"}", 500, "internal_error", "as told"},
         {"{\"name\":\"fail-state\"}", 409, "invalid_state", "as told"},
@@ -674,6 +682,9 @@ static void test_resources(void **state)
         assert_string_equal(text_of(kind, "type"), kinds[i]);
         assert_true(json_integer_value(json_object_get(kind, "capacity")) > 0);
     }
+    json_t *network = json_object_get(json, "network");
+    assert_string_equal(text_of(network, "type"), "network");
+    assert_int_equal(json_integer_value(json_object_get(network, "available")), 0);
     json_t *allocations = json_object_get(json, "allocations");
     assert_int_equal(json_array_size(allocations), 1);
     assert_string_equal(text_of(json_array_get(allocations, 0), "instance_name"), "web");

@@ -291,6 +291,35 @@ static void test_keep_alive(void **state)
     close(fd);
 }
 
+/* What follows is part of the body by one reading, and a request by the other: it is neither. */
+static void test_two_framings(void **state)
+{
+    static const char *const framings[] = {
+        "Content-Length: 2\r\nContent-Length: 60\r\n",
+        "Content-Length: 60\r\nContent-Length: 2\r\n",
+        "Content-Length: 0\r\nContent-Length: 60\r\n",
+        "Content-Length: 60\r\nContent-Length: 0\r\n",
+        "Content-Length: 2\r\ncontent-length: 2\r\n",
+        "Content-Length: 60\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(framings); i++) {
+        int fd = http_open(*state);
+        http_send_text(fd, "POST /instances HTTP/1.1\r\nHost: t\r\n");
+        http_send_text(fd, framings[i]);
+        http_send_text(fd, "\r\n{}GET /health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        struct http_reply reply = http_finish(fd);
+        assert_int_equal(reply.status, 400);
+        assert_string_equal(text_of(reply.json, "message"),
+                            "more than one Content-Length or Transfer-Encoding");
+        http_release(&reply);
+    }
+    json_t *list = http_expect(*state, "GET", "/instances", NULL, 200);
+    assert_int_equal(json_array_size(list), 0);
+    json_decref(list);
+}
+
 static void test_garbage(void **state)
 {
     static const char *const garbage[] = {
@@ -406,15 +435,13 @@ static void test_many_connections(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options), TEST(test_socket_mode),
-        TEST(test_socket_live),         TEST(test_socket_stale),
-        TEST(test_socket_is_file),      TEST(test_socket_successor),
-        TEST(test_body_limit),          TEST(test_body_limit_chunked),
-        TEST(test_headers_too_large),   TEST(test_slow_client),
-        TEST(test_trickling_client),    TEST(test_long_operation),
-        TEST(test_keep_alive),          TEST(test_garbage),
-        TEST(test_stop_finishes),       TEST(test_stop_twice),
-        TEST(test_stop_exec),           TEST(test_many_connections),
+        cmocka_unit_test(test_options), TEST(test_socket_mode),        TEST(test_socket_live),
+        TEST(test_socket_stale),        TEST(test_socket_is_file),     TEST(test_socket_successor),
+        TEST(test_body_limit),          TEST(test_body_limit_chunked), TEST(test_headers_too_large),
+        TEST(test_slow_client),         TEST(test_trickling_client),   TEST(test_long_operation),
+        TEST(test_keep_alive),          TEST(test_two_framings),       TEST(test_garbage),
+        TEST(test_stop_finishes),       TEST(test_stop_twice),         TEST(test_stop_exec),
+        TEST(test_many_connections),
     };
     if (argc != 2)
         return 2;

@@ -57,6 +57,19 @@ static void test_machine(void **state)
     REFUSED(request.memory_bytes = 1ull << 50, ERROR_RESOURCES, "this host has");
 }
 
+static void test_hypervisor(void **state)
+{
+    struct fixture *fixture = *state;
+    REFUSED(request.hypervisor = "qemu", ERROR_UNSUPPORTED,
+            "hypervisor: 'qemu' is not here; there is builtin");
+    struct instance_create_request request = fixture_request(fixture, "web");
+    struct instance_record record;
+    struct error err = {0};
+    request.hypervisor = "builtin";
+    assert_ok(instance_create(fixture->host, &request, &record, &err), &err);
+    assert_string_equal(record.hypervisor, "builtin");
+}
+
 static void test_cmdline(void **state)
 {
     struct fixture *fixture = *state;
@@ -327,6 +340,7 @@ static void test_guest_that_does_not_get_ready(void **state)
 static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_names),
     FIXTURE_TEST(test_machine),
+    FIXTURE_TEST(test_hypervisor),
     FIXTURE_TEST(test_cmdline),
     FIXTURE_TEST(test_tags),
     FIXTURE_TEST(test_tags_that_change),
