@@ -2,7 +2,11 @@
 /* POST /instances: the request's fields into an instance_create_request. */
 #include <string.h>
 
+#include "api/create_ignored.h"
 #include "api/instance_json.h"
+#include "api/lifetime.h"
+#include "api/platform.h"
+#include "api/policies.h"
 #include "api/routes.h"
 #include "api/tags.h"
 #include "base/cleanup.h"
@@ -74,16 +78,21 @@ static void ignored_check(const struct fields *fields)
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
     fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
     fields_string_map(fields, "env");
+    create_ignored_check(fields);
 }
 
 static void request_read(const struct fields *fields, struct instance_create_request *create)
 {
     int64_t vcpus = 0;
+    const char *platform = NULL;
     fields_string(fields, "name", &create->name);
+    fields_string(fields, "platform", &platform);
+    platform_check(platform, fields->problem);
     image_read(fields, &create->image);
     fields_integer(fields, "vcpus", 0, VCPUS_MAX, &vcpus);
     fields_size(fields, "size", "invalid_size", &create->memory_bytes);
     fields_bool(fields, "skip_guest_agent", &create->skip_guest_agent);
+    lifetime_read(fields, &create->lifetime);
     ignored_check(fields);
     struct fields tine = fields_object(fields, "tine", "tine.");
     extension_read(&tine, create);
@@ -98,7 +107,9 @@ enum MHD_Result instances_create(struct request *request)
     struct fields fields = {body, "", &problem};
     request_read(&fields, &create);
     _cleanup_(free) char *tags = tags_text(&fields);
+    _cleanup_(free) char *policies = policies_text(&fields, POLICY_KINDS);
     create.tags = tags;
+    create.policies = policies;
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;

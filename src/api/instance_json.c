@@ -5,6 +5,7 @@
 
 #include "api/compression.h"
 #include "api/json_text.h"
+#include "api/policies.h"
 #include "base/clock.h"
 #include "base/size.h"
 
@@ -69,19 +70,20 @@ static json_t *extension_json(const struct instance_record *record,
 json_t *instance_json(const struct instance_record *record, const struct instance_stats *stats)
 {
     json_t *instance = json_pack(
-        "{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:n, s:o, s:o, s:n, s:o, s:s, s:I, s:b, s:s, s:o, "
+        "{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:n, s:o, s:s, s:I, s:b, s:s, s:o, "
         "s:o}",
         "id", record->id, "name", record->name, "image", text_or_null(record->image), "platform",
         "linux/amd64", "state", instance_state_name(record->state), "state_error",
         text_or_null(record->state_error), "created_at", time_json(record->created_at_ns),
-        "expires_at", "started_at", time_json(record->started_at_ns), "stopped_at",
-        time_json(record->stopped_at_ns), "exit_code", "size", size_json(record->memory_bytes),
-        "hotplug_size", "0 B", "vcpus", (json_int_t)record->vcpus, "has_snapshot",
-        record->state == INSTANCE_STANDBY, "hypervisor", record->hypervisor, "network",
-        json_pack("{s:b, s:n, s:n}", "enabled", 0, "ip", "mac"), "tine",
-        extension_json(record, stats));
+        "expires_at", time_json(record->expires_at_ns), "started_at",
+        time_json(record->started_at_ns), "stopped_at", time_json(record->stopped_at_ns),
+        "exit_code", "size", size_json(record->memory_bytes), "hotplug_size", "0 B", "vcpus",
+        (json_int_t)record->vcpus, "has_snapshot", record->state == INSTANCE_STANDBY, "hypervisor",
+        record->hypervisor, "network", json_pack("{s:b, s:n, s:n}", "enabled", 0, "ip", "mac"),
+        "tine", extension_json(record, stats));
     if (*record->tags)
         json_object_set_new(instance, "tags", json_loads(record->tags, 0, NULL));
+    policies_add_json(instance, record->policies);
     if (*record->exit_message)
         json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
     return instance;

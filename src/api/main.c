@@ -120,6 +120,7 @@ static int run(const struct tined_options *options, struct error *err)
         .vmm_binary = vmm,
         .kit_dir = kit,
         .agent_timeout_ms = options->agent_timeout_ms,
+        .compression = options->compression.given ? &options->compression.how : NULL,
     };
     struct host *host = host_open(&host_options, err);
     if (!host)

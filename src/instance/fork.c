@@ -14,8 +14,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/expiry.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
+#include "instance/lifetime.h"
 #include "instance/memory_image.h"
 #include "instance/transition.h"
 
@@ -90,6 +92,7 @@ static void inherit(const struct instance_record *source, const char *name,
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;
     record->created_at_ns = time_realtime_ns();
+    lifetime_inherit(record);
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
 }
@@ -183,6 +186,8 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
             unmake(op);
         return trace_end(&fork->trace, r, err);
     }
+    if (op->record.expires_at_ns > 0)
+        expiry_poke(op->host->expiry);
     operation_result(op, record);
     return trace_end(&fork->trace, 0, err);
 }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "instance/compressor.h"
+#include "instance/expiry.h"
 #include "instance/recover.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
@@ -24,6 +25,9 @@ static int copy_options(struct host *host, const struct host_options *options, s
     const char *binary = options->vmm_binary ? options->vmm_binary : VMM_BINARY;
     host->agent_timeout_ms =
         options->agent_timeout_ms > 0 ? options->agent_timeout_ms : AGENT_TIMEOUT_MS;
+    host->has_compression = options->compression != NULL;
+    if (options->compression)
+        host->compression = *options->compression;
     host->vmm_binary = strdup(binary);
     host->kit_dir = options->kit_dir ? strdup(options->kit_dir) : NULL;
     if (!host->vmm_binary || (options->kit_dir && !host->kit_dir))
@@ -141,8 +145,13 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->watch = watch_start(host, err);
     if (!host->watch)
         return -EIO;
-    int recovered = recover(host, err);
-    return recovered < 0 ? recovered : compressor_want_all(host, err);
+    r = recover(host, err);
+    if (r == 0)
+        r = compressor_want_all(host, err);
+    if (r < 0)
+        return r;
+    host->expiry = expiry_start(host, err);
+    return host->expiry ? 0 : -EIO;
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -160,10 +169,19 @@ struct host *host_open(const struct host_options *options, struct error *err)
     return host;
 }
 
+const struct stack_compression *policy_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy)
+{
+    if (policy->has_compression)
+        return policy->compress ? &policy->how : NULL;
+    return host->has_compression ? &host->compression : NULL;
+}
+
 void host_close(struct host *host)
 {
     if (!host)
         return;
+    expiry_stop(host->expiry);
     watch_stop(host->watch);
     compressor_stop(host->compressor);
     lock_table_free(host->locks);

@@ -13,6 +13,7 @@
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
 struct compressor;
+struct expiry;
 struct telemetry;
 struct trace;
 struct watch;
@@ -26,6 +27,8 @@ struct host {
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisor;
+    bool has_compression; /* of memory images, by default */
+    struct stack_compression compression;
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
     struct store *store;
@@ -33,6 +36,7 @@ struct host {
     struct lock_table *locks;
     struct watch *watch;
     struct compressor *compressor;
+    struct expiry *expiry;
 };
 
 /* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */
@@ -97,6 +101,11 @@ struct label operation_label(const struct operation *op, const char *name);
 /* Absolute path of a name in the guest directory; owner: caller, NULL: no memory. */
 char *operation_path(const struct operation *op, const char *name);
 
+/* How memory images are compressed where a request does not say: as the policy or else the host
+ * does; NULL: not at all. Valid as long as both. */
+const struct stack_compression *policy_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy);
+
 /* A failpoint as a step that can fail: 0, or the error filled. */
 int step(const char *name, struct error *err);
 
@@ -106,6 +115,8 @@ int standby_locked(struct operation *op, struct error *err);
 int restore_locked(struct operation *op, struct error *err);
 /* Ends the VMM of the row, if there is one, at once. It stays watched until the row says so too. */
 int kill_locked(struct operation *op, struct error *err);
+/* The operation "delete". `note` says why, "" if somebody asked for it. */
+int delete_locked(struct operation *op, const char *note, struct error *err);
 /* Removes everything there is of an instance: VMM, directory, row. */
 int remove_locked(struct operation *op, struct error *err);
 

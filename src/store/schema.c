@@ -81,6 +81,13 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN compression TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots DROP COLUMN compression_state;",
+    /* A deadline is an instance's own; what its snapshots keep is how long what is made of them
+     * lives. */
+    "ALTER TABLE instances ADD COLUMN expires_at_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN policies TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshots ADD COLUMN policies TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "policy/policy.h"
 
 #define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
 #define INSTANCE_NAME_MAX  63
@@ -74,7 +75,10 @@ struct instance_record {
     uint64_t memory_bytes_copied;
     uint64_t disk_bytes_copied;
     char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
-    char compression[16]; /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
+    char compression[16];   /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
+    uint64_t expires_at_ns; /* realtime: deleted then; 0: never */
+    uint64_t ttl_ns;        /* what that was made of, counted from a birth; 0: given as a time */
+    char policies[POLICIES_SIZE]; /* policy/policy.h; empty: none */
     struct compression_status compression_status;
 };
 
@@ -125,6 +129,13 @@ int store_get(struct store *store, const char *id, struct instance_record *recor
 /* All rows in order of creation; owner: caller (free()). */
 int store_list(struct store *store, struct instance_record **records, size_t *count,
                struct error *err);
+/* The ids of those that expire, the earliest first; owner: caller (free()). */
+struct store_expiry {
+    char id[INSTANCE_ID_LENGTH + 1];
+    uint64_t at_ns;
+};
+int store_list_expiries(struct store *store, struct store_expiry **expiries, size_t *count,
+                        struct error *err);
 /* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND (-ENOENT), ERROR_AMBIGUOUS
  * (-ENOTUNIQ). `id` holds INSTANCE_ID_LENGTH + 1 bytes. */
 int store_resolve(struct store *store, const char *reference, char *id, struct error *err);

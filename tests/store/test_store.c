@@ -78,6 +78,9 @@ static struct instance_record sample(const char *id, const char *name)
         .disk_bytes_copied = 5,
         .tags = "{\"team\":\"backend\"}",
         .compression = "zstd:19",
+        .expires_at_ns = 6,
+        .ttl_ns = INT64_MAX,
+        .policies = "{\"auto_standby\":{\"enabled\":false}}",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -112,6 +115,9 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_string_equal(a->memory_method, b->memory_method);
     assert_string_equal(a->tags, b->tags);
     assert_string_equal(a->compression, b->compression);
+    assert_int_equal(a->expires_at_ns, b->expires_at_ns);
+    assert_int_equal(a->ttl_ns, b->ttl_ns);
+    assert_string_equal(a->policies, b->policies);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -205,6 +211,32 @@ static void test_delete_and_list(void **state)
     assert_int_equal(record.disk_count, 0);
 }
 
+static void test_expiries(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_expiry *list = NULL;
+    size_t count = 7;
+    static const struct {
+        const char *id, *name;
+        uint64_t at_ns;
+    } rows[] = {{ID_A, "a", 30}, {ID_B, "b", 0}, {ID_C, "c", 20}};
+    assert_int_equal(store_list_expiries(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(list);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct instance_record record = sample(rows[i].id, rows[i].name);
+        record.expires_at_ns = rows[i].at_ns;
+        assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    }
+    assert_int_equal(store_list_expiries(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].id, ID_C);
+    assert_int_equal(list[0].at_ns, 20);
+    assert_string_equal(list[1].id, ID_A);
+    assert_int_equal(list[1].at_ns, 30);
+    free(list);
+}
+
 static void test_resolve(void **state)
 {
     struct fixture *fixture = *state;
@@ -286,6 +318,9 @@ static void test_nonsense_in_the_file_is_told(void **state)
         "UPDATE instances SET vcpus = -1",
         "UPDATE instances SET vmm_pid = 99999999999",
         "UPDATE instances SET cmdline = CAST(x'ff' AS TEXT)",
+        "UPDATE instances SET policies = 'never'",
+        "UPDATE instances SET policies = '{\"restart_policy\":{\"policy\":\"maybe\"}}'",
+        "UPDATE instances SET expires_at_ns = -1",
         "UPDATE instances SET hypervisor = printf('%.*c', 100, 'x')",
         "UPDATE disks SET slot = slot + 1 WHERE slot = 2",
     };
@@ -468,7 +503,9 @@ static struct instance_record kept_of(const struct instance_record *source)
         .has_initrd = source->has_initrd,
         .skip_guest_agent = source->skip_guest_agent,
         .disk_count = source->disk_count,
+        .ttl_ns = source->ttl_ns,
     };
+    memcpy(kept.policies, source->policies, sizeof(kept.policies));
     memcpy(kept.id, source->id, sizeof(kept.id));
     memcpy(kept.name, source->name, sizeof(kept.name));
     memcpy(kept.image, source->image, sizeof(kept.image));
@@ -613,12 +650,16 @@ static void test_migration_keeps_instances(void **state)
     struct instance_record written = sample(ID_A, "a");
     const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
     struct instance_record read;
-    written.tags[0] = written.compression[0] = '\0';
+    written.tags[0] = written.compression[0] = written.policies[0] = '\0';
+    written.expires_at_ns = written.ttl_ns = 0;
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
                            "ALTER TABLE instances DROP COLUMN tags;"
                            "ALTER TABLE instances DROP COLUMN compression;"
+                           "ALTER TABLE instances DROP COLUMN expires_at_ns;"
+                           "ALTER TABLE instances DROP COLUMN ttl_ns;"
+                           "ALTER TABLE instances DROP COLUMN policies;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
@@ -661,6 +702,7 @@ int main(void)
         TEST(test_update_replaces_all),
         TEST(test_taken_name_and_id),
         TEST(test_delete_and_list),
+        TEST(test_expiries),
         TEST(test_resolve),
         TEST(test_bad_values_are_refused),
         TEST(test_nonsense_in_the_file_is_told),
