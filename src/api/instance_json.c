@@ -67,6 +67,14 @@ static json_t *extension_json(const struct instance_record *record,
                      (json_int_t)record->disk_bytes_copied);
 }
 
+static json_t *restart_json(const struct instance_record *record)
+{
+    return json_pack("{s:I, s:o, s:o, s:o, s:n}", "attempts", (json_int_t)record->restart_attempts,
+                     "last_attempt_at", time_json(record->restart_last_ns), "next_attempt_at",
+                     time_json(record->restart_next_ns), "blocked_reason",
+                     text_or_null(record->restart_blocked), "last_reason");
+}
+
 json_t *instance_json(const struct instance_record *record, const struct instance_stats *stats)
 {
     json_t *instance = json_pack(
@@ -84,6 +92,8 @@ json_t *instance_json(const struct instance_record *record, const struct instanc
     if (*record->tags)
         json_object_set_new(instance, "tags", json_loads(record->tags, 0, NULL));
     policies_add_json(instance, record->policies);
+    if (json_object_get(instance, "restart_policy"))
+        json_object_set_new(instance, "restart_status", restart_json(record));
     if (*record->exit_message)
         json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
     return instance;

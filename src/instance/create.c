@@ -8,7 +8,7 @@
 #include "instance/create_files.h"
 #include "instance/create_request.h"
 #include "instance/directory.h"
-#include "instance/expiry.h"
+#include "instance/due.h"
 #include "instance/host.h"
 #include "instance/trace.h"
 
@@ -57,7 +57,7 @@ static int create_named(struct host *host, const struct instance_create_request 
         return trace_end(&trace, r, err);
     }
     if (op.record.expires_at_ns > 0)
-        expiry_poke(host->expiry);
+        due_poke(host->expiry);
     operation_result(&op, result);
     return trace_end(&trace, 0, err);
 }

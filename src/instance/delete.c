@@ -4,6 +4,7 @@
 
 #include "instance/compressor.h"
 #include "instance/owner.h"
+#include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
 #include "instance/watch.h"
@@ -34,6 +35,7 @@ int delete_locked(struct operation *op, const char *note, struct error *err)
         r = remove_locked(op, err);
     /* Its VMM is gone all the same: the row must say so. */
     struct error cause = {0};
+    restart_forbid(&op->record);
     if (r < 0 && killed && operation_open_directory(op, &cause) == 0)
         settle_without_vmm(op, "its VMM was ended by a delete that failed", &cause);
     if (r < 0 && *note)

@@ -14,11 +14,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "instance/expiry.h"
+#include "instance/due.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
 #include "instance/lifetime.h"
 #include "instance/memory_image.h"
+#include "instance/restart.h"
 #include "instance/transition.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
@@ -93,6 +94,7 @@ static void inherit(const struct instance_record *source, const char *name,
     record->vmm_start_ticks = 0;
     record->created_at_ns = time_realtime_ns();
     lifetime_inherit(record);
+    restart_reset(record);
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
 }
@@ -187,7 +189,7 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
         return trace_end(&fork->trace, r, err);
     }
     if (op->record.expires_at_ns > 0)
-        expiry_poke(op->host->expiry);
+        due_poke(op->host->expiry);
     operation_result(op, record);
     return trace_end(&fork->trace, 0, err);
 }

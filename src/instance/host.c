@@ -12,6 +12,7 @@
 #include "instance/compressor.h"
 #include "instance/expiry.h"
 #include "instance/recover.h"
+#include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
@@ -122,6 +123,17 @@ static int open_store(struct host *host, struct error *err)
     return host->store ? tell_boot(host, err) : -EIO;
 }
 
+static int start_due(struct host *host, struct error *err)
+{
+    host->expiry = due_start(host, &expiry_kind, err);
+    bool whole = host->expiry != NULL;
+    for (size_t i = 0; whole && i < ARRAY_SIZE(host->restarts); i++) {
+        host->restarts[i] = due_start(host, &restart_kind, err);
+        whole = host->restarts[i] != NULL;
+    }
+    return whole ? 0 : -EIO;
+}
+
 static int open_all(struct host *host, const struct host_options *options, struct error *err)
 {
     int r = copy_options(host, options, err);
@@ -148,10 +160,7 @@ static int open_all(struct host *host, const struct host_options *options, struc
     r = recover(host, err);
     if (r == 0)
         r = compressor_want_all(host, err);
-    if (r < 0)
-        return r;
-    host->expiry = expiry_start(host, err);
-    return host->expiry ? 0 : -EIO;
+    return r < 0 ? r : start_due(host, err);
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -177,11 +186,21 @@ const struct stack_compression *policy_compression(const struct host *host,
     return host->has_compression ? &host->compression : NULL;
 }
 
+bool host_quiesce(struct host *host)
+{
+    bool busy = due_quiesce(host->expiry);
+    for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
+        busy = due_quiesce(host->restarts[i]) || busy;
+    return busy;
+}
+
 void host_close(struct host *host)
 {
     if (!host)
         return;
-    expiry_stop(host->expiry);
+    for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
+        due_stop(host->restarts[i]);
+    due_stop(host->expiry);
     watch_stop(host->watch);
     compressor_stop(host->compressor);
     lock_table_free(host->locks);

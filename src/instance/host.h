@@ -13,7 +13,7 @@
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
 struct compressor;
-struct expiry;
+struct due;
 struct telemetry;
 struct trace;
 struct watch;
@@ -36,7 +36,8 @@ struct host {
     struct lock_table *locks;
     struct watch *watch;
     struct compressor *compressor;
-    struct expiry *expiry;
+    struct due *expiry;
+    struct due *restarts[4]; /* RESTART_WORKERS */
 };
 
 /* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */

@@ -37,6 +37,9 @@ struct host_options {
  * tined). A VMM that dies later is noticed at once and its instance becomes Stopped, with
  * exit_message. */
 struct host *host_open(const struct host_options *options, struct error *err);
+/* Nothing is begun any more that nobody asked for: what expires, what is to be started again. True
+ * while something of that is under way. */
+bool host_quiesce(struct host *host);
 /* Leaves VMs running. No operation may be under way. */
 void host_close(struct host *host);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "instance/host.h"
+#include "instance/restart.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 
@@ -12,6 +12,7 @@ int instance_start(struct host *host, const char *reference, struct instance_rec
         return r;
     r = transition_check(OPERATION_START, &op.record, err);
     if (r > 0) {
+        restart_reset(&op.record);
         operation_show(&op, INSTANCE_CREATED);
         r = traced(&op, "start", boot_locked, err);
     }

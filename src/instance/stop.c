@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "instance/directory.h"
-#include "instance/host.h"
+#include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
@@ -73,9 +73,20 @@ static int stop_locked(struct operation *op, unsigned grace_ms, struct error *er
         r = directory_drop(op, GUEST_SNAPSHOT, err);
     if (r == 0)
         r = directory_drop(op, GUEST_BASE, err);
+    restart_forbid(&op->record);
     if (r == 0)
         r = settle_without_vmm(op, "", err);
     return trace_end(&trace, r, err);
+}
+
+/* It is stopped; it stays so. */
+static int stay_stopped(struct operation *op, struct error *err)
+{
+    if (op->record.restart_next_ns == 0)
+        return 0;
+    log_info("instance %s (%s): it is not started again", op->record.id, op->record.name);
+    restart_forbid(&op->record);
+    return store_update(op->host->store, &op->record, err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
@@ -88,6 +99,8 @@ int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
     r = transition_check(OPERATION_STOP, &op.record, err);
     if (r > 0)
         r = stop_locked(&op, grace_ms > 0 ? grace_ms : GRACE_MS, err);
+    else if (r == 0)
+        r = stay_stopped(&op, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "instance/expiry.h"
+#include "instance/due.h"
 #include "instance/lifetime.h"
 #include "instance/trace.h"
 
@@ -54,7 +54,7 @@ static int update_locked(struct operation *op, const struct instance_changes *ch
         return r;
     op->record = changed;
     if (changes->lifetime)
-        expiry_poke(op->host->expiry);
+        due_poke(op->host->expiry);
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "instance/console.h"
 #include "instance/directory.h"
+#include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/telemetry.h"
 #include "instance/wake.h"
@@ -153,7 +154,7 @@ static void describe_end(struct entry *entry)
     if (waitid(P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
         return;
     if (info.si_code == CLD_EXITED && info.si_status == 0)
-        snprintf(entry->how, sizeof(entry->how), "the guest powered off");
+        snprintf(entry->how, sizeof(entry->how), ENDED_POWERED_OFF);
     else if (info.si_code == CLD_EXITED)
         snprintf(entry->how, sizeof(entry->how), "the VMM exited with status %d", info.si_status);
     else
@@ -192,7 +193,7 @@ static enum outcome settle_dead(struct host *host, const struct entry *entry, st
         return DONE;
     char why[sizeof(op->record.exit_message)];
     struct console_line line = console_last_line(op);
-    bool quiet = strcmp(entry->how, "the guest powered off") == 0 || !line.text[0];
+    bool quiet = strcmp(entry->how, ENDED_POWERED_OFF) == 0 || !line.text[0];
     snprintf(why, sizeof(why), "%s%s%s", entry->how, quiet ? "" : "; the " CONSOLE_ENDS,
              quiet ? "" : line.text);
     if (settle_without_vmm(op, why, &err) == 0)

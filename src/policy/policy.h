@@ -46,4 +46,15 @@ struct snapshot_policy {
 /* An instance without one has an empty one. */
 struct snapshot_policy policies_snapshot(const char *text);
 
+enum restart_when { RESTART_NEVER, RESTART_ALWAYS, RESTART_ON_FAILURE };
+
+struct restart_policy {
+    enum restart_when when;
+    uint64_t backoff_ns;
+    unsigned max_attempts; /* 0: no limit */
+    uint64_t stable_after_ns;
+};
+/* An instance without one is never restarted. */
+struct restart_policy policies_restart(const char *text);
+
 #endif

@@ -66,6 +66,10 @@ static const struct column instances[] = {
     COLUMN(expires_at_ns, COLUMN_U64),
     COLUMN(ttl_ns, COLUMN_U64),
     COLUMN(policies, COLUMN_POLICIES),
+    COLUMN(restart_attempts, COLUMN_UNSIGNED),
+    COLUMN(restart_last_ns, COLUMN_U64),
+    COLUMN(restart_next_ns, COLUMN_U64),
+    COLUMN(restart_blocked, COLUMN_TEXT),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),

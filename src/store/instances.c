@@ -14,8 +14,8 @@ static const struct disk_statements disk_statements = {
 
 #define DISKS "SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 ORDER BY slot"
 
-#define EXPIRIES \
-    "SELECT id, expires_at_ns FROM instances WHERE expires_at_ns > 0 ORDER BY expires_at_ns, id"
+#define DUE(column) \
+    "SELECT id, " column " FROM instances WHERE " column " > 0 ORDER BY " column ", id"
 
 static int prepare_fixed(struct store *store, struct error *err)
 {
@@ -24,7 +24,8 @@ static int prepare_fixed(struct store *store, struct error *err)
         [STATEMENT_COMMIT] = "COMMIT",
         [STATEMENT_ROLLBACK] = "ROLLBACK",
         [STATEMENT_DELETE] = "DELETE FROM instances WHERE id = ?1",
-        [STATEMENT_EXPIRIES] = EXPIRIES,
+        [STATEMENT_EXPIRIES] = DUE("expires_at_ns"),
+        [STATEMENT_RESTARTS] = DUE("restart_next_ns"),
         [STATEMENT_DISKS] = DISKS,
         [STATEMENT_DISK_INSERT] = "INSERT INTO disks VALUES (?1, ?2, ?3, ?4)",
         [STATEMENT_DISKS_DELETE] = "DELETE FROM disks WHERE instance_id = ?1",
@@ -163,32 +164,34 @@ int store_list(struct store *store, struct instance_record **records, size_t *co
     return 0;
 }
 
-static void expiry_read(sqlite3_stmt *row, struct store_expiry *expiry)
+static void due_read(sqlite3_stmt *row, struct store_due *due)
 {
-    snprintf(expiry->id, sizeof(expiry->id), "%s", (const char *)sqlite3_column_text(row, 0));
-    expiry->at_ns = (uint64_t)sqlite3_column_int64(row, 1);
+    snprintf(due->id, sizeof(due->id), "%s", (const char *)sqlite3_column_text(row, 0));
+    due->at_ns = (uint64_t)sqlite3_column_int64(row, 1);
 }
 
-int store_list_expiries(struct store *store, struct store_expiry **expiries, size_t *count,
-                        struct error *err)
+int store_list_due(struct store *store, enum store_deadline deadline, struct store_due **list,
+                   size_t *count, struct error *err)
 {
-    _cleanup_(free) struct store_expiry *list = NULL;
+    static const enum store_statement statements[] = {
+        [DEADLINE_EXPIRY] = STATEMENT_EXPIRIES, [DEADLINE_RESTART] = STATEMENT_RESTARTS};
+    _cleanup_(free) struct store_due *due = NULL;
     size_t found = 0;
     int r = 0, step = SQLITE_DONE;
     pthread_mutex_lock(&store->lock);
-    sqlite3_stmt *rows = store->statements[STATEMENT_EXPIRIES];
+    sqlite3_stmt *rows = store->statements[statements[deadline]];
     while (r == 0 && (step = sqlite3_step(rows)) == SQLITE_ROW) {
-        r = list_grow(store, (void **)&list, found, sizeof(*list), err);
+        r = list_grow(store, (void **)&due, found, sizeof(*due), err);
         if (r == 0)
-            expiry_read(rows, &list[found++]);
+            due_read(rows, &due[found++]);
     }
     if (r == 0 && step != SQLITE_DONE)
-        r = database_error(store, err, "list expiries");
+        r = database_error(store, err, "list deadlines");
     sqlite3_reset(rows);
     pthread_mutex_unlock(&store->lock);
     if (r < 0)
         return r;
-    *expiries = TAKE_PTR(list);
+    *list = TAKE_PTR(due);
     *count = found;
     return 0;
 }

@@ -86,6 +86,10 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN expires_at_ns INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE instances ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE instances ADD COLUMN policies TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN restart_attempts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_last_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_next_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_blocked TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE snapshots ADD COLUMN policies TEXT NOT NULL DEFAULT '';",
 };

@@ -91,6 +91,11 @@ void host_close(struct host *host)
     free(host);
 }
 
+bool host_quiesce(struct host *host)
+{
+    return false;
+}
+
 struct events *host_events(struct host *host)
 {
     return host->events;

@@ -112,6 +112,9 @@ static void test_policies(void **state)
     json = http_expect(daemon, "PATCH", "/instances/a",
                        "{\"restart_policy\":{\"policy\":\"never\"},\"auto_standby\":{}}", 200);
     assert_string_equal(text_of(json_object_get(json, "restart_policy"), "policy"), "never");
+    const json_t *status = json_object_get(json, "restart_status");
+    assert_int_equal(json_integer_value(json_object_get(status, "attempts")), 0);
+    assert_true(json_is_null(json_object_get(status, "next_attempt_at")));
     assert_true(json_is_false(json_object_get(json_object_get(json, "auto_standby"), "enabled")));
     assert_string_equal(text_of(json_object_get(json, "health_check"), "type"), "http");
     json_decref(json);
@@ -119,6 +122,7 @@ static void test_policies(void **state)
                        "{\"name\":\"none\",\"auto_standby\":null,\"restart_policy\":null}", 201);
     assert_null(json_object_get(json, "auto_standby"));
     assert_null(json_object_get(json, "restart_policy"));
+    assert_null(json_object_get(json, "restart_status"));
     json_decref(json);
 }
 

@@ -254,12 +254,32 @@ static void test_snapshot_policy(void **state)
     assert_int_equal(policy.standby_compression_delay_ns, 60000000000);
 }
 
+static void test_restart_policy(void **state)
+{
+    struct restart_policy policy = policies_restart("");
+    assert_int_equal(policy.when, RESTART_NEVER);
+    policy = policies_restart(NEVER);
+    assert_int_equal(policy.when, RESTART_NEVER);
+    assert_int_equal(policy.backoff_ns, 5000000000);
+    assert_int_equal(policy.max_attempts, 0);
+    assert_int_equal(policy.stable_after_ns, 600000000000);
+    policy = policies_restart("{\"restart_policy\":{\"policy\":\"on_failure\",\"backoff\":"
+                              "\"100ms\",\"max_attempts\":3,\"stable_after\":\"0s\"}}");
+    assert_int_equal(policy.when, RESTART_ON_FAILURE);
+    assert_int_equal(policy.backoff_ns, 100000000);
+    assert_int_equal(policy.max_attempts, 3);
+    assert_int_equal(policy.stable_after_ns, 0);
+    policy = policies_restart("{\"restart_policy\":{\"policy\":\"always\"}}");
+    assert_int_equal(policy.when, RESTART_ALWAYS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_canonical),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_merge),      cmocka_unit_test(test_snapshot_policy),
+        cmocka_unit_test(test_canonical),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_lists),     cmocka_unit_test(test_valid),
+        cmocka_unit_test(test_merge),          cmocka_unit_test(test_snapshot_policy),
+        cmocka_unit_test(test_restart_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

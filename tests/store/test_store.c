@@ -81,6 +81,10 @@ static struct instance_record sample(const char *id, const char *name)
         .expires_at_ns = 6,
         .ttl_ns = INT64_MAX,
         .policies = "{\"auto_standby\":{\"enabled\":false}}",
+        .restart_attempts = 7,
+        .restart_last_ns = 8,
+        .restart_next_ns = 9,
+        .restart_blocked = "manual_stop",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -118,6 +122,10 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_int_equal(a->expires_at_ns, b->expires_at_ns);
     assert_int_equal(a->ttl_ns, b->ttl_ns);
     assert_string_equal(a->policies, b->policies);
+    assert_int_equal(a->restart_attempts, b->restart_attempts);
+    assert_int_equal(a->restart_last_ns, b->restart_last_ns);
+    assert_int_equal(a->restart_next_ns, b->restart_next_ns);
+    assert_string_equal(a->restart_blocked, b->restart_blocked);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -211,30 +219,40 @@ static void test_delete_and_list(void **state)
     assert_int_equal(record.disk_count, 0);
 }
 
-static void test_expiries(void **state)
+static void check_due(struct fixture *fixture, enum store_deadline deadline, const char *first,
+                      uint64_t first_ns, const char *second, uint64_t second_ns)
+{
+    struct store_due *list = NULL;
+    size_t count = 7;
+    assert_int_equal(store_list_due(fixture->store, deadline, &list, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].id, first);
+    assert_int_equal(list[0].at_ns, first_ns);
+    assert_string_equal(list[1].id, second);
+    assert_int_equal(list[1].at_ns, second_ns);
+    free(list);
+}
+
+static void test_due(void **state)
 {
     struct fixture *fixture = *state;
-    struct store_expiry *list = NULL;
+    struct store_due *list = NULL;
     size_t count = 7;
     static const struct {
         const char *id, *name;
-        uint64_t at_ns;
-    } rows[] = {{ID_A, "a", 30}, {ID_B, "b", 0}, {ID_C, "c", 20}};
-    assert_int_equal(store_list_expiries(fixture->store, &list, &count, NULL), 0);
+        uint64_t expires_ns, restart_ns;
+    } rows[] = {{ID_A, "a", 30, 0}, {ID_B, "b", 0, 1}, {ID_C, "c", 20, 2}};
+    assert_int_equal(store_list_due(fixture->store, DEADLINE_EXPIRY, &list, &count, NULL), 0);
     assert_int_equal(count, 0);
     free(list);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct instance_record record = sample(rows[i].id, rows[i].name);
-        record.expires_at_ns = rows[i].at_ns;
+        record.expires_at_ns = rows[i].expires_ns;
+        record.restart_next_ns = rows[i].restart_ns;
         assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
     }
-    assert_int_equal(store_list_expiries(fixture->store, &list, &count, NULL), 0);
-    assert_int_equal(count, 2);
-    assert_string_equal(list[0].id, ID_C);
-    assert_int_equal(list[0].at_ns, 20);
-    assert_string_equal(list[1].id, ID_A);
-    assert_int_equal(list[1].at_ns, 30);
-    free(list);
+    check_due(fixture, DEADLINE_EXPIRY, ID_C, 20, ID_A, 30);
+    check_due(fixture, DEADLINE_RESTART, ID_B, 1, ID_C, 2);
 }
 
 static void test_resolve(void **state)
@@ -652,6 +670,9 @@ static void test_migration_keeps_instances(void **state)
     struct instance_record read;
     written.tags[0] = written.compression[0] = written.policies[0] = '\0';
     written.expires_at_ns = written.ttl_ns = 0;
+    written.restart_attempts = 0;
+    written.restart_last_ns = written.restart_next_ns = 0;
+    written.restart_blocked[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
@@ -660,6 +681,10 @@ static void test_migration_keeps_instances(void **state)
                            "ALTER TABLE instances DROP COLUMN expires_at_ns;"
                            "ALTER TABLE instances DROP COLUMN ttl_ns;"
                            "ALTER TABLE instances DROP COLUMN policies;"
+                           "ALTER TABLE instances DROP COLUMN restart_attempts;"
+                           "ALTER TABLE instances DROP COLUMN restart_last_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_next_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_blocked;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
@@ -702,7 +727,7 @@ int main(void)
         TEST(test_update_replaces_all),
         TEST(test_taken_name_and_id),
         TEST(test_delete_and_list),
-        TEST(test_expiries),
+        TEST(test_due),
         TEST(test_resolve),
         TEST(test_bad_values_are_refused),
         TEST(test_nonsense_in_the_file_is_told),
