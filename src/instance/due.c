@@ -14,11 +14,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define MS           1000000u
-#define BUSY_NS      (100u * MS) /* an operation holds the instance */
-#define BUSY_MAX     8           /* so many times; then it is waited for */
-#define RETRY_NS     (200u * MS)
-#define RETRY_MAX_NS (300000ull * MS)
+#define MS           1000000ull
+#define BUSY_NS      (100 * MS) /* an operation holds the instance */
+#define BUSY_MAX     8          /* so many times; then it is waited for */
+#define RETRY_NS     (200 * MS)
+#define RETRY_MAX_NS (300000 * MS)
 #define FOREVER      UINT64_MAX
 
 /* An instance whose time has come, and that could not be dealt with yet. */
@@ -80,7 +80,7 @@ static void late_again(struct late *late, bool busy)
         late->busy++;
     } else {
         unsigned doublings = late->failed < 16 ? late->failed : 16;
-        pause = (uint64_t)RETRY_NS << doublings;
+        pause = RETRY_NS << doublings;
         late->failed++;
     }
     late->again_ns = time_monotonic_ns() + (pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);

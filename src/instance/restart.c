@@ -100,6 +100,15 @@ static int boot(struct operation *op, struct error *err)
     return trace_end(&trace, boot_locked(op, err), err);
 }
 
+static int record_plan(struct operation *op, struct error *err)
+{
+    int r = store_update(op->host->store, &op->record, err);
+    if (r < 0)
+        log_error("instance %s (%s): record its next start: %s", op->record.id, op->record.name,
+                  err->message);
+    return r;
+}
+
 static int attempt(struct operation *op, struct error *err)
 {
     const struct restart_policy policy = policies_restart(op->record.policies);
@@ -112,7 +121,7 @@ static int attempt(struct operation *op, struct error *err)
     if (r == 0)
         return 0;
     plan_attempt(&op->record, &policy, time_realtime_ns());
-    r = store_update(op->host->store, &op->record, err);
+    r = record_plan(op, err);
     restart_tell(op->host, &op->record);
     return r;
 }
@@ -125,7 +134,7 @@ static int restart(struct operation *op, struct error *err)
     if (is_due(record))
         return attempt(op, err);
     restart_reset(&op->record);
-    return store_update(op->host->store, &op->record, err);
+    return record_plan(op, err);
 }
 
 const struct due_kind restart_kind = {"restart", DEADLINE_RESTART, restart};

@@ -10,6 +10,7 @@
  *   busy-...        keeps one CPU busy all the time
  *   flood-...       making it is followed by thousands of events
  *   late-...        has expired
+ *   again-...       is started again by itself when stopped, at the tenth look at it
  * Files are those of this machine, by way of a real agent (double_guest.h).
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
 #include <errno.h>
@@ -302,8 +303,11 @@ int instance_get(struct host *host, const char *reference, struct instance_recor
 {
     pthread_mutex_lock(&host->lock);
     struct entry *entry = resolve(host, reference, err);
-    if (entry && begins(entry->record.name, "later-") && ++entry->looks >= LOOKS_LATER)
+    bool comes = entry && (begins(entry->record.name, "later-") || entry->record.restart_next_ns);
+    if (comes && ++entry->looks >= LOOKS_LATER) {
         entry->record.state = INSTANCE_RUNNING;
+        entry->record.restart_next_ns = 0;
+    }
     if (entry)
         *record = entry->record;
     pthread_mutex_unlock(&host->lock);
@@ -376,6 +380,8 @@ int double_change(struct host *host, const char *reference, unsigned from, enum 
     if (entry && r == 0 && !nothing_to_do) {
         entry->record.state = to;
         entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
+        if (to == INSTANCE_STOPPED && begins(entry->record.name, "again-"))
+            entry->record.restart_next_ns = time_realtime_ns();
         tell(host, &entry->record, change_name(to), NULL);
         if (record)
             *record = entry->record;

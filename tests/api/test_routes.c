@@ -596,6 +596,9 @@ static void test_wait(void **state)
     expect_wait(daemon, "/instances/broken-1/wait?state=Running", "Unknown", false);
     act(daemon, "/instances/web/standby", NULL, "Standby");
     expect_wait(daemon, "/instances/web/wait?state=Running", "Standby", false);
+    make(daemon, "again-1", NULL);
+    act(daemon, "/instances/again-1/stop", NULL, "Stopped");
+    expect_wait(daemon, "/instances/again-1/wait?state=Running&timeout=1m", "Running", false);
 }
 
 /* An instance that is deleted while somebody waits for it: 404. A new one of its name is another.
