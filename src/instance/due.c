@@ -141,7 +141,9 @@ static struct wake treat_all(struct due *due)
             break;
         }
         uint64_t again = treat_due(due, list[i].id);
-        if (again > 0 && again < wake.retry_ns)
+        if (again == 0)
+            again = time_monotonic_ns(); /* the list is old by now: it may have another deadline */
+        if (again < wake.retry_ns)
             wake.retry_ns = again;
     }
     late_sweep(due, false);
