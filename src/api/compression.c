@@ -30,37 +30,41 @@ static void level_read(const struct fields *compression, struct stack_compressio
                     err.message);
 }
 
-bool compression_read(const struct fields *fields, bool has_memory, struct stack_compression *how)
+bool compression_read(const struct fields *fields, bool has_memory, struct stack_compression *how,
+                      const struct stack_compression **wish)
 {
     struct fields compression = fields_object(fields, "compression", "compression.");
     bool enabled = false;
+    *wish = NULL;
     fields_bool(&compression, "enabled", &enabled);
     if (compression.object && !json_object_get(compression.object, "enabled"))
         problem_set(fields->problem, 400, PROBLEM_COMPRESSION, "compression.enabled: is required");
     if (!enabled)
-        return false;
+        return compression.object != NULL;
     if (!has_memory)
         problem_set(fields->problem, 400, PROBLEM_COMPRESSION,
                     "compression: a snapshot of kind Stopped has no memory to compress");
     *how = (struct stack_compression){.algorithm = STACK_ZSTD};
     algorithm_read(&compression, how);
     level_read(&compression, how);
+    *wish = how;
     return true;
 }
 
-uint64_t compression_delay_read(const struct fields *fields)
+bool compression_delay_read(const struct fields *fields, uint64_t *delay_ns)
 {
     const char *delay = NULL;
     int64_t nanoseconds = 0;
     struct error err = {0};
     fields_string(fields, "compression_delay", &delay);
     if (!delay)
-        return 0;
+        return false;
     if (duration_parse(delay, &nanoseconds, &err) < 0)
         problem_set(fields->problem, 400, PROBLEM_DELAY, "compression_delay: %s", err.message);
     if (nanoseconds < 0)
         problem_set(fields->problem, 400, PROBLEM_DELAY, "compression_delay: must not be negative");
-    return (uint64_t)nanoseconds;
+    *delay_ns = (uint64_t)nanoseconds;
+    return true;
 }
 
 static json_t *wish_json(const char *wish)

@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/platform.h"
 #include "api/routes.h"
 #include "api/tags.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-
-#define PLATFORM "linux/amd64"
 
 static json_t *image_json(const struct image *image)
 {
@@ -76,20 +75,6 @@ enum MHD_Result image_delete_one(struct request *request)
                   "%s is the guest kit, a part of the installation: it can't be deleted",
                   image.name);
     return reply_image_error(request, &err);
-}
-
-static void platform_check(const char *platform, struct problem *problem)
-{
-    size_t length = platform ? strlen(platform) : 0;
-    const char *slash = platform ? strchr(platform, '/') : NULL;
-    if (!platform || strcmp(platform, PLATFORM) == 0)
-        return;
-    if (!slash || slash == platform || slash[1] == '\0' ||
-        strspn(platform, "abcdefghijklmnopqrstuvwxyz0123456789/_.-") != length)
-        problem_set(problem, 400, "invalid_platform",
-                    "platform: \"%.64s\" is not OS/ARCHITECTURE[/VARIANT]", platform);
-    problem_set(problem, 404, "platform_not_available",
-                "platform: there is " PLATFORM " here, not %.64s", platform);
 }
 
 enum MHD_Result images_create(struct request *request)

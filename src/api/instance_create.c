@@ -2,8 +2,11 @@
 /* POST /instances: the request's fields into an instance_create_request. */
 #include <string.h>
 
-#include "api/create_unsupported.h"
+#include "api/create_ignored.h"
 #include "api/instance_json.h"
+#include "api/lifetime.h"
+#include "api/platform.h"
+#include "api/policies.h"
 #include "api/program_fields.h"
 #include "api/routes.h"
 #include "api/tags.h"
@@ -75,18 +78,22 @@ static void ignored_check(const struct fields *fields)
     uint64_t bytes;
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
     fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
+    create_ignored_check(fields);
 }
 
 static void request_read(const struct fields *fields, struct instance_create_request *create)
 {
     int64_t vcpus = 0;
+    const char *platform = NULL;
     fields_string(fields, "name", &create->name);
+    fields_string(fields, "platform", &platform);
+    platform_check(platform, fields->problem);
     image_read(fields, &create->image);
     fields_integer(fields, "vcpus", 0, VCPUS_MAX, &vcpus);
     fields_size(fields, "size", "invalid_size", &create->memory_bytes);
     fields_bool(fields, "skip_guest_agent", &create->skip_guest_agent);
     fields_string(fields, "hypervisor", &create->hypervisor);
-    create_unsupported_check(fields);
+    lifetime_read(fields, &create->lifetime);
     ignored_check(fields);
     struct fields tine = fields_object(fields, "tine", "tine.");
     extension_read(&tine, create);
@@ -101,7 +108,9 @@ enum MHD_Result instances_create(struct request *request)
     struct fields fields = {body, "", &problem};
     request_read(&fields, &create);
     _cleanup_(free) char *tags = tags_text(&fields);
+    _cleanup_(free) char *policies = policies_text(&fields, POLICY_KINDS);
     create.tags = tags;
+    create.policies = policies;
     _cleanup_(program_fields) struct program_fields program = {.env = NULL};
     program_fields_read(&fields, &program);
     create.program = program.request;

@@ -5,6 +5,7 @@
 
 #include "api/compression.h"
 #include "api/json_text.h"
+#include "api/policies.h"
 #include "api/program_fields.h"
 #include "base/clock.h"
 #include "base/size.h"
@@ -67,16 +68,25 @@ static json_t *extension_json(const struct instance_record *record,
                      (json_int_t)record->disk_bytes_copied);
 }
 
+static json_t *restart_json(const struct instance_record *record)
+{
+    return json_pack("{s:I, s:o, s:o, s:o, s:n}", "attempts", (json_int_t)record->restart_attempts,
+                     "last_attempt_at", time_json(record->restart_last_ns), "next_attempt_at",
+                     time_json(record->restart_next_ns), "blocked_reason",
+                     text_or_null(record->restart_blocked), "last_reason");
+}
+
 json_t *instance_json(const struct instance_record *record, const struct instance_stats *stats)
 {
     json_t *instance = json_pack(
-        "{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:n, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:s, s:o, "
+        "{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:b, s:s, s:o, "
         "s:o}",
         "id", record->id, "name", record->name, "image", text_or_null(record->image), "platform",
         "linux/amd64", "state", instance_state_name(record->state), "state_error",
         text_or_null(record->state_error), "created_at", time_json(record->created_at_ns),
-        "expires_at", "started_at", time_json(record->started_at_ns), "stopped_at",
-        time_json(record->stopped_at_ns), "exit_code",
+        "expires_at", time_json(record->expires_at_ns), "started_at",
+        time_json(record->started_at_ns), "stopped_at", time_json(record->stopped_at_ns),
+        "exit_code",
         record->has_exit_code ? json_integer((json_int_t)record->exit_code) : json_null(), "size",
         size_json(record->memory_bytes), "hotplug_size", "0 B", "vcpus", (json_int_t)record->vcpus,
         "has_snapshot", record->state == INSTANCE_STANDBY, "hypervisor", record->hypervisor,
@@ -85,6 +95,9 @@ json_t *instance_json(const struct instance_record *record, const struct instanc
     program_add_json(instance, &record->program);
     if (*record->tags)
         json_object_set_new(instance, "tags", json_loads(record->tags, 0, NULL));
+    policies_add_json(instance, record->policies);
+    if (json_object_get(instance, "restart_policy"))
+        json_object_set_new(instance, "restart_status", restart_json(record));
     if (*record->exit_message)
         json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
     return instance;

@@ -49,34 +49,21 @@ enum MHD_Result instance_stop_one(struct request *request)
     return reply_outcome(request, r, &record, &err);
 }
 
-/* To repeat standby is a success, but options would have no effect. */
-static void standby_check(const struct request *request, struct problem *problem)
-{
-    struct instance_record record;
-    if (instance_get(request->server->host, request->reference, &record, NULL) == 0 &&
-        record.state == INSTANCE_STANDBY)
-        problem_set(problem, 409, "invalid_state", "%s is Standby already, options come too late",
-                    record.name);
-}
-
 enum MHD_Result instance_standby_one(struct request *request)
 {
     struct problem problem = {0};
     _cleanup_(json) json_t *body = request_body(request, &problem);
     struct fields fields = {body, "", &problem};
     struct stack_compression how;
-    struct standby_options options = {.compression = NULL};
-    if (compression_read(&fields, true, &how))
-        options.compression = &how;
-    options.compression_delay_ns = compression_delay_read(&fields);
-    if (json_object_get(body, "compression") || json_object_get(body, "compression_delay"))
-        standby_check(request, &problem);
+    struct standby_options options = {.has_compression = false};
+    options.has_compression = compression_read(&fields, true, &how, &options.compression);
+    options.has_delay = compression_delay_read(&fields, &options.compression_delay_ns);
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct instance_record record;
     struct error err = {0};
     struct host *host = request->server->host;
-    int r = options.compression
+    int r = options.has_compression || options.has_delay
                 ? instance_standby_with(host, request->reference, &options, &record, &err)
                 : instance_standby(host, request->reference, &record, &err);
     return reply_outcome(request, r, &record, &err);

@@ -34,9 +34,10 @@ static void parameters_read(const struct request *request, enum instance_state *
 }
 
 /* True if the state won't change by itself, so waiting for another is no use. */
-static bool is_final(enum instance_state state)
+static bool is_final(const struct instance_record *record)
 {
-    return state == INSTANCE_STOPPED || state == INSTANCE_STANDBY || state == INSTANCE_UNKNOWN;
+    bool stopped = record->state == INSTANCE_STOPPED && record->restart_next_ns == 0;
+    return stopped || record->state == INSTANCE_STANDBY || record->state == INSTANCE_UNKNOWN;
 }
 
 static json_t *state_error_json(const struct instance_record *record)
@@ -66,7 +67,7 @@ enum MHD_Result instance_wait_one(struct request *request)
         memcpy(id, record.id, sizeof(id));
         if (instance_get(request->server->host, id, &record, &err) < 0)
             return reply_error(request, &err);
-        if (record.state == wanted || is_final(record.state))
+        if (record.state == wanted || is_final(&record))
             break;
         timed_out = time_monotonic_ns() >= deadline || request_wait(request, POLL_MS);
         if (timed_out)

@@ -72,7 +72,7 @@ static void stop_gracefully(struct server *server, const struct listen_claim *cl
     listen_release(claim);
     server_refuse(server);
     uint64_t begun = time_monotonic_ns(), streams_end = begun + STREAM_GRACE_S * 1000000000ull;
-    while (atomic_load(&server->active) > 0 ||
+    while (host_quiesce(server->host) || atomic_load(&server->active) > 0 ||
            (atomic_load(&server->streams) > 0 && time_monotonic_ns() < streams_end)) {
         if (signal_wait(signal_fd, STOP_POLL_MS))
             cut_off("second signal");
@@ -120,6 +120,7 @@ static int run(const struct tined_options *options, struct error *err)
         .vmm_binary = vmm,
         .kit_dir = kit,
         .agent_timeout_ms = options->agent_timeout_ms,
+        .compression = options->compression.given ? &options->compression.how : NULL,
     };
     struct host *host = host_open(&host_options, err);
     if (!host)

@@ -84,6 +84,14 @@ static int set_log_format(void *target, const char *value, struct error *err)
     return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not text, json or journal", value);
 }
 
+static int set_compression(void *target, const char *value, struct error *err)
+{
+    struct compression_option *option = target;
+    int r = stack_compression_parse(value, &option->how, err);
+    option->given = r == 0;
+    return r;
+}
+
 static int set_secret(void *target, const char *value, struct error *err)
 {
     return token_secret_set(target, value, strlen(value), err);
@@ -113,6 +121,8 @@ static const struct row {
      TARGET(vmm)},
     {"kit", "DIR", "guest kit: vmlinux, initrd.img (default: $TINE_KIT, or share/tine/kit)",
      set_text, TARGET(kit)},
+    {"snapshot-compression", "HOW", "of sleeping memory by default: zstd, lz4:3 (default none)",
+     set_compression, TARGET(compression)},
     {"agent-timeout", "TIME", "how long a guest may take to boot or wake (default 2m)",
      set_milliseconds, TARGET(agent_timeout_ms)},
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",

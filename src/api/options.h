@@ -8,6 +8,7 @@
 #include "api/token_secret.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "stack/compression.h"
 
 #define DEFAULT_CONFIG "/etc/tine/tined.conf"
 #define OPTIONS_MAX    32
@@ -19,6 +20,10 @@ struct tined_options {
     const char *vmm, *kit; /* NULL: to be located */
     const char *token_secret_file;
     struct token_secret token_secret; /* of the configuration file or of that file; may be empty */
+    struct compression_option {
+        bool given;
+        struct stack_compression how;
+    } compression; /* of memory images, by default */
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     unsigned stop_timeout_ms;

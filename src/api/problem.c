@@ -21,6 +21,7 @@ static const struct {
     [ERROR_UNSUPPORTED] = {501, "not_supported"},
     [ERROR_CORRUPT] = {500, "internal_error"},
     [ERROR_TIMEOUT] = {500, "internal_error"},
+    [ERROR_EXPIRED] = {409, "instance_expired"},
 };
 
 int problem_set(struct problem *problem, unsigned status, const char *code, const char *format, ...)

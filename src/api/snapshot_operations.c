@@ -43,8 +43,8 @@ enum MHD_Result snapshots_create(struct request *request)
     _cleanup_(free) char *tags = tags_text(&fields);
     create.tags = tags;
     struct stack_compression how;
-    if (compression_read(&fields, create.kind == INSTANCE_STANDBY, &how))
-        create.compression = &how;
+    create.has_compression =
+        compression_read(&fields, create.kind == INSTANCE_STANDBY, &how, &create.compression);
     if (problem.status != 0)
         return reply_problem(request, &problem);
     struct snapshot_record record;

@@ -4,12 +4,17 @@
 
 #include <stdint.h>
 
+#include "base/error.h"
+
 /* Nanoseconds of CLOCK_MONOTONIC; for durations and deadlines. */
 uint64_t time_monotonic_ns(void);
 /* Nanoseconds since 1970 of CLOCK_REALTIME. */
 uint64_t time_realtime_ns(void);
 /* RFC 3339 in UTC with milliseconds: "2026-01-31T12:00:00.123Z". `text` holds 32 bytes. */
 void time_format_rfc3339(uint64_t realtime_ns, char text[32]);
+/* Any RFC 3339 time from 1970 to 2262, with fraction and offset; what is below a nanosecond is
+ * dropped. ERROR_INVALID names the text. */
+int time_parse_rfc3339(const char *text, uint64_t *realtime_ns, struct error *err);
 /* Sleeps at least that long, signals notwithstanding. */
 void time_sleep_ms(unsigned milliseconds);
 

@@ -26,6 +26,7 @@ const char *error_code_name(enum error_code code)
         [ERROR_STATE] = "state",         [ERROR_NAME] = "name",
         [ERROR_RESOURCES] = "resources", [ERROR_UNSUPPORTED] = "unsupported",
         [ERROR_CORRUPT] = "corrupt",     [ERROR_TIMEOUT] = "timeout",
+        [ERROR_EXPIRED] = "expired",
     };
     return (size_t)code < sizeof(names) / sizeof(names[0]) ? names[code] : "system";
 }

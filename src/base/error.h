@@ -19,6 +19,7 @@ enum error_code {
     ERROR_UNSUPPORTED, /* this host, file system or VMM can't do it: HTTP 501 */
     ERROR_CORRUPT,     /* a checksum, size or format that does not hold: HTTP 500 */
     ERROR_TIMEOUT,     /* the other side did not answer in time: HTTP 500 */
+    ERROR_EXPIRED,     /* its time is over: HTTP 409 instance_expired */
 };
 
 struct error {

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/http.h"
 #include "cli/instance_view.h"
+#include "cli/policy_options.h"
 
 /* What the words before the last one leave to be said. */
 struct position {
@@ -119,13 +120,18 @@ static void print_snapshots(const struct cli *cli, const char *typed)
 
 static void print_value(const struct command_option *option, const char *typed)
 {
-    static const char *const states[] = {"Running", "Standby", "Stopped"};
-    static const char *const columns[] = {"cpu", "private", "shared", "owners", "name", "age"};
-    const char *value = option->value ? option->value : "";
-    for (size_t i = 0; strcmp(value, "STATE") == 0 && i < ARRAY_SIZE(states); i++)
-        candidate(states[i], typed);
-    for (size_t i = 0; strcmp(value, "COLUMN") == 0 && i < ARRAY_SIZE(columns); i++)
-        candidate(columns[i], typed);
+    static const struct {
+        const char *value, *words[7];
+    } known[] = {
+        {"STATE", {"Running", "Standby", "Stopped"}},
+        {"COLUMN", {"cpu", "private", "shared", "owners", "name", "age"}},
+        {RESTART_VALUE, {"never", "always", "on-failure"}},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        bool is_it = option->value && strcmp(option->value, known[i].value) == 0;
+        for (size_t word = 0; is_it && known[i].words[word]; word++)
+            candidate(known[i].words[word], typed);
+    }
 }
 
 /* The word of the usage line that stands for operand number `n`; the last may stand for more

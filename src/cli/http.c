@@ -132,7 +132,7 @@ static int transfer_begin(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(transfer->easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
-    if (strcmp(call->method, "POST") != 0)
+    if (strcmp(call->method, "POST") != 0 && !call->body)
         return 0;
     transfer->request_text = call->body ? json_dumps(call->body, JSON_COMPACT) : strdup("");
     /* No "Expect": it would cost a round trip. */

@@ -42,25 +42,48 @@ bool view_is_asleep(const json_t *instance)
     return strcmp(state, "Stopped") == 0 || strcmp(state, "Standby") == 0;
 }
 
-void view_age(const char *time_text, char text[32])
+/* In seconds since 1970; false for none. */
+static bool time_read(const char *text, time_t *when)
+{
+    struct tm tm = {0};
+    bool good = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) != NULL;
+    *when = good ? timegm(&tm) : 0;
+    return good;
+}
+
+static void span_format(time_t seconds, char text[32])
 {
     static const struct {
         const char *name;
         long seconds;
     } units[] = {{"day", 86400}, {"hour", 3600}, {"minute", 60}, {"second", 1}};
-    struct tm tm = {0};
-    text[0] = '\0';
-    if (!strptime(time_text, "%Y-%m-%dT%H:%M:%S", &tm))
-        return;
-    long age = (long)(time(NULL) - timegm(&tm));
-    age = age < 0 ? 0 : age;
     for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-        long number = age / units[i].seconds;
+        long number = seconds < 0 ? 0 : (long)seconds / units[i].seconds;
         if (number == 0 && i + 1 < ARRAY_SIZE(units))
             continue;
         snprintf(text, 32, "%ld %s%s", number, units[i].name, number == 1 ? "" : "s");
         return;
     }
+}
+
+void view_age(const char *time_text, char text[32])
+{
+    time_t when;
+    text[0] = '\0';
+    if (time_read(time_text, &when))
+        span_format(time(NULL) - when, text);
+}
+
+void view_left(const char *time_text, char text[32])
+{
+    time_t when, now = time(NULL);
+    text[0] = '\0';
+    if (!time_read(time_text, &when))
+        return;
+    if (when > now)
+        span_format(when - now, text);
+    else
+        snprintf(text, 32, "now");
 }
 
 void view_bytes(const json_t *number, char text[32])

@@ -18,6 +18,8 @@ void view_parent(const json_t *list, const json_t *instance, char text[64]);
 bool view_is_asleep(const json_t *instance);
 /* How long ago an RFC 3339 time was: "3 minutes"; "" for none. */
 void view_age(const char *time, char text[32]);
+/* How long there is until then: "3 minutes", "now"; "" for none. */
+void view_left(const char *time, char text[32]);
 /* Bytes as "1.5 MiB", for tables of figures. */
 void view_bytes(const json_t *number, char text[32]);
 /* Everything in an object, a line each. */

@@ -18,15 +18,33 @@ struct ps_options {
 
 static void add_row(struct table *table, const json_t *list, const json_t *instance)
 {
-    char id[13], vcpus[16], age[32], parent[64];
+    char id[13], vcpus[16], age[32], parent[64], left[32];
     snprintf(id, sizeof(id), "%.12s", view_text(instance, "id"));
     snprintf(vcpus, sizeof(vcpus), "%d",
              (int)json_integer_value(json_object_get(instance, "vcpus")));
     view_age(view_text(instance, "created_at"), age);
+    view_left(view_text(instance, "expires_at"), left);
     view_parent(list, instance, parent);
     table_add(table, (const char *[]){view_text(instance, "name"), id, view_text(instance, "state"),
                                       vcpus, view_text(instance, "size"), age, parent,
-                                      view_text(instance, "image")});
+                                      view_text(instance, "image"), left});
+}
+
+static bool is_shown(const json_t *instance, bool all)
+{
+    return all || !view_is_asleep(instance);
+}
+
+static bool one_expires(const json_t *list, bool all)
+{
+    size_t i;
+    json_t *instance;
+    json_array_foreach((json_t *)list, i, instance)
+    {
+        if (is_shown(instance, all) && *view_text(instance, "expires_at"))
+            return true;
+    }
+    return false;
 }
 
 static void print_list(const json_t *list, bool all)
@@ -40,13 +58,16 @@ static void print_list(const json_t *list, bool all)
         {"AGE"},
         {"PARENT", .shrink = true},
         {"IMAGE", .shrink = true},
+        {"EXPIRES IN"}, /* where there is something to tell */
     };
     struct table table = {.columns = columns, .column_count = ARRAY_SIZE(columns)};
+    if (!one_expires(list, all))
+        table.column_count--;
     size_t i, hidden = 0;
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
-        if (all || !view_is_asleep(instance))
+        if (is_shown(instance, all))
             add_row(&table, list, instance);
         else
             hidden++;
@@ -66,7 +87,7 @@ static int print_filtered_json(const json_t *list, bool all)
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
-        if (all || !view_is_asleep(instance))
+        if (is_shown(instance, all))
             json_array_append(shown, instance);
     }
     return cli_print_json(shown);
@@ -124,7 +145,7 @@ const struct command ps_command = {
         "Without -a only those that have a VM now. STATE is Running; Initializing: not ready\n"
         "yet; Standby: asleep, memory on disk; Stopped: powered off; Unknown: tine inspect\n"
         "says why; Created, Paused or Shutdown: an operation is under way. PARENT is what it\n"
-        "was forked from.\n",
+        "was forked from. EXPIRES IN is there if one of them is deleted by itself.\n",
     .examples = "  tine ps -a\n"
                 "  tine ps -a --json | jq -r '.[].name'\n",
     .options = ps_options,

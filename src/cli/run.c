@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tine run: make an instance and boot it. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,11 @@
 #include "base/cleanup.h"
 #include "cli/batch.h"
 #include "cli/command.h"
+#include "cli/compress.h"
 #include "cli/instance_view.h"
+#include "cli/policy_options.h"
 #include "cli/program.h"
+#include "cli/tag_option.h"
 
 struct run_options {
     const char *name, *kernel, *initrd, *cmdline;
@@ -18,6 +22,9 @@ struct run_options {
     struct option_list disks, tags, env, entrypoint;
     const char *working_dir;
     struct command_rest cmd;
+    struct policy_options policy;
+    const char *compress;
+    int64_t compress_delay_ns;
     bool no_agent;
 };
 
@@ -84,20 +91,26 @@ static int add_disks(const struct cli *cli, json_t *tine, const struct option_li
     return 0;
 }
 
-/* "KEY=VALUE" each. */
-static int add_tags(json_t *body, const struct option_list *tags, struct failure *failure)
+/* How its memory is kept when it sleeps. */
+static int add_snapshot_policy(const struct cli *cli, const struct run_options *options,
+                               json_t *body)
 {
-    json_t *map = json_object();
-    json_object_set_new(body, "tags", map);
-    for (unsigned i = 0; i < tags->count; i++) {
-        const char *key = tags->items[i], *equals = strchr(key, '=');
-        json_t *value = equals ? json_string(equals + 1) : NULL;
-        if (!value || json_object_setn_new(map, key, (size_t)(equals - key), value) < 0) {
-            failure_set(failure, CLI_FAILED, "failed", "--tag: \"%s\" is not KEY=VALUE", key);
-            return -1;
-        }
-    }
-    return 0;
+    if (!options->compress)
+        return options->compress_delay_ns > 0
+                   ? cli_usage(cli, "--compress-delay: there is no --compress to delay")
+                   : CLI_OK;
+    char delay[32];
+    json_t *policy = json_object();
+    snprintf(delay, sizeof(delay), "%" PRId64 "ns", options->compress_delay_ns);
+    json_object_set_new(policy, "standby_compression_delay", json_string(delay));
+    json_object_set_new(body, "snapshot_policy", policy);
+    return compress_add(cli, options->compress, policy);
+}
+
+static int add_policies(const struct cli *cli, const struct run_options *options, json_t *body)
+{
+    int status = policy_options_add(cli, &options->policy, body);
+    return status == CLI_OK ? add_snapshot_policy(cli, options, body) : status;
 }
 
 /* The request; NULL and the failure if a file is missing. */
@@ -117,7 +130,9 @@ static json_t *request_json(const struct cli *cli, const struct run_options *opt
         json_object_set_new(body, "name", json_string(options->name));
     if (image)
         json_object_set_new(body, "image", json_string(image));
-    if (add_tags(body, &options->tags, failure) < 0 ||
+    json_t *tags = json_object();
+    json_object_set_new(body, "tags", tags);
+    if (tags_add(tags, &options->tags, failure) < 0 ||
         program_add(body, &options->entrypoint, &options->cmd, failure) < 0) {
         json_decref(body);
         return NULL;
@@ -134,6 +149,19 @@ static json_t *request_json(const struct cli *cli, const struct run_options *opt
     return body;
 }
 
+static int boot(const struct cli *cli, const struct run_options *options, struct http_call *call)
+{
+    if (http_run(cli, "booting", call, 1, NULL, NULL) != CLI_OK)
+        return cli_fail(cli, options->name, &call->failure);
+    if (cli->json) {
+        json_object_set_new(call->reply, "elapsed_ms", json_real(call->elapsed_ms));
+        return cli_print_json(json_incref(call->reply));
+    }
+    printf("%s  %.12s  %s %6.0f ms\n", view_text(call->reply, "name"), view_text(call->reply, "id"),
+           view_text(call->reply, "state"), call->elapsed_ms);
+    return CLI_OK;
+}
+
 static int run_run(const struct cli *cli, const void *data, char **operands, unsigned count)
 {
     const struct run_options *options = data;
@@ -144,21 +172,10 @@ static int run_run(const struct cli *cli, const void *data, char **operands, uns
         .path = strdup("/instances"),
         .body = request_json(cli, options, image, &failure),
     };
-    if (failure.exit_status == 0 && http_run(cli, "booting", &call, 1, NULL, NULL) != CLI_OK)
-        failure = call.failure;
-    if (call.reply)
-        program_check(call.reply, &failure);
-    int status = CLI_OK;
-    if (failure.exit_status != 0) {
-        const char *made = view_text(call.reply, "name");
-        status = cli_fail(cli, *made ? made : options->name, &failure);
-    } else if (cli->json) {
-        json_object_set_new(call.reply, "elapsed_ms", json_real(call.elapsed_ms));
-        status = cli_print_json(json_incref(call.reply));
-    } else {
-        printf("%s  %.12s  %s %6.0f ms\n", view_text(call.reply, "name"),
-               view_text(call.reply, "id"), view_text(call.reply, "state"), call.elapsed_ms);
-    }
+    int status = failure.exit_status == 0 ? add_policies(cli, options, call.body)
+                                          : cli_fail(cli, options->name, &failure);
+    if (status == CLI_OK)
+        status = boot(cli, options, &call);
     http_calls_release(&call, 1);
     return status;
 }
@@ -180,6 +197,15 @@ static const struct command_option run_options[] = {
     {"workdir", 'w', OPTION_TEXT, OPTION(working_dir), "DIR", "where both run (default /)"},
     {"entrypoint", 0, OPTION_LIST, OPTION(entrypoint), "ARG",
      "a word in front of COMMAND; may be repeated"},
+    {"ttl", 0, OPTION_TEXT, OPTION(policy.ttl), "TIME", "delete it after that long: 90m, 24h"},
+    {"expires-at", 0, OPTION_TEXT, OPTION(policy.expires_at), "WHEN",
+     "delete it then: 2026-01-31T12:00:00Z"},
+    {"restart", 0, OPTION_TEXT, OPTION(policy.restart), RESTART_VALUE,
+     "never, always, on-failure, or on-failure:5: at most so often"},
+    {"compress", 0, OPTION_TEXT, OPTION(compress), COMPRESS_VALUE,
+     "compress memory when it sleeps: zstd, levels 1 to 19, or lz4, 0 to 9"},
+    {"compress-delay", 0, OPTION_DURATION, OPTION(compress_delay_ns), "TIME",
+     "but only after that long (default 0s)"},
     {"no-agent", 0, OPTION_FLAG, OPTION(no_agent), NULL,
      "do not wait for the guest's agent; no exec then"},
 };
@@ -195,6 +221,7 @@ const struct command run_command = {
                "instance is Stopped, with its exit_code. Without it the guest stays up for exec.\n",
     .examples = "  tine run --name web\n"
                 "  tine run --name big --vcpus 8 --memory 16GB\n"
+                "  tine run --name try --ttl 2h --tag team=backend\n"
                 "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n"
                 "  tine run --name job -e LEVEL=3 -w /srv -- sh -c 'echo level $LEVEL; exit 3'\n",
     .options = run_options,

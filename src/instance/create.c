@@ -8,6 +8,7 @@
 #include "instance/create_files.h"
 #include "instance/create_request.h"
 #include "instance/directory.h"
+#include "instance/due.h"
 #include "instance/host.h"
 #include "instance/trace.h"
 
@@ -55,6 +56,8 @@ static int create_named(struct host *host, const struct instance_create_request 
             log_error("instance %s: roll back its creation: %s", op.record.id, cause.message);
         return trace_end(&trace, r, err);
     }
+    if (op.record.expires_at_ns > 0)
+        due_poke(host->expiry);
     operation_result(&op, result);
     return trace_end(&trace, 0, err);
 }

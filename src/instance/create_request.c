@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "instance/id.h"
+#include "instance/lifetime.h"
 #include "instance/program.h"
 
 #define MIB            (1ull << 20)
@@ -248,5 +249,9 @@ int create_check(const struct host *host, const struct instance_create_request *
         r = check_program(request, record, err);
     if (r == 0)
         r = check_boot(host, request, record, plan, err);
-    return r < 0 ? r : check_disks(request, record, plan, err);
+    if (r == 0)
+        r = check_disks(request, record, plan, err);
+    if (r == 0 && request->policies)
+        r = policies_merge(record->policies, request->policies, err);
+    return r < 0 ? r : lifetime_begin(record, &request->lifetime, record->created_at_ns, err);
 }

@@ -15,9 +15,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/due.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
+#include "instance/lifetime.h"
 #include "instance/program_run.h"
+#include "instance/restart.h"
 #include "instance/source.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
@@ -52,6 +55,8 @@ static void inherit(const struct instance_record *source, const char *name,
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;
     record->created_at_ns = time_realtime_ns();
+    lifetime_inherit(record);
+    restart_reset(record);
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
 }
@@ -143,6 +148,8 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
             unmake(op);
         return trace_end(&fork->trace, r, err);
     }
+    if (op->record.expires_at_ns > 0)
+        due_poke(op->host->expiry);
     operation_result(op, record);
     return trace_end(&fork->trace, 0, err);
 }

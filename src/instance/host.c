@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "instance/compressor.h"
+#include "instance/expiry.h"
 #include "instance/recover.h"
+#include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
@@ -24,6 +26,9 @@ static int copy_options(struct host *host, const struct host_options *options, s
     const char *binary = options->vmm_binary ? options->vmm_binary : VMM_BINARY;
     host->agent_timeout_ms =
         options->agent_timeout_ms > 0 ? options->agent_timeout_ms : AGENT_TIMEOUT_MS;
+    host->has_compression = options->compression != NULL;
+    if (options->compression)
+        host->compression = *options->compression;
     host->vmm_binary = strdup(binary);
     host->kit_dir = options->kit_dir ? strdup(options->kit_dir) : NULL;
     if (!host->vmm_binary || (options->kit_dir && !host->kit_dir))
@@ -118,6 +123,17 @@ static int open_store(struct host *host, struct error *err)
     return host->store ? tell_boot(host, err) : -EIO;
 }
 
+static int start_due(struct host *host, struct error *err)
+{
+    host->expiry = due_start(host, &expiry_kind, err);
+    bool whole = host->expiry != NULL;
+    for (size_t i = 0; whole && i < ARRAY_SIZE(host->restarts); i++) {
+        host->restarts[i] = due_start(host, &restart_kind, err);
+        whole = host->restarts[i] != NULL;
+    }
+    return whole ? 0 : -EIO;
+}
+
 static int open_all(struct host *host, const struct host_options *options, struct error *err)
 {
     int r = copy_options(host, options, err);
@@ -141,8 +157,10 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->watch = watch_start(host, err);
     if (!host->watch)
         return -EIO;
-    int recovered = recover(host, err);
-    return recovered < 0 ? recovered : compressor_want_all(host, err);
+    r = recover(host, err);
+    if (r == 0)
+        r = compressor_want_all(host, err);
+    return r < 0 ? r : start_due(host, err);
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -160,10 +178,29 @@ struct host *host_open(const struct host_options *options, struct error *err)
     return host;
 }
 
+const struct stack_compression *policy_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy)
+{
+    if (policy->has_compression)
+        return policy->compress ? &policy->how : NULL;
+    return host->has_compression ? &host->compression : NULL;
+}
+
+bool host_quiesce(struct host *host)
+{
+    bool busy = due_quiesce(host->expiry);
+    for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
+        busy = due_quiesce(host->restarts[i]) || busy;
+    return busy;
+}
+
 void host_close(struct host *host)
 {
     if (!host)
         return;
+    for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
+        due_stop(host->restarts[i]);
+    due_stop(host->expiry);
     watch_stop(host->watch);
     compressor_stop(host->compressor);
     lock_table_free(host->locks);

@@ -15,6 +15,7 @@
 #define POWER_OFF_GRACE_MS 5000 /* the default of the REST contract */
 
 struct compressor;
+struct due;
 struct telemetry;
 struct trace;
 struct watch;
@@ -28,6 +29,8 @@ struct host {
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisor;
+    bool has_compression; /* of memory images, by default */
+    struct stack_compression compression;
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
     struct store *store;
@@ -35,6 +38,8 @@ struct host {
     struct lock_table *locks;
     struct watch *watch;
     struct compressor *compressor;
+    struct due *expiry;
+    struct due *restarts[4]; /* RESTART_WORKERS */
 };
 
 /* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */
@@ -99,6 +104,11 @@ struct label operation_label(const struct operation *op, const char *name);
 /* Absolute path of a name in the guest directory; owner: caller, NULL: no memory. */
 char *operation_path(const struct operation *op, const char *name);
 
+/* How memory images are compressed where a request does not say: as the policy or else the host
+ * does; NULL: not at all. Valid as long as both. */
+const struct stack_compression *policy_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy);
+
 /* A failpoint as a step that can fail: 0, or the error filled. */
 int step(const char *name, struct error *err);
 
@@ -111,6 +121,8 @@ int kill_locked(struct operation *op, struct error *err);
 /* Asks the guest to power off, ends the VMM after `grace_ms` at the latest; the row says Stopped.
  */
 int power_off_locked(struct operation *op, unsigned grace_ms, struct error *err);
+/* The operation "delete". `note` says why, "" if somebody asked for it. */
+int delete_locked(struct operation *op, const char *note, struct error *err);
 /* Removes everything there is of an instance: VMM, directory, row. */
 int remove_locked(struct operation *op, struct error *err);
 

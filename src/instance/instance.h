@@ -27,6 +27,9 @@ struct host_options {
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
     const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
+    /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
+     * NULL: none; copied. */
+    const struct stack_compression *compression;
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
@@ -34,6 +37,9 @@ struct host_options {
  * tined). A VMM that dies later is noticed at once and its instance becomes Stopped, with
  * exit_message. */
 struct host *host_open(const struct host_options *options, struct error *err);
+/* Nothing is begun any more that nobody asked for: what expires, what is to be started again. True
+ * while something of that is under way. */
+bool host_quiesce(struct host *host);
 /* Leaves VMs running. No operation may be under way. */
 void host_close(struct host *host);
 
@@ -56,6 +62,12 @@ struct program_request {
     const char *working_dir;      /* an absolute path */
 };
 
+/* Until when an instance lives; then it is deleted. All zero: for ever. */
+struct instance_lifetime {
+    uint64_t ttl_ns;        /* from now; a fork has as long from its own birth */
+    uint64_t expires_at_ns; /* realtime, instead; a fork has the same */
+};
+
 struct instance_create_request {
     const char *name;       /* NULL: generated */
     const char *image;      /* NULL or "tine/guest:latest": the guest kit */
@@ -70,6 +82,8 @@ struct instance_create_request {
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
     const char *tags;      /* a JSON object of strings, kept as it is; NULL: none */
     struct program_request program;
+    const char *policies; /* canonical (policy/policy.h); NULL: none */
+    struct instance_lifetime lifetime;
 };
 
 /* The rule for names: lowercase letters, digits and inner hyphens, 1 to INSTANCE_NAME_MAX. */
@@ -106,16 +120,19 @@ int instance_start_with(struct host *host, const char *reference,
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
                   struct instance_record *record, struct error *err);
 /* Running to Standby. When it fails before the snapshot is complete (a full disk), the VM goes on
- * running. */
+ * running. The memory image is compressed later, if the instance's snapshot_policy or else the host
+ * says so, and it has no other owner by then. A restore calls that off. What becomes of it is in
+ * the record's compression_status. */
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
 struct standby_options {
+    bool has_compression;                        /* else as without options */
     const struct stack_compression *compression; /* NULL: none */
+    bool has_delay;                              /* else as the policy says */
     uint64_t compression_delay_ns;               /* from the end of the standby */
 };
-/* The same, and the memory image is compressed later, if it has no other owner by then. A restore
- * calls that off. What becomes of it is in the record's compression_status. An instance that sleeps
- * already is ERROR_STATE: the options come too late. */
+/* The same with other wishes for this time. An instance that sleeps already is ERROR_STATE: the
+ * options come too late. */
 int instance_standby_with(struct host *host, const char *reference,
                           const struct standby_options *options, struct instance_record *record,
                           struct error *err);
@@ -125,10 +142,16 @@ int instance_standby_with(struct host *host, const char *reference,
  * Running when the agent answers. */
 int instance_restore(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err);
-/* Gives it these tags, a JSON object of strings, in place of those it has; "": none. In any state.
- */
-int instance_tag(struct host *host, const char *reference, const char *tags,
-                 struct instance_record *record, struct error *err);
+struct instance_changes {
+    const char *tags;     /* a JSON object of strings, in place of those it has, "": none; NULL: as
+                             they are */
+    const char *policies; /* canonical; each in place of the one of its name; NULL: as they are */
+    const struct instance_lifetime *lifetime; /* NULL: as it is */
+};
+/* In any state. ERROR_EXPIRED once its time is over. */
+int instance_update(struct host *host, const char *reference,
+                    const struct instance_changes *changes, struct instance_record *record,
+                    struct error *err);
 /* In any state. Forks and their files are not affected. */
 int instance_delete(struct host *host, const char *reference, struct error *err);
 

@@ -11,6 +11,7 @@
 #include "instance/directory.h"
 #include "instance/memory_image.h"
 #include "instance/program.h"
+#include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
 
@@ -84,8 +85,13 @@ int settle_without_vmm(struct operation *op, const char *why, struct error *err)
             snprintf(op->record.exit_message, sizeof(op->record.exit_message), "%s", why);
         op->record.stopped_at_ns = time_realtime_ns();
     }
+    if (lost && record_has_vmm(&before))
+        restart_plan(&op->record, why);
     record_tidy(&op->record);
-    return write_row(op, &before, err);
+    r = write_row(op, &before, err);
+    if (r == 0)
+        restart_tell(op->host, &op->record);
+    return r;
 }
 
 /* The VM is running, or was made to: the row says so, and if the agent still has to be told that it

@@ -14,6 +14,7 @@ struct snapshot_create_request {
     enum instance_state kind; /* Standby: of a Running or Standby instance; Stopped: of a Stopped */
     const char *name;         /* NULL: none; the rule is that of instance names */
     const char *tags;         /* a JSON object of strings, kept as it is; NULL: none */
+    bool has_compression;     /* else as the source's snapshot_policy or the host says */
     const struct stack_compression *compression; /* of the memory image, later, when no other owner
                                                     of it is left; kind Standby; NULL: none */
 };

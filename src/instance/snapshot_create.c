@@ -71,8 +71,11 @@ static void describe(const struct operation *source, const struct snapshot_creat
     record->source = source->record;
     snprintf(record->name, sizeof(record->name), "%s", request->name ? request->name : "");
     snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
-    if (request->compression)
-        stack_compression_format(request->compression, record->compression);
+    const struct snapshot_policy policy = policies_snapshot(source->record.policies);
+    const struct stack_compression *how =
+        request->has_compression ? request->compression : policy_compression(source->host, &policy);
+    if (how && request->kind == INSTANCE_STANDBY)
+        stack_compression_format(how, record->compression);
 }
 
 static int link_files(const struct operation *source, struct snapshot_operation *op,

@@ -23,6 +23,7 @@
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
 #include "instance/program_run.h"
+#include "instance/restart.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
@@ -62,6 +63,7 @@ static void become(struct instance_record *record, const struct instance_record 
     record->memory_method[0] = record->compression[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
+    restart_reset(record);
     record_tidy(record);
 }
 

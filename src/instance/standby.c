@@ -203,17 +203,27 @@ int standby_locked(struct operation *op, struct error *err)
     return r;
 }
 
+/* The row's wish: the request's, else the policy's, else the host's. Returns the delay. */
+static uint64_t wish(struct operation *op, const struct standby_options *options)
+{
+    const struct snapshot_policy policy = policies_snapshot(op->record.policies);
+    const struct stack_compression *how = policy_compression(op->host, &policy);
+    if (options->has_compression)
+        how = options->compression;
+    op->record.compression[0] = '\0';
+    if (how)
+        stack_compression_format(how, op->record.compression);
+    return options->has_delay ? options->compression_delay_ns : policy.standby_compression_delay_ns;
+}
+
 static int standby_and_want(struct operation *op, const struct standby_options *options,
                             struct error *err)
 {
     const struct owner owner = operation_owner(op);
-    char *text = op->record.compression;
-    text[0] = '\0';
-    if (options->compression)
-        stack_compression_format(options->compression, text);
+    uint64_t delay_ns = wish(op, options);
     int r = traced(op, "standby", standby_locked, err);
     if (r == 0)
-        compressor_want(op->host->compressor, &owner, text, options->compression_delay_ns);
+        compressor_want(op->host->compressor, &owner, op->record.compression, delay_ns);
     return r;
 }
 
@@ -240,7 +250,7 @@ static int standby(struct host *host, const char *reference, const struct standb
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    const struct standby_options none = {.compression = NULL};
+    const struct standby_options none = {.has_compression = false};
     return standby(host, reference, &none, true, record, err);
 }
 

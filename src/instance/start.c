@@ -2,8 +2,8 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "instance/host.h"
 #include "instance/program.h"
+#include "instance/restart.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 
@@ -57,8 +57,10 @@ int instance_start_with(struct host *host, const char *reference,
         r = check_replaceable(&op, program, err);
     if (r == 0)
         r = transition_check(OPERATION_START, &op.record, err);
-    if (r > 0)
+    if (r > 0) {
+        restart_reset(&op.record);
         r = start_replaced(&op, program, err);
+    }
     if (r < 0)
         return r;
     operation_result(&op, record);

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "instance/directory.h"
-#include "instance/host.h"
+#include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
@@ -69,7 +69,10 @@ int power_off_locked(struct operation *op, unsigned grace_ms, struct error *err)
         r = directory_drop(op, GUEST_SNAPSHOT, err);
     if (r == 0)
         r = directory_drop(op, GUEST_BASE, err);
-    return r < 0 ? r : settle_without_vmm(op, "", err);
+    if (r < 0)
+        return r;
+    restart_forbid(&op->record);
+    return settle_without_vmm(op, "", err);
 }
 
 static int stop_locked(struct operation *op, unsigned grace_ms, struct error *err)
@@ -77,6 +80,16 @@ static int stop_locked(struct operation *op, unsigned grace_ms, struct error *er
     struct trace trace;
     trace_begin(&trace, op, "stop");
     return trace_end(&trace, power_off_locked(op, grace_ms, err), err);
+}
+
+/* It is stopped; it stays so. */
+static int stay_stopped(struct operation *op, struct error *err)
+{
+    if (op->record.restart_next_ns == 0)
+        return 0;
+    log_info("instance %s (%s): it is not started again", op->record.id, op->record.name);
+    restart_forbid(&op->record);
+    return store_update(op->host->store, &op->record, err);
 }
 
 int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
@@ -89,6 +102,8 @@ int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
     r = transition_check(OPERATION_STOP, &op.record, err);
     if (r > 0)
         r = stop_locked(&op, grace_ms > 0 ? grace_ms : POWER_OFF_GRACE_MS, err);
+    else if (r == 0)
+        r = stay_stopped(&op, err);
     if (r < 0)
         return r;
     operation_result(&op, record);

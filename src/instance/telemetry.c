@@ -45,6 +45,8 @@ static const struct {
            "Duration of the phases of the operations that succeeded.", "operation", "phase")},
     {FIELD(instances), GAUGE("tine_instances", "Instances by state.", "state")},
     {FIELD(vmms_ended), COUNTER("tine_vmms_ended_total", "VMMs that ended by themselves.", NULL)},
+    {FIELD(expired), COUNTER("tine_instances_expired_total",
+                             "Instances that were deleted because their time was over.", NULL)},
     {FIELD(private_bytes),
      GAUGE("tine_memory_private_bytes",
            "Memory that single VMMs hold for themselves, all together.", NULL)},
@@ -105,6 +107,7 @@ static int add_constants(struct telemetry *telemetry)
     metric_set(info, 1, (const char *const[]){TINE_VERSION});
     metric_set(started, (double)time_realtime_ns() / 1e9, NULL);
     metric_add(telemetry->vmms_ended, 0, NULL);
+    metric_add(telemetry->expired, 0, NULL);
     return 0;
 }
 

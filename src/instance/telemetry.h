@@ -18,7 +18,7 @@ struct telemetry {
     struct metrics *metrics;
     struct events *events;
     struct vmm_samples *samples;
-    struct metric *operations, *durations, *phases, *vmms_ended;
+    struct metric *operations, *durations, *phases, *vmms_ended, *expired;
     struct metric *instances, *private_bytes, *shared_bytes, *sampled;
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;

@@ -17,6 +17,7 @@
 #include "agent/watch.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/restart.h"
 #include "instance/watch_treat.h"
 
 #define RETRY_MS      100 /* an operation holds the instance */
@@ -188,7 +189,7 @@ static void describe_end(struct entry *entry)
     if (waitid(P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
         return;
     if (info.si_code == CLD_EXITED && info.si_status == 0)
-        snprintf(entry->how, sizeof(entry->how), HOW_POWERED_OFF);
+        snprintf(entry->how, sizeof(entry->how), ENDED_POWERED_OFF);
     else if (info.si_code == CLD_EXITED)
         snprintf(entry->how, sizeof(entry->how), "the VMM exited with status %d", info.si_status);
     else

@@ -10,6 +10,7 @@
 #include "instance/directory.h"
 #include "instance/program.h"
 #include "instance/program_run.h"
+#include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/telemetry.h"
 #include "instance/wake.h"
@@ -29,7 +30,7 @@ static enum outcome settle_dead(struct operation *op, const struct need_of *need
         return DONE;
     char why[sizeof(op->record.exit_message)];
     struct console_line line = console_last_line(op);
-    bool quiet = strcmp(need->how, HOW_POWERED_OFF) == 0 || !line.text[0];
+    bool quiet = strcmp(need->how, ENDED_POWERED_OFF) == 0 || !line.text[0];
     snprintf(why, sizeof(why), "%s%s%s", need->how, quiet ? "" : "; the " CONSOLE_ENDS,
              quiet ? "" : line.text);
     if (settle_without_vmm(op, why, &err) == 0)

@@ -27,8 +27,6 @@ enum outcome {
     LATER, /* it did not work, or there is no answer yet */
 };
 
-#define HOW_POWERED_OFF "the guest powered off"
-
 enum outcome watch_treat(struct host *host, const struct need_of *need);
 
 #endif

@@ -16,7 +16,8 @@ enum column_kind {
     COLUMN_BOOL,
     COLUMN_UNSIGNED,
     COLUMN_PID,
-    COLUMN_U64
+    COLUMN_U64,
+    COLUMN_POLICIES, /* text, of policy/policy.h */
 };
 
 struct column {
@@ -68,6 +69,13 @@ static const struct column instances[] = {
     COLUMN_OF(instance_record, "working_dir", program.working_dir, COLUMN_TEXT),
     COLUMN(has_exit_code, COLUMN_BOOL),
     COLUMN(exit_code, COLUMN_UNSIGNED),
+    COLUMN(expires_at_ns, COLUMN_U64),
+    COLUMN(ttl_ns, COLUMN_U64),
+    COLUMN(policies, COLUMN_POLICIES),
+    COLUMN(restart_attempts, COLUMN_UNSIGNED),
+    COLUMN(restart_last_ns, COLUMN_U64),
+    COLUMN(restart_next_ns, COLUMN_U64),
+    COLUMN(restart_blocked, COLUMN_TEXT),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -100,6 +108,8 @@ static const struct column snapshots[] = {
     COLUMN_OF(snapshot_record, "cmd", source.program.cmd, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "env", source.program.env, COLUMN_TEXT),
     COLUMN_OF(snapshot_record, "working_dir", source.program.working_dir, COLUMN_TEXT),
+    SOURCE(ttl_ns, COLUMN_U64),
+    SOURCE(policies, COLUMN_POLICIES),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),
@@ -219,6 +229,7 @@ static int bind_one(struct store *store, sqlite3_stmt *statement, int parameter,
     const void *field = (const char *)record + column->offset;
     switch (column->kind) {
     case COLUMN_TEXT:
+    case COLUMN_POLICIES:
         return bind_text(store, statement, parameter, column, field, err);
     case COLUMN_STATE:
         return sqlite3_bind_text(statement, parameter,
@@ -259,6 +270,11 @@ static bool read_text(sqlite3_stmt *statement, int i, const struct column *colum
     return true;
 }
 
+static bool read_policies(sqlite3_stmt *statement, int i, const struct column *column, char *field)
+{
+    return read_text(statement, i, column, field) && policies_valid(field);
+}
+
 static bool read_state(sqlite3_stmt *statement, int i, enum instance_state *field)
 {
     const char *text = (const char *)sqlite3_column_text(statement, i);
@@ -292,7 +308,9 @@ int columns_read(struct store *store, sqlite3_stmt *statement, const struct colu
     for (size_t i = 0; i < columns->count; i++) {
         const struct column *column = &columns->list[i];
         void *field = (char *)record + column->offset;
-        bool ok = column->kind == COLUMN_TEXT    ? read_text(statement, (int)i, column, field)
+        bool ok = column->kind == COLUMN_TEXT ? read_text(statement, (int)i, column, field)
+                  : column->kind == COLUMN_POLICIES
+                      ? read_policies(statement, (int)i, column, field)
                   : column->kind == COLUMN_STATE ? read_state(statement, (int)i, field)
                                                  : read_integer(statement, (int)i, column, field);
         if (!ok)

@@ -14,6 +14,9 @@ static const struct disk_statements disk_statements = {
 
 #define DISKS "SELECT slot, read_only, root FROM disks WHERE instance_id = ?1 ORDER BY slot"
 
+#define DUE(column) \
+    "SELECT id, " column " FROM instances WHERE " column " > 0 ORDER BY " column ", id"
+
 static int prepare_fixed(struct store *store, struct error *err)
 {
     static const char *const texts[STATEMENT_COUNT] = {
@@ -21,6 +24,8 @@ static int prepare_fixed(struct store *store, struct error *err)
         [STATEMENT_COMMIT] = "COMMIT",
         [STATEMENT_ROLLBACK] = "ROLLBACK",
         [STATEMENT_DELETE] = "DELETE FROM instances WHERE id = ?1",
+        [STATEMENT_EXPIRIES] = DUE("expires_at_ns"),
+        [STATEMENT_RESTARTS] = DUE("restart_next_ns"),
         [STATEMENT_DISKS] = DISKS,
         [STATEMENT_DISK_INSERT] = "INSERT INTO disks VALUES (?1, ?2, ?3, ?4)",
         [STATEMENT_DISKS_DELETE] = "DELETE FROM disks WHERE instance_id = ?1",
@@ -155,6 +160,38 @@ int store_list(struct store *store, struct instance_record **records, size_t *co
     if (r < 0)
         return r;
     *records = TAKE_PTR(list);
+    *count = found;
+    return 0;
+}
+
+static void due_read(sqlite3_stmt *row, struct store_due *due)
+{
+    snprintf(due->id, sizeof(due->id), "%s", (const char *)sqlite3_column_text(row, 0));
+    due->at_ns = (uint64_t)sqlite3_column_int64(row, 1);
+}
+
+int store_list_due(struct store *store, enum store_deadline deadline, struct store_due **list,
+                   size_t *count, struct error *err)
+{
+    static const enum store_statement statements[] = {
+        [DEADLINE_EXPIRY] = STATEMENT_EXPIRIES, [DEADLINE_RESTART] = STATEMENT_RESTARTS};
+    _cleanup_(free) struct store_due *due = NULL;
+    size_t found = 0;
+    int r = 0, step = SQLITE_DONE;
+    pthread_mutex_lock(&store->lock);
+    sqlite3_stmt *rows = store->statements[statements[deadline]];
+    while (r == 0 && (step = sqlite3_step(rows)) == SQLITE_ROW) {
+        r = list_grow(store, (void **)&due, found, sizeof(*due), err);
+        if (r == 0)
+            due_read(rows, &due[found++]);
+    }
+    if (r == 0 && step != SQLITE_DONE)
+        r = database_error(store, err, "list deadlines");
+    sqlite3_reset(rows);
+    pthread_mutex_unlock(&store->lock);
+    if (r < 0)
+        return r;
+    *list = TAKE_PTR(due);
     *count = found;
     return 0;
 }

@@ -93,6 +93,17 @@ static const char *const steps[] = {
     "ALTER TABLE snapshots ADD COLUMN cmd TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN env TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN working_dir TEXT NOT NULL DEFAULT '';",
+    /* A deadline is an instance's own; what its snapshots keep is how long what is made of them
+     * lives. */
+    "ALTER TABLE instances ADD COLUMN expires_at_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN policies TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN restart_attempts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_last_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_next_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN restart_blocked TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshots ADD COLUMN policies TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "policy/policy.h"
 
 #define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
 #define INSTANCE_NAME_MAX  63
@@ -84,7 +85,14 @@ struct instance_record {
     uint64_t disk_bytes_copied;
     char tags[INSTANCE_TAGS_SIZE]; /* a JSON object of strings; empty: none */
     struct program program;
-    char compression[16]; /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
+    char compression[16];   /* of the memory image in Standby, as wished: "zstd:1"; empty: none */
+    uint64_t expires_at_ns; /* realtime: deleted then; 0: never */
+    uint64_t ttl_ns;        /* what that was made of, counted from a birth; 0: given as a time */
+    char policies[POLICIES_SIZE]; /* policy/policy.h; empty: none */
+    /* With a restart_policy (instance/restart.h). Times are realtime; 0: none. */
+    unsigned restart_attempts;
+    uint64_t restart_last_ns, restart_next_ns;
+    char restart_blocked[32]; /* why there is no next one: "manual_stop"; empty: it is not so */
     struct compression_status compression_status;
 };
 
@@ -135,6 +143,15 @@ int store_get(struct store *store, const char *id, struct instance_record *recor
 /* All rows in order of creation; owner: caller (free()). */
 int store_list(struct store *store, struct instance_record **records, size_t *count,
                struct error *err);
+/* What is to be done to an instance at a time of the wall clock, by itself. */
+enum store_deadline { DEADLINE_EXPIRY, DEADLINE_RESTART };
+struct store_due {
+    char id[INSTANCE_ID_LENGTH + 1];
+    uint64_t at_ns;
+};
+/* All that have such a deadline, the earliest first; owner: caller (free()). */
+int store_list_due(struct store *store, enum store_deadline deadline, struct store_due **list,
+                   size_t *count, struct error *err);
 /* Exact id, else exact name, else unique id prefix; ERROR_NOT_FOUND (-ENOENT), ERROR_AMBIGUOUS
  * (-ENOTUNIQ). `id` holds INSTANCE_ID_LENGTH + 1 bytes. */
 int store_resolve(struct store *store, const char *reference, char *id, struct error *err);

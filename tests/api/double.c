@@ -9,6 +9,8 @@
  *   broken-...      is Unknown, with a state_error that is not UTF-8
  *   busy-...        keeps one CPU busy all the time
  *   flood-...       making it is followed by thousands of events
+ *   late-...        has expired
+ *   again-...       is started again by itself when stopped, at the tenth look at it
  * Files are those of this machine, by way of a real agent (double_guest.h).
  * Logs are files in the data directory: <name>.app.log, <name>.vmm.log. */
 #include <errno.h>
@@ -65,6 +67,9 @@ struct host *host_open(const struct host_options *options, struct error *err)
     if (!host)
         return NULL;
     host->data_dir = strdup(options->data_dir);
+    host->has_compression = options->compression != NULL;
+    if (options->compression)
+        host->compression = *options->compression;
     host->events = events_new(EVENTS_HELD, NULL);
     host->metrics = metrics_new();
     host->operations = metrics_add(
@@ -86,6 +91,11 @@ void host_close(struct host *host)
     metrics_free(host->metrics);
     free(host->data_dir);
     free(host);
+}
+
+bool host_quiesce(struct host *host)
+{
+    return false;
 }
 
 struct events *host_events(struct host *host)
@@ -263,6 +273,13 @@ int double_add(struct host *host, const char *name, struct instance_record recor
     return 0;
 }
 
+static void begin_lifetime(struct instance_record *record, const struct instance_lifetime *lifetime)
+{
+    record->ttl_ns = lifetime->ttl_ns;
+    record->expires_at_ns =
+        lifetime->ttl_ns ? time_realtime_ns() + lifetime->ttl_ns : lifetime->expires_at_ns;
+}
+
 int instance_create(struct host *host, const struct instance_create_request *request,
                     struct instance_record *record, struct error *err)
 {
@@ -291,7 +308,10 @@ int instance_create(struct host *host, const struct instance_create_request *req
     snprintf(wanted.cmdline, sizeof(wanted.cmdline), "%s",
              request->cmdline ? request->cmdline : "");
     snprintf(wanted.tags, sizeof(wanted.tags), "%s", request->tags ? request->tags : "");
+    begin_lifetime(&wanted, &request->lifetime);
     int r = program_set(&wanted.program, &request->program, err);
+    if (r == 0 && request->policies)
+        r = policies_merge(wanted.policies, request->policies, err);
     program_outcome(&wanted);
     if (r == 0)
         r = double_add(host, chosen, wanted, record, err);
@@ -304,8 +324,11 @@ int instance_get(struct host *host, const char *reference, struct instance_recor
 {
     pthread_mutex_lock(&host->lock);
     struct entry *entry = resolve(host, reference, err);
-    if (entry && begins(entry->record.name, "later-") && ++entry->looks >= LOOKS_LATER)
+    bool comes = entry && (begins(entry->record.name, "later-") || entry->record.restart_next_ns);
+    if (comes && ++entry->looks >= LOOKS_LATER) {
         entry->record.state = INSTANCE_RUNNING;
+        entry->record.restart_next_ns = 0;
+    }
     if (entry)
         *record = entry->record;
     pthread_mutex_unlock(&host->lock);
@@ -326,17 +349,33 @@ int instance_list(struct host *host, struct instance_record **records, size_t *c
     return 0;
 }
 
-int instance_tag(struct host *host, const char *reference, const char *tags,
-                 struct instance_record *record, struct error *err)
+int instance_update(struct host *host, const char *reference,
+                    const struct instance_changes *changes, struct instance_record *record,
+                    struct error *err)
 {
     pthread_mutex_lock(&host->lock);
     struct entry *entry = resolve(host, reference, err);
-    if (entry) {
-        snprintf(entry->record.tags, sizeof(entry->record.tags), "%s", tags);
+    int r = entry ? 0 : -err->errnum;
+    if (entry && begins(entry->record.name, "late-"))
+        r = error_set(err, ERROR_EXPIRED, EBUSY, "%s expired", entry->record.name);
+    if (r == 0 && changes->policies)
+        r = policies_merge(entry->record.policies, changes->policies, err);
+    if (r == 0 && changes->tags)
+        snprintf(entry->record.tags, sizeof(entry->record.tags), "%s", changes->tags);
+    if (r == 0 && changes->lifetime)
+        begin_lifetime(&entry->record, changes->lifetime);
+    if (r == 0)
         *record = entry->record;
-    }
     pthread_mutex_unlock(&host->lock);
-    return entry ? 0 : -err->errnum;
+    return r;
+}
+
+const struct stack_compression *double_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy)
+{
+    if (policy->has_compression)
+        return policy->compress ? &policy->how : NULL;
+    return host->has_compression ? &host->compression : NULL;
 }
 
 static const char *change_name(enum instance_state to)
@@ -362,6 +401,8 @@ int double_change(struct host *host, const char *reference, unsigned from, enum 
     if (entry && r == 0 && !nothing_to_do) {
         entry->record.state = to;
         entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
+        if (to == INSTANCE_STOPPED && begins(entry->record.name, "again-"))
+            entry->record.restart_next_ns = time_realtime_ns();
         tell(host, &entry->record, change_name(to), NULL);
         if (record)
             *record = entry->record;
@@ -419,7 +460,16 @@ int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
 int instance_standby(struct host *host, const char *reference, struct instance_record *record,
                      struct error *err)
 {
-    return double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, record, err);
+    const struct standby_options none = {.has_compression = false};
+    struct instance_record changed = {0};
+    int r = instance_get(host, reference, &changed, err);
+    if (r < 0)
+        return r;
+    if (changed.state != INSTANCE_STANDBY)
+        return instance_standby_with(host, reference, &none, record, err);
+    if (record)
+        *record = changed;
+    return 0;
 }
 
 /* What is compressed is so at once, to a hundredth. */
@@ -427,16 +477,27 @@ int instance_standby_with(struct host *host, const char *reference,
                           const struct standby_options *options, struct instance_record *record,
                           struct error *err)
 {
-    struct instance_record changed;
-    int r = double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, &changed, err);
+    struct instance_record changed = {0};
+    int r = instance_get(host, reference, &changed, err);
+    if (r == 0 && changed.state == INSTANCE_STANDBY)
+        return error_set(err, ERROR_STATE, EBUSY, "%s is Standby already, options come too late",
+                         changed.name);
+    r = double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, &changed, err);
     if (r < 0)
         return r;
+    const struct snapshot_policy policy = policies_snapshot(changed.policies);
+    const struct stack_compression *how = double_compression(host, &policy);
+    if (options->has_compression)
+        how = options->compression;
+    uint64_t delay_ns =
+        options->has_delay ? options->compression_delay_ns : policy.standby_compression_delay_ns;
     pthread_mutex_lock(&host->lock);
     struct instance_record *kept = &resolve(host, changed.id, err)->record;
-    stack_compression_format(options->compression, kept->compression);
-    kept->compression_status = (struct compression_status){
-        .state = options->compression_delay_ns ? COMPRESSION_NONE : COMPRESSION_DONE,
-        .compressed_size = kept->memory_bytes / 100};
+    if (how)
+        stack_compression_format(how, kept->compression);
+    kept->compression_status =
+        (struct compression_status){.state = delay_ns || !how ? COMPRESSION_NONE : COMPRESSION_DONE,
+                                    .compressed_size = kept->memory_bytes / 100};
     if (record)
         *record = *kept;
     pthread_mutex_unlock(&host->lock);

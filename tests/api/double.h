@@ -23,6 +23,8 @@ struct host {
     struct events *events;
     struct metrics *metrics;
     struct metric *operations;
+    bool has_compression;
+    struct stack_compression compression;
     struct entry entries[INSTANCES_MAX];
     unsigned made, meeting;
     struct snapshot_record snapshots[SNAPSHOTS_MAX]; /* in order of creation */
@@ -33,6 +35,9 @@ struct host {
 /* Makes an entry; called with the lock held. */
 int double_add(struct host *host, const char *name, struct instance_record record,
                struct instance_record *result, struct error *err);
+/* How memory is compressed where a request does not say; NULL: not at all. */
+const struct stack_compression *double_compression(const struct host *host,
+                                                   const struct snapshot_policy *policy);
 /* One change of state, legal from `from` (a set of bits). */
 int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
                   struct instance_record *record, struct error *err);

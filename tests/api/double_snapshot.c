@@ -53,9 +53,13 @@ static int add(struct host *host, const struct instance_record *source,
     snprintf(record->name, sizeof(record->name), "%.63s", name);
     snprintf(record->tags, sizeof(record->tags), "%s", request->tags ? request->tags : "");
     record->source.compression[0] = '\0';
-    if (request->compression) {
+    const struct snapshot_policy policy = policies_snapshot(source->policies);
+    const struct stack_compression *how = double_compression(host, &policy);
+    if (request->has_compression)
+        how = request->compression;
+    if (how && request->kind == INSTANCE_STANDBY) {
         bool fails = strncmp(name, "fail-compression", 16) == 0;
-        stack_compression_format(request->compression, record->compression);
+        stack_compression_format(how, record->compression);
         record->compression_status.state = fails ? COMPRESSION_FAILED : COMPRESSION_RUNNING;
         snprintf(record->compression_status.error, sizeof(record->compression_status.error), "%s",
                  fails ? "as told" : "");

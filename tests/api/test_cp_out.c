@@ -117,8 +117,9 @@ static const struct transcript *cp_from(const struct daemon *daemon, const char 
 static void test_from_unclosed(void **state)
 {
     const struct daemon *daemon = *state;
-    write_file(at(daemon, "f"), "");
-    int fd = cp_open(daemon, "{\"direction\":\"from\",\"guest_path\":\"%s\"}", at(daemon, "f"));
+    write_file(path_in(daemon->dir, "f"), "", 0640);
+    int fd = cp_open(daemon, "{\"direction\":\"from\",\"guest_path\":\"%s\"}",
+                     path_in(daemon->dir, "f"));
     struct ws_frame frame = ws_receive(fd);
     for (; frame.first == (WS_FIN | WS_TEXT); frame = ws_receive(fd))
         free(frame.payload);

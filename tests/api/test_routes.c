@@ -170,6 +170,10 @@ static void test_patch(void **state)
     expect_patched(daemon, "{\"team\":\"front\"}", "{\"team\":\"front\"}");
     expect_tagged(daemon, "tags[team]=front", "a");
     expect_tagged(daemon, "tags[x]=y", "");
+    json_t *json = http_expect(daemon, "PATCH", "/instances/a", "{\"ttl\":\"1h\",\"env\":{}}", 200);
+    assert_non_null(strstr(text_of(json, "expires_at"), "T"));
+    assert_string_equal(text_of(json_object_get(json, "tags"), "team"), "front");
+    json_decref(json);
     expect_patched(daemon, "{}", "none");
     expect_tagged(daemon, "tags[team]=front", "");
 }
@@ -181,10 +185,13 @@ static void test_patch_refused(void **state)
         int status;
         const char *code, *part;
     } cases[] = {
-        {NULL, 400, "invalid_request", "changes nothing: tine.tags"},
-        {"{}", 400, "invalid_request", "changes nothing: tine.tags"},
-        {"{\"env\":null,\"tine\":{\"tags\":null}}", 400, "invalid_request", "changes nothing"},
-        {"{\"tags\":{\"b\":\"c\"}}", 400, "invalid_request", "changes nothing: tine.tags"},
+        {NULL, 400, "invalid_request", "changes nothing: one of ttl"},
+        {"{}", 400, "invalid_request", "changes nothing: one of ttl"},
+        {"{\"env\":null,\"ttl\":null,\"tine\":{\"tags\":null}}", 400, "invalid_request",
+         "changes nothing"},
+        {"{\"tags\":{\"b\":\"c\"}}", 400, "invalid_request", "changes nothing: one of ttl"},
+        {"{\"env\":{}}", 400, "invalid_request", "changes nothing"},
+        {"{\"snapshot_policy\":{}}", 400, "invalid_request", "changes nothing"},
         {"[]", 400, "Bad Request", "must be a JSON object"},
         {"{\"tine\":[]}", 400, "Bad Request", "tine: must be an object"},
         {"{\"tine\":{\"tags\":[]}}", 400, "Bad Request", "tine.tags: must be an object"},
@@ -193,13 +200,19 @@ static void test_patch_refused(void **state)
          "tine.tags: \"\" is not a key"},
         {"{\"tine\":{\"tags\":{\"b\":\"\\n\"}}}", 400, "invalid_request",
          "tine.tags.b: is not a value"},
-        {"{\"env\":{\"A\":\"b\"}}", 501, "not_supported", "env: "},
-        {"{\"auto_standby\":{}}", 501, "not_supported", "auto_standby: "},
-        {"{\"health_check\":{}}", 501, "not_supported", "health_check: "},
-        {"{\"restart_policy\":{}}", 501, "not_supported", "restart_policy: "},
-        {"{\"ttl\":\"1h\"}", 501, "not_supported", "ttl: "},
-        {"{\"expires_at\":\"x\",\"tine\":{\"tags\":{\"b\":\"c\"}}}", 501, "not_supported",
-         "expires_at: "},
+        {"{\"env\":{\"A\":\"b\"}}", 400, "invalid_request", "env.A: no credential"},
+        {"{\"env\":{\"A\":\"b\"},\"ttl\":\"1h\"}", 400, "invalid_request", "env.A: no credential"},
+        {"{\"env\":{\"A\":1}}", 400, "Bad Request", "env.A: must be a string"},
+        {"{\"auto_standby\":7}", 400, "invalid_auto_standby", "auto_standby: must be an object"},
+        {"{\"health_check\":{\"type\":\"tcp\"}}", 400, "invalid_health_check", "health_check.tcp"},
+        {"{\"restart_policy\":{\"policy\":\"x\"}}", 400, "invalid_restart_policy",
+         "restart_policy.policy"},
+        {"{\"ttl\":\"1h\",\"expires_at\":\"2100-01-01T00:00:00Z\"}", 400, "invalid_request",
+         "ttl and expires_at"},
+        {"{\"ttl\":\"soon\"}", 400, "invalid_ttl", "ttl: \"soon\""},
+        {"{\"ttl\":60}", 400, "Bad Request", "ttl: must be a string"},
+        {"{\"expires_at\":\"x\",\"tine\":{\"tags\":{\"b\":\"c\"}}}", 400, "invalid_expires_at",
+         "expires_at: \"x\""},
     };
     struct daemon *daemon = *state;
     json_decref(http_expect(daemon, "POST", "/instances",
@@ -210,8 +223,15 @@ static void test_patch_refused(void **state)
     http_refused(daemon, "PATCH", "/instances/none", "{\"tine\":{\"tags\":{}}}", 404, "not_found",
                  "none");
     http_refused(daemon, "PATCH", "/instances", "{}", 405, "Method Not Allowed", "PATCH");
+    make(daemon, "late-1", NULL);
+    http_refused(daemon, "PATCH", "/instances/late-1", "{\"ttl\":\"1h\"}", 409, "instance_expired",
+                 "late-1 expired");
     expect_tagged(daemon, "tags[team]=backend", "a");
     expect_tagged(daemon, "tags[b]=c", "");
+    json_t *json = http_expect(daemon, "GET", "/instances/a", NULL, 200);
+    assert_true(json_is_null(json_object_get(json, "expires_at")));
+    assert_null(json_object_get(json, "auto_standby"));
+    json_decref(json);
 }
 
 /* Every field of the contract that must be there, with its type. */
@@ -626,6 +646,9 @@ static void test_wait(void **state)
     expect_wait(daemon, "/instances/broken-1/wait?state=Running", "Unknown", false);
     act(daemon, "/instances/web/standby", NULL, "Standby");
     expect_wait(daemon, "/instances/web/wait?state=Running", "Standby", false);
+    make(daemon, "again-1", NULL);
+    act(daemon, "/instances/again-1/stop", NULL, "Stopped");
+    expect_wait(daemon, "/instances/again-1/wait?state=Running&timeout=1m", "Running", false);
 }
 
 /* An instance that is deleted while somebody waits for it: 404. A new one of its name is another.

@@ -52,6 +52,8 @@ static void test_options(void **state)
         {{"--agent-timeout", "fast"}, 2, "--agent-timeout: \"fast\" is not a duration"},
         {{"--agent-timeout", "-1s"}, 2, "out of range"},
         {{"--request-timeout", "9999999h"}, 2, "--request-timeout"},
+        {{"--snapshot-compression", "gzip"}, 2, "--snapshot-compression: 'gzip' is no algorithm"},
+        {{"--snapshot-compression", "lz4:10"}, 2, "lz4 has levels 0 to 9, not 10"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char output[4096];

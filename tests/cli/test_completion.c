@@ -76,6 +76,8 @@ static void test_options(void **state)
     expect(*state, "tine fork web --name", "--name --name-prefix");
     expect(*state, "tine ps -", "--all --tag --socket --host --json --help");
     expect(*state, "tine fork --target-state ", "Running Standby Stopped");
+    expect(*state, "tine update web --no", "--no-expiry");
+    expect(*state, "tine run --restart ", "never always on-failure");
     expect(*state, "tine fork --target-state S", "Standby Stopped");
     expect(*state, "tine wait web -s R", "Running");
     expect(*state, "tine top --sort p", "private");

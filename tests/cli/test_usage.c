@@ -21,10 +21,10 @@
 #include "http_client.h"
 #include "program.h"
 
-static const char *const names[] = {"run",      "ps",      "inspect",    "logs",    "exec",  "cp",
-                                    "fork",     "standby", "restore",    "stop",    "start", "rm",
-                                    "snapshot", "stats",   "top",        "events",  "tree",  "wait",
-                                    "token",    "doctor",  "completion", "version", "help"};
+static const char *const names[] = {
+    "run",     "ps",   "inspect", "logs",   "exec",       "cp",      "fork", "standby",
+    "restore", "stop", "start",   "rm",     "snapshot",   "stats",   "top",  "events",
+    "tree",    "wait", "token",   "doctor", "completion", "version", "help", "update"};
 static const char *const snapshot_names[] = {"create", "ls", "inspect", "fork", "restore", "rm"};
 
 /* Nobody listens there. */
@@ -188,6 +188,8 @@ static void test_unreachable(void **state)
                                            "start web",
                                            "rm web",
                                            "rm -f web",
+                                           "update web --ttl 1h",
+                                           "update web --untag a",
                                            "stats",
                                            "stats web",
                                            "snapshot create web",

@@ -28,7 +28,10 @@ void await(struct fixture *fixture, const char *reference, enum compression_stat
 
 void standby_with(struct fixture *fixture, const struct stack_compression *how, uint64_t delay_ns)
 {
-    const struct standby_options options = {how, delay_ns};
+    const struct standby_options options = {.has_compression = true,
+                                            .compression = how,
+                                            .has_delay = true,
+                                            .compression_delay_ns = delay_ns};
     struct instance_record record;
     struct error err = {0};
     assert_ok(instance_standby_with(fixture->host, "web", &options, &record, &err), &err);

@@ -47,7 +47,7 @@ static const struct {
          "snapshot-restore-linked snapshot-restore-recorded "
          "stack-exchange-before-sync snapshot-restore-exchanged " SHARE RESTORE BOOT},
     [STEP_FILL] = {"fill", 12, ""},
-    [STEP_TAG] = {"tag", 6, "tag-begun "},
+    [STEP_TAG] = {"tag", 6, "update-begun "},
     [STEP_KILL] = {"kill", 6, ""},
     [STEP_STORM] = {"storm", 5, ""},
     [STEP_REOPEN] = {"reopen", 4, ""},

@@ -100,6 +100,12 @@ static int run_snapshot_restore(struct job *job)
                             &job->err);
 }
 
+static int retag(struct host *host, const char *name, const char *tags, struct error *err)
+{
+    const struct instance_changes changes = {.tags = tags};
+    return instance_update(host, name, &changes, NULL, err);
+}
+
 static int run_simple(struct job *job, enum step_kind kind)
 {
     struct host *host = host_of(job);
@@ -118,7 +124,7 @@ static int run_simple(struct job *job, enum step_kind kind)
     case STEP_FILL:
         return guest_pattern(host, name, "fill", job->step->token, 0, &job->err);
     case STEP_TAG:
-        return instance_tag(host, name, tags_of(job->step->token).text, NULL, &job->err);
+        return retag(host, name, tags_of(job->step->token).text, &job->err);
     default:
         return 0;
     }

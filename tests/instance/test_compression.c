@@ -63,8 +63,9 @@ static void test_bad_wishes(void **state)
 {
     struct fixture *fixture = *state;
     const struct stack_compression bad = {STACK_LZ4, 10};
-    struct standby_options options = {&bad, 0};
-    struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &bad};
+    struct standby_options options = {.has_compression = true, .compression = &bad};
+    struct snapshot_create_request request = {
+        .kind = INSTANCE_STANDBY, .has_compression = true, .compression = &bad};
     struct error err = {0};
     compressed_web(fixture, &lz4);
     assert_fails(instance_standby_with(fixture->host, "web", &options, NULL, &err), &err,
@@ -79,6 +80,94 @@ static void test_bad_wishes(void **state)
     assert_fails(snapshot_create(fixture->host, "web", &request, NULL, &err), &err, ERROR_INVALID,
                  "no memory to compress");
     assert_int_equal(state_of(fixture, "web"), COMPRESSION_DONE);
+}
+
+#define SNAPSHOT_POLICY(compression) "{\"snapshot_policy\":{\"compression\":" compression "}}"
+
+static const char *wish_after(struct fixture *fixture, const struct standby_options *options)
+{
+    static struct instance_record record;
+    struct error err = {0};
+    int r = options ? instance_standby_with(fixture->host, "web", options, &record, &err)
+                    : instance_standby(fixture->host, "web", &record, &err);
+    assert_ok(r, &err);
+    restore_web(fixture);
+    return record.compression;
+}
+
+/* The request, else the instance, else the host. */
+static void check_precedence(struct fixture *fixture, const char *of_host)
+{
+    const struct standby_options off = {.has_compression = true},
+                                 on = {.has_compression = true, .compression = &slow},
+                                 late = {.has_delay = true, .compression_delay_ns = HOUR_NS};
+    const struct snapshot_create_request plain = {.kind = INSTANCE_STANDBY},
+                                         none = {.kind = INSTANCE_STANDBY, .has_compression = true};
+    const struct instance_changes lz4_policy = {
+        .policies = SNAPSHOT_POLICY("{\"enabled\":true,\"algorithm\":\"lz4\",\"level\":3}")};
+    const struct instance_changes off_policy = {.policies = SNAPSHOT_POLICY("{\"enabled\":false}")};
+    struct snapshot_record snapshot;
+    struct error err = {0};
+    guest_remember(fixture, "web", NOTE);
+    assert_string_equal(wish_after(fixture, NULL), of_host);
+    assert_string_equal(wish_after(fixture, &off), "");
+    assert_string_equal(wish_after(fixture, &on), "zstd:19");
+    assert_ok(snapshot_create(fixture->host, "web", &plain, &snapshot, &err), &err);
+    assert_string_equal(snapshot.compression, of_host);
+
+    assert_ok(instance_update(fixture->host, "web", &lz4_policy, NULL, &err), &err);
+    assert_string_equal(wish_after(fixture, NULL), "lz4:3");
+    assert_string_equal(wish_after(fixture, &late), "lz4:3");
+    assert_string_equal(wish_after(fixture, &off), "");
+    assert_string_equal(wish_after(fixture, &on), "zstd:19");
+    assert_ok(snapshot_create(fixture->host, "web", &plain, &snapshot, &err), &err);
+    assert_string_equal(snapshot.compression, "lz4:3");
+    assert_ok(snapshot_create(fixture->host, "web", &none, &snapshot, &err), &err);
+    assert_string_equal(snapshot.compression, "");
+    assert_string_equal(snapshot.source.policies, lz4_policy.policies);
+
+    assert_ok(instance_update(fixture->host, "web", &off_policy, NULL, &err), &err);
+    assert_string_equal(wish_after(fixture, NULL), "");
+    assert_string_equal(wish_after(fixture, &on), "zstd:19");
+}
+
+static void test_precedence(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    fixture_create(fixture, "web");
+    check_precedence(fixture, "");
+    assert_ok(instance_delete(fixture->host, "web", &err), &err);
+    fixture_close(fixture);
+    const struct host_options options = {.data_dir = fixture->data,
+                                         .vmm_binary = fixture->vmm,
+                                         .kit_dir = fixture->kit,
+                                         .compression = &lz4};
+    fixture->host = host_open(&options, &err);
+    assert_ok(fixture->host ? 0 : -1, &err);
+    fixture_create(fixture, "web");
+    check_precedence(fixture, "lz4:0");
+}
+
+/* The policy's delay, unless the request has one. */
+static void test_delay_of_policy(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_create_request request = fixture_request(fixture, "web");
+    const struct standby_options at_once = {.has_delay = true};
+    struct error err = {0};
+    request.policies = "{\"snapshot_policy\":{\"compression\":{\"enabled\":true,\"algorithm\":"
+                       "\"zstd\",\"level\":1},\"standby_compression_delay\":\"1h0m0s\"}}";
+    assert_ok(instance_create(fixture->host, &request, NULL, &err), &err);
+    guest_remember(fixture, "web", NOTE);
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
+    assert_string_equal(fixture_get(fixture, "web").compression, "zstd:1");
+    assert_string_equal(fixture_fork(fixture, "web", "fork", INSTANCE_STOPPED).policies,
+                        request.policies);
+    restore_web(fixture);
+    assert_ok(instance_standby_with(fixture->host, "web", &at_once, NULL, &err), &err);
+    await(fixture, "web", COMPRESSION_DONE);
 }
 
 static void test_delay(void **state)
@@ -250,6 +339,8 @@ static void test_failure_is_visible(void **state)
 static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_life),
     FIXTURE_TEST(test_bad_wishes),
+    FIXTURE_TEST(test_precedence),
+    FIXTURE_TEST(test_delay_of_policy),
     FIXTURE_TEST(test_delay),
     FIXTURE_TEST(test_reopen),
     FIXTURE_TEST(test_both_are_there),

@@ -142,7 +142,7 @@ static void await_compression(struct fixture *fixture)
 static int compress(struct fixture *fixture, struct error *err)
 {
     const struct stack_compression zstd = {STACK_ZSTD, 1};
-    const struct standby_options options = {&zstd, 0};
+    const struct standby_options options = {.has_compression = true, .compression = &zstd};
     int r = instance_standby_with(fixture->host, "web", &options, NULL, err);
     if (r == 0)
         await_compression(fixture);

@@ -76,7 +76,8 @@ static void test_forks_at_once(void **state)
 static void test_snapshot(void **state)
 {
     struct fixture *fixture = *state;
-    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &zstd};
+    const struct snapshot_create_request request = {
+        .kind = INSTANCE_STANDBY, .has_compression = true, .compression = &zstd};
     const struct snapshot_target awake = {.has_state = false};
     const struct snapshot_target cold = {.has_state = true, .state = INSTANCE_STOPPED};
     struct snapshot_record made;
@@ -107,7 +108,8 @@ static void test_snapshot(void **state)
 static void test_snapshot_restore(void **state)
 {
     struct fixture *fixture = *state;
-    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &lz4};
+    const struct snapshot_create_request request = {
+        .kind = INSTANCE_STANDBY, .has_compression = true, .compression = &lz4};
     const struct snapshot_target awake = {.has_state = false};
     struct snapshot_record made;
     struct error err = {0};

@@ -113,14 +113,15 @@ static void fill(struct fixture *fixture, const char *id, size_t size)
 static void test_size(void **state)
 {
     struct fixture *fixture = *state;
+    const struct instance_changes tagged = {.tags = "{\"a\":\"b\"}"};
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
     for (int round = 0; round < 2; round++) {
         fill(fixture, record.id, OPERATION_LOG_LIMIT);
         ino_t full = guest_stat(fixture, record.id, GUEST_OPERATIONS_LOG).st_ino;
-        assert_ok(instance_tag(fixture->host, "web", "{\"a\":\"b\"}", NULL, &err), &err);
+        assert_ok(instance_update(fixture->host, "web", &tagged, NULL, &err), &err);
         assert_int_equal(guest_stat(fixture, record.id, OLDER).st_ino, full);
-        static const char *const lines[][2] = {{" tag: ok in ", "record "}};
+        static const char *const lines[][2] = {{" update: ok in ", "record "}};
         assert_lines(fixture, "web", lines, 1);
         _cleanup_(free) char *older = read_log(fixture, "web", INSTANCE_LOG_OPERATIONS_OLDER);
         assert_memory_equal(older, "full\n", 5);
@@ -135,8 +136,9 @@ static void test_size(void **state)
 
 static void tag(struct fixture *fixture)
 {
+    const struct instance_changes tagged = {.tags = "{}"};
     struct error err = {0};
-    assert_ok(instance_tag(fixture->host, "web", "{}", NULL, &err), &err);
+    assert_ok(instance_update(fixture->host, "web", &tagged, NULL, &err), &err);
 }
 
 /* The VMM can write in log/: operations work on, and nothing else is written or waited for. */

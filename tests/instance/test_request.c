@@ -100,6 +100,13 @@ static void test_tags(void **state)
     assert_string_equal(record.tags, request.tags);
 }
 
+static int set_tags(struct fixture *fixture, const char *reference, const char *tags,
+                    struct instance_record *record, struct error *err)
+{
+    const struct instance_changes changes = {.tags = tags};
+    return instance_update(fixture->host, reference, &changes, record, err);
+}
+
 static void assert_tags(struct fixture *fixture, const char *tags)
 {
     assert_string_equal(fixture_get(fixture, "web").tags, tags);
@@ -112,28 +119,27 @@ static void test_tags_that_change(void **state)
     struct error err = {0};
     char text[INSTANCE_TAGS_SIZE + 1];
     struct instance_record record, made = fixture_create(fixture, "web");
-    assert_ok(instance_tag(fixture->host, "web", "{\"a\":\"b\"}", &record, &err), &err);
+    assert_ok(set_tags(fixture, "web", "{\"a\":\"b\"}", &record, &err), &err);
     assert_string_equal(record.tags, "{\"a\":\"b\"}");
     assert_int_equal(record.state, INSTANCE_RUNNING);
     assert_int_equal(record.vmm_pid, made.vmm_pid);
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     assert_tags(fixture, "{\"a\":\"b\"}");
-    assert_ok(instance_tag(fixture->host, made.id, "{\"c\":\"d\"}", NULL, &err), &err);
+    assert_ok(set_tags(fixture, made.id, "{\"c\":\"d\"}", NULL, &err), &err);
     assert_state(fixture, "web", INSTANCE_STANDBY);
     fixture_reopen(fixture);
     assert_tags(fixture, "{\"c\":\"d\"}");
 
     memset(text, 'x', sizeof(text) - 1);
     text[INSTANCE_TAGS_SIZE] = '\0';
-    assert_fails(instance_tag(fixture->host, "web", text, NULL, &err), &err, ERROR_INVALID,
+    assert_fails(set_tags(fixture, "web", text, NULL, &err), &err, ERROR_INVALID,
                  "tags: more than 4095 bytes in all");
-    assert_fails(instance_tag(fixture->host, "none", "", NULL, &err), &err, ERROR_NOT_FOUND,
-                 "none");
-    setenv("TINE_FAILPOINT", "tag-begun=EIO", 1);
-    assert_fails(instance_tag(fixture->host, "web", "", NULL, &err), &err, ERROR_SYSTEM, "EIO");
+    assert_fails(set_tags(fixture, "none", "", NULL, &err), &err, ERROR_NOT_FOUND, "none");
+    setenv("TINE_FAILPOINT", "update-begun=EIO", 1);
+    assert_fails(set_tags(fixture, "web", "", NULL, &err), &err, ERROR_SYSTEM, "EIO");
     unsetenv("TINE_FAILPOINT");
     assert_tags(fixture, "{\"c\":\"d\"}");
-    assert_ok(instance_tag(fixture->host, "web", "", NULL, &err), &err);
+    assert_ok(set_tags(fixture, "web", "", NULL, &err), &err);
     assert_tags(fixture, "");
     assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
 }

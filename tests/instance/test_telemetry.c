@@ -89,8 +89,9 @@ static void test_events_of_a_life(void **state)
     expect_event(&reader, "web", "stop", "Stopped", "ok");
     assert_ok(instance_start(fixture->host, "web", NULL, &err), &err);
     expect_event(&reader, "web", "start", "Running", "ok");
-    assert_ok(instance_tag(fixture->host, "web", "", NULL, &err), &err);
-    expect_event(&reader, "web", "tag", "Running", "ok");
+    const struct instance_changes tags = {.tags = ""};
+    assert_ok(instance_update(fixture->host, "web", &tags, NULL, &err), &err);
+    expect_event(&reader, "web", "update", "Running", "ok");
     assert_ok(instance_delete(fixture->host, "web", &err), &err);
     expect_event(&reader, "web", "delete", "", "ok");
     struct event event;

@@ -84,6 +84,13 @@ static struct instance_record sample(const char *id, const char *name)
                     .working_dir = "/srv"},
         .has_exit_code = true,
         .exit_code = 255,
+        .expires_at_ns = 6,
+        .ttl_ns = INT64_MAX,
+        .policies = "{\"auto_standby\":{\"enabled\":false}}",
+        .restart_attempts = 7,
+        .restart_last_ns = 8,
+        .restart_next_ns = 9,
+        .restart_blocked = "manual_stop",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -129,6 +136,13 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_same_program(&a->program, &b->program);
     assert_int_equal(a->has_exit_code, b->has_exit_code);
     assert_int_equal(a->exit_code, b->exit_code);
+    assert_int_equal(a->expires_at_ns, b->expires_at_ns);
+    assert_int_equal(a->ttl_ns, b->ttl_ns);
+    assert_string_equal(a->policies, b->policies);
+    assert_int_equal(a->restart_attempts, b->restart_attempts);
+    assert_int_equal(a->restart_last_ns, b->restart_last_ns);
+    assert_int_equal(a->restart_next_ns, b->restart_next_ns);
+    assert_string_equal(a->restart_blocked, b->restart_blocked);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -222,6 +236,42 @@ static void test_delete_and_list(void **state)
     assert_int_equal(record.disk_count, 0);
 }
 
+static void check_due(struct fixture *fixture, enum store_deadline deadline, const char *first,
+                      uint64_t first_ns, const char *second, uint64_t second_ns)
+{
+    struct store_due *list = NULL;
+    size_t count = 7;
+    assert_int_equal(store_list_due(fixture->store, deadline, &list, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].id, first);
+    assert_int_equal(list[0].at_ns, first_ns);
+    assert_string_equal(list[1].id, second);
+    assert_int_equal(list[1].at_ns, second_ns);
+    free(list);
+}
+
+static void test_due(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_due *list = NULL;
+    size_t count = 7;
+    static const struct {
+        const char *id, *name;
+        uint64_t expires_ns, restart_ns;
+    } rows[] = {{ID_A, "a", 30, 0}, {ID_B, "b", 0, 1}, {ID_C, "c", 20, 2}};
+    assert_int_equal(store_list_due(fixture->store, DEADLINE_EXPIRY, &list, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(list);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct instance_record record = sample(rows[i].id, rows[i].name);
+        record.expires_at_ns = rows[i].expires_ns;
+        record.restart_next_ns = rows[i].restart_ns;
+        assert_int_equal(store_insert(fixture->store, &record, NULL), 0);
+    }
+    check_due(fixture, DEADLINE_EXPIRY, ID_C, 20, ID_A, 30);
+    check_due(fixture, DEADLINE_RESTART, ID_B, 1, ID_C, 2);
+}
+
 static void test_resolve(void **state)
 {
     struct fixture *fixture = *state;
@@ -303,6 +353,9 @@ static void test_nonsense_in_the_file_is_told(void **state)
         "UPDATE instances SET vcpus = -1",
         "UPDATE instances SET vmm_pid = 99999999999",
         "UPDATE instances SET cmdline = CAST(x'ff' AS TEXT)",
+        "UPDATE instances SET policies = 'never'",
+        "UPDATE instances SET policies = '{\"restart_policy\":{\"policy\":\"maybe\"}}'",
+        "UPDATE instances SET expires_at_ns = -1",
         "UPDATE instances SET hypervisor = printf('%.*c', 100, 'x')",
         "UPDATE disks SET slot = slot + 1 WHERE slot = 2",
     };
@@ -488,7 +541,9 @@ static struct instance_record kept_of(const struct instance_record *source)
         .skip_guest_agent = source->skip_guest_agent,
         .disk_count = source->disk_count,
         .program = source->program,
+        .ttl_ns = source->ttl_ns,
     };
+    memcpy(kept.policies, source->policies, sizeof(kept.policies));
     memcpy(kept.id, source->id, sizeof(kept.id));
     memcpy(kept.name, source->name, sizeof(kept.name));
     memcpy(kept.image, source->image, sizeof(kept.image));
@@ -633,10 +688,14 @@ static void test_migration_keeps_instances(void **state)
     struct instance_record written = sample(ID_A, "a");
     const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
     struct instance_record read;
-    written.tags[0] = written.compression[0] = '\0';
+    written.tags[0] = written.compression[0] = written.policies[0] = '\0';
     written.program = (struct program){.cmd = ""};
     written.has_exit_code = false;
     written.exit_code = 0;
+    written.expires_at_ns = written.ttl_ns = 0;
+    written.restart_attempts = 0;
+    written.restart_last_ns = written.restart_next_ns = 0;
+    written.restart_blocked[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
@@ -648,6 +707,13 @@ static void test_migration_keeps_instances(void **state)
                            "ALTER TABLE instances DROP COLUMN working_dir;"
                            "ALTER TABLE instances DROP COLUMN has_exit_code;"
                            "ALTER TABLE instances DROP COLUMN exit_code;"
+                           "ALTER TABLE instances DROP COLUMN expires_at_ns;"
+                           "ALTER TABLE instances DROP COLUMN ttl_ns;"
+                           "ALTER TABLE instances DROP COLUMN policies;"
+                           "ALTER TABLE instances DROP COLUMN restart_attempts;"
+                           "ALTER TABLE instances DROP COLUMN restart_last_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_next_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_blocked;"
                            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
@@ -690,6 +756,7 @@ int main(void)
         TEST(test_update_replaces_all),
         TEST(test_taken_name_and_id),
         TEST(test_delete_and_list),
+        TEST(test_due),
         TEST(test_resolve),
         TEST(test_bad_values_are_refused),
         TEST(test_nonsense_in_the_file_is_told),
