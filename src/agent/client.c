@@ -29,8 +29,9 @@ static int request_simple(const char *vsock_path, const char *name, uint8_t type
     return agent_request_run(&request, reply, err);
 }
 
-static int info_parse(struct agent_info *info, const struct agent_frame *frame)
+static int info_take(void *context, uint16_t tag, const uint8_t *value, uint32_t length)
 {
+    struct agent_info *info = context;
     const struct {
         uint16_t tag;
         char *text;
@@ -41,21 +42,11 @@ static int info_parse(struct agent_info *info, const struct agent_frame *frame)
         {AGENT_TAG_HOSTNAME, info->hostname, sizeof(info->hostname)},
         {AGENT_TAG_BOOT_ID, info->boot_id, sizeof(info->boot_id)},
     };
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        if (tag == AGENT_TAG_UPTIME_MS && agent_value_u64(value, length, &info->uptime_ms) < 0)
-            return -EPROTO;
-        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-            if (texts[i].tag == tag)
-                agent_value_text(value, length, texts[i].text, texts[i].size);
-        }
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        if (texts[i].tag == tag)
+            agent_value_text(value, length, texts[i].text, texts[i].size);
     }
-    return r;
+    return tag == AGENT_TAG_UPTIME_MS ? agent_value_u64(value, length, &info->uptime_ms) : 0;
 }
 
 int agent_hello(const char *vsock_path, unsigned timeout_ms, struct agent_info *info,
@@ -74,7 +65,7 @@ int agent_hello(const char *vsock_path, unsigned timeout_ms, struct agent_info *
     int r = agent_request_run(&request, reply, err);
     if (r < 0)
         return r;
-    if (info_parse(info, &reply->frame) < 0)
+    if (agent_fields_each(&reply->frame, info_take, info) < 0)
         return error_set(err, ERROR_CORRUPT, EPROTO, "%s: the agent's answer is malformed",
                          request.name);
     return 0;

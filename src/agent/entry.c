@@ -150,18 +150,15 @@ static int on_end(struct agent_tree *tree, const struct agent_frame *frame)
     return AGENT_TREE_END;
 }
 
+static int over_take(void *context, uint16_t tag, const uint8_t *value, uint32_t length)
+{
+    struct agent_tree *tree = context;
+    return tag == AGENT_TAG_SKIPPED ? agent_value_u32(value, length, &tree->skipped) : 0;
+}
+
 static int on_over(struct agent_tree *tree, const struct agent_frame *frame)
 {
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length;
-    int r;
-    while ((r = agent_field_next(frame->payload, frame->length, &offset, &tag, &value, &length)) >
-           0) {
-        if (tag == AGENT_TAG_SKIPPED && agent_value_u32(value, length, &tree->skipped) < 0)
-            return -EPROTO;
-    }
+    int r = agent_fields_each(frame, over_take, tree);
     return r < 0 || tree->inside || !tree->begun ? -EPROTO : AGENT_TREE_OVER;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /instances/{id}/logs: one server-sent event per line. */
+/* GET /instances/{id}/logs: one server-sent event per line. The log of operations is in two files,
+ * which are one to the reader. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "api/log_lines.h"
 #include "api/query.h"
 #include "api/routes.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define TAIL_DEFAULT 100
@@ -16,15 +18,37 @@
 
 struct log_request {
     uint64_t tail;
-    bool follow, vmm;
+    bool follow;
+    enum instance_log log;
 };
 
 struct log_stream {
     const struct request *request;
     struct log_request options;
-    struct log_lines lines;
+    struct log_lines older, lines;
     uint64_t reopened_ns;
 };
+
+static const struct {
+    const char *name;
+    enum instance_log log;
+} sources[] = {
+    {"app", INSTANCE_LOG_CONSOLE},
+    {"vmm", INSTANCE_LOG_VMM},
+    {"hypeman", INSTANCE_LOG_OPERATIONS},
+};
+
+static void source_read(const char *name, enum instance_log *log, struct problem *problem)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+        if (strcmp(sources[i].name, name) == 0) {
+            *log = sources[i].log;
+            return;
+        }
+    }
+    problem_set(problem, 400, PROBLEM_BAD_REQUEST,
+                "source: must be app, vmm or hypeman, not \"%.32s\"", name);
+}
 
 static void parameters_read(const struct request *request, struct log_request *options,
                             struct problem *problem)
@@ -41,14 +65,8 @@ static void parameters_read(const struct request *request, struct log_request *o
                         "tail: must be a whole number, not \"%.32s\"", tail);
     }
     query_bool(&request->uri, "follow", &options->follow, problem);
-    if (!source || strcmp(source, "app") == 0)
-        return;
-    options->vmm = strcmp(source, "vmm") == 0;
-    if (strcmp(source, "hypeman") == 0)
-        problem_set(problem, 404, "log_not_found", "there is no log of operations");
-    else if (!options->vmm)
-        problem_set(problem, 400, PROBLEM_BAD_REQUEST, "source: must be app or vmm, not \"%.32s\"",
-                    source);
+    if (source)
+        source_read(source, &options->log, problem);
 }
 
 /* The instance may be gone, or a new VMM writes a new file. */
@@ -58,8 +76,19 @@ static int follow_file(struct log_stream *stream)
         return 0;
     stream->reopened_ns = time_monotonic_ns();
     int fd = instance_log_open(stream->request->server->host, stream->request->id,
-                               stream->options.vmm, NULL);
+                               stream->options.log, NULL);
     return fd < 0 ? fd : log_lines_reopen(&stream->lines, fd);
+}
+
+static int next_line(struct log_stream *stream, const char **line, size_t *length)
+{
+    if (stream->older.fd >= 0) {
+        int r = log_lines_next(&stream->older, true, line, length);
+        if (r != 0)
+            return r;
+        log_lines_close(&stream->older);
+    }
+    return log_lines_next(&stream->lines, !stream->options.follow, line, length);
 }
 
 static int stream_next(void *data, json_t **value)
@@ -67,7 +96,7 @@ static int stream_next(void *data, json_t **value)
     struct log_stream *stream = data;
     const char *line;
     size_t length;
-    int r = log_lines_next(&stream->lines, !stream->options.follow, &line, &length);
+    int r = next_line(stream, &line, &length);
     if (r == 0)
         return !stream->options.follow || follow_file(stream) < 0 ? -ENODATA : 0;
     if (r < 0)
@@ -79,16 +108,27 @@ static int stream_next(void *data, json_t **value)
 static void stream_free(void *data)
 {
     struct log_stream *stream = data;
+    log_lines_close(&stream->older);
     log_lines_close(&stream->lines);
     free(stream);
+}
+
+/* What the tail lacks may be in the file before, if there is one. */
+static int older_open(struct log_stream *stream)
+{
+    uint64_t lacks = stream->options.tail - stream->lines.tail;
+    int fd = lacks == 0 ? -1
+                        : instance_log_open(stream->request->server->host, stream->request->id,
+                                            INSTANCE_LOG_OPERATIONS_OLDER, NULL);
+    return fd < 0 ? 0 : log_lines_open(&stream->older, fd, lacks);
 }
 
 static int stream_open(struct log_stream *stream, struct problem *problem)
 {
     struct error err = {0};
-    stream->lines.fd = -1;
+    stream->older.fd = stream->lines.fd = -1;
     int fd = instance_log_open(stream->request->server->host, stream->request->id,
-                               stream->options.vmm, &err);
+                               stream->options.log, &err);
     if (fd < 0) {
         if (err.code == ERROR_NOT_FOUND || fd == -ENOENT)
             problem_set(problem, 404, "log_not_found", "%s", err.message);
@@ -96,6 +136,8 @@ static int stream_open(struct log_stream *stream, struct problem *problem)
         return fd;
     }
     int r = log_lines_open(&stream->lines, fd, stream->options.tail);
+    if (r == 0 && stream->options.log == INSTANCE_LOG_OPERATIONS)
+        r = older_open(stream);
     if (r < 0)
         problem_set(problem, 500, "internal_error", "read the log: %s", strerror(-r));
     return r;

@@ -36,12 +36,14 @@ static int find_tail(struct log_lines *lines, uint64_t size, uint64_t tail)
                 continue;
             if (++ends == tail) {
                 lines->offset = at - block + i;
+                lines->tail = tail;
                 return 0;
             }
         }
         at -= block;
     }
     lines->offset = 0;
+    lines->tail = size > 0 ? ends + 1 : 0;
     return 0;
 }
 
@@ -117,6 +119,10 @@ int log_lines_reopen(struct log_lines *lines, int fd)
         return r;
     }
     bool other = now.st_dev != then.st_dev || now.st_ino != then.st_ino;
+    if (other && (uint64_t)then.st_size > lines->offset) {
+        close(fd); /* the rest first */
+        return 0;
+    }
     if (other || (uint64_t)now.st_size < lines->offset) {
         lines->offset = 0;
         lines->start = lines->length = 0;

@@ -14,6 +14,7 @@ struct log_lines {
     uint64_t offset;
     char *buffer; /* LOG_LINE_LIMIT bytes */
     size_t start, length;
+    uint64_t tail; /* how many lines it began with */
 };
 
 /* Begins at the last `tail` lines of the file, which it then owns. Negative errno on failure. */
@@ -24,8 +25,8 @@ void log_lines_close(struct log_lines *lines);
  * `last` none at all (then a piece without an end counts as a line); negative errno. */
 int log_lines_next(struct log_lines *lines, bool last, const char **line, size_t *length);
 
-/* Goes on in `fd` (which it then owns) if that is another file, and starts again if the file became
- * shorter. */
+/* Goes on in `fd` (which it then owns) if that is another file and all of this one has been read,
+ * and starts again if the file became shorter. */
 int log_lines_reopen(struct log_lines *lines, int fd);
 
 #endif

@@ -42,16 +42,24 @@ static int unix_address(const char *path, struct sockaddr_un *address, int *dirf
     return 0;
 }
 
+/* A socket, and the address to use it with for as long as `*dirfd` is open. */
+static int socket_make(const char *path, int flags, struct sockaddr_un *address, int *dirfd,
+                       struct error *err)
+{
+    int r = unix_address(path, address, dirfd, err);
+    if (r < 0)
+        return r;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    return fd < 0 ? error_errno(err, errno, path, "socket for %s", path) : fd;
+}
+
 int unix_listen(const char *path, int flags, struct error *err)
 {
     struct sockaddr_un address;
     _cleanup_(close) int dirfd = -1;
-    int r = unix_address(path, &address, &dirfd, err);
-    if (r < 0)
-        return r;
-    _cleanup_(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    _cleanup_(close) int fd = socket_make(path, flags, &address, &dirfd, err);
     if (fd < 0)
-        return error_errno(err, errno, path, "socket for %s", path);
+        return fd;
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return error_errno(err, errno, path, "bind %s", path);
     if (listen(fd, SOMAXCONN) < 0)
@@ -63,12 +71,9 @@ int unix_connect(const char *path, int flags, struct error *err)
 {
     struct sockaddr_un address;
     _cleanup_(close) int dirfd = -1;
-    int r = unix_address(path, &address, &dirfd, err);
-    if (r < 0)
-        return r;
-    _cleanup_(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    _cleanup_(close) int fd = socket_make(path, flags, &address, &dirfd, err);
     if (fd < 0)
-        return error_errno(err, errno, path, "socket for %s", path);
+        return fd;
     while (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno != EINTR)
             return error_errno(err, errno, path, "connect to %s", path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tine logs: the guest's console or the VMM's log, from the API's event stream. */
+/* tine logs: the guest's console, the VMM's log or that of operations, from the API's event
+ * stream. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 
 struct logs_options {
     const char *tail;
-    bool follow, vmm;
+    bool follow, vmm, operations;
 };
 
 static bool on_line(void *data, const json_t *text)
@@ -39,9 +40,12 @@ static int logs_run(const struct cli *cli, const void *data, char **operands, un
         if (*end || *options->tail < '0' || *options->tail > '9')
             return cli_usage(cli, "--tail: \"%s\" is not a whole number", options->tail);
     }
+    if (options->vmm && options->operations)
+        return cli_usage(cli, "--vmm and --operations are two logs; give one");
+    const char *source = options->operations ? "hypeman" : options->vmm ? "vmm" : "app";
     char query[96];
     snprintf(query, sizeof(query), "/logs?tail=%lu&follow=%s&source=%s", tail,
-             options->follow ? "true" : "false", options->vmm ? "vmm" : "app");
+             options->follow ? "true" : "false", source);
     _cleanup_(free) char *path = instance_path(operands[0], query);
     struct failure failure = {0};
     int status = events_get(cli, path ? path : "/", on_line, (void *)cli, &failure);
@@ -53,6 +57,8 @@ static int logs_run(const struct cli *cli, const void *data, char **operands, un
 static const struct command_option logs_options[] = {
     {"follow", 'f', OPTION_FLAG, OPTION(follow), NULL, "go on as lines are written"},
     {"tail", 'n', OPTION_TEXT, OPTION(tail), "N", "begin with the last N lines (default 100)"},
+    {"operations", 0, OPTION_FLAG, OPTION(operations), NULL,
+     "what was done to the instance instead of the console"},
     {"vmm", 0, OPTION_FLAG, OPTION(vmm), NULL, "the VMM's own log instead of the console"},
 };
 
@@ -63,7 +69,8 @@ const struct command logs_command = {
     .details = "Begins with the last 100 lines. With -f it goes on until the instance is deleted.\n"
                "With --json each line is an object: {\"line\":\"...\"}.\n",
     .examples = "  tine logs -n 20 web\n"
-                "  tine logs -f web\n",
+                "  tine logs -f web\n"
+                "  tine logs --operations web\n",
     .options = logs_options,
     .option_count = ARRAY_SIZE(logs_options),
     .options_size = sizeof(struct logs_options),

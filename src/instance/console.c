@@ -7,6 +7,12 @@
 
 #define TAIL 1024
 
+int console_loggable(const char *message)
+{
+    const char *guest = strstr(message, CONSOLE_ENDS);
+    return (int)(guest ? (size_t)(guest - message) + strlen("console ends") : strlen(message));
+}
+
 /* Reads up to TAIL bytes from the end; a console that can't be read has no last line. */
 static size_t read_tail(const struct operation *op, char tail[TAIL])
 {

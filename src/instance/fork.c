@@ -7,7 +7,8 @@
  *
  * The source is held only for as long as its files are linked, so forks of one source run at the
  * same time; those that ask for a Running source while it is on its way to standby for another fork
- * share that nap (lock.h). A row in state Created is an instance in the making, as in create. */
+ * or a snapshot share that nap (source.h). A row in state Created is an instance in the making, as
+ * in create. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +17,8 @@
 #include "base/log.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
-#include "instance/memory_image.h"
 #include "instance/program_run.h"
-#include "instance/transition.h"
+#include "instance/source.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
 {
@@ -33,46 +33,6 @@ int fork_check(const struct instance_fork_request *request, struct error *err)
                          "target_state: %s; it must be Running, Standby or Stopped",
                          instance_state_name(request->target));
     return 0;
-}
-
-/* With the memory image ready to be linked, unless the fork boots anew. */
-static int begin_source(struct host *host, const char *reference, enum lock_kind lock,
-                        const struct instance_fork_request *request, struct operation *source,
-                        struct error *err)
-{
-    bool cold = request->has_target && request->target == INSTANCE_STOPPED;
-    return cold ? operation_begin(host, reference, lock, source, err)
-                : memory_begin(host, reference, lock, source, err);
-}
-
-/* A Running source is held for writing from its standby to its restore: nobody can stop or delete
- * it in between. One that sleeps anyway is held for reading, as without from_running. */
-static int take_source(struct host *host, const char *reference,
-                       const struct instance_fork_request *request, struct operation *source,
-                       struct error *err)
-{
-    for (;;) {
-        enum lock_kind lock = request->from_running ? LOCK_NAP : LOCK_SHARED;
-        int r = begin_source(host, reference, lock, request, source, err);
-        if (r < 0 || !source->hold.writing || source->record.state == INSTANCE_RUNNING)
-            return r;
-        operation_end(source);
-        r = begin_source(host, reference, LOCK_SHARED, request, source, err);
-        if (r < 0 || source->record.state != INSTANCE_RUNNING)
-            return r;
-        operation_end(source); /* woken in between */
-    }
-}
-
-static int hold_source(struct host *host, const char *reference,
-                       const struct instance_fork_request *request, struct operation *source,
-                       struct error *err)
-{
-    enum instance_operation kind = request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK;
-    int r = take_source(host, reference, request, source, err);
-    if (r == 0)
-        r = transition_check(kind, &source->record, err);
-    return r < 0 ? r : 0;
 }
 
 /* The fork's row: what it inherits, and a life of its own. */
@@ -141,13 +101,6 @@ int fork_make(const struct owner *from, const struct instance_record *source, st
     return r;
 }
 
-static int make(const struct operation *source, struct operation *op, struct fork *fork,
-                struct error *err)
-{
-    const struct owner from = operation_owner(source);
-    return fork_make(&from, &source->record, op, fork, err);
-}
-
 /* Nothing is left of it. */
 static void unmake(struct operation *op)
 {
@@ -194,30 +147,6 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
     return trace_end(&fork->trace, 0, err);
 }
 
-/* The source sleeps while its files are linked, and is woken whatever becomes of the fork. */
-static int make_of_running(struct operation *source, struct operation *op, struct fork *fork,
-                           struct error *err)
-{
-    struct error wake = {0};
-    trace_phase(op, "standby");
-    int r = traced(source, "standby", standby_locked, err);
-    if (r < 0)
-        return r;
-    lock_nap_open(&source->hold);
-    r = make(source, op, fork, err);
-    trace_phase(op, "wake");
-    lock_nap_close(&source->hold);
-    int woken = traced(source, "restore", restore_locked, &wake);
-    if (woken == 0 || r < 0) {
-        if (woken < 0)
-            log_error("instance %s stays in standby: %s", source->record.id, wake.message);
-        return r;
-    }
-    return error_set(err, wake.code, wake.errnum,
-                     "fork %s: it could not be woken again and is now %s: %s", source->record.name,
-                     instance_state_name(source->record.state), wake.message);
-}
-
 /* Checked before the source is put to sleep for nothing; store_insert() decides. */
 static int check_name_free(struct host *host, const char *name, struct error *err)
 {
@@ -231,24 +160,46 @@ static int check_name_free(struct host *host, const char *name, struct error *er
     return taken ? error_set(err, ERROR_NAME, EEXIST, "the name '%s' is taken", name) : 0;
 }
 
+static struct source_wish wish_of(const struct instance_fork_request *request)
+{
+    bool cold = request->has_target && request->target == INSTANCE_STOPPED;
+    return (struct source_wish){.kind =
+                                    request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK,
+                                .memory = !cold,
+                                .running = request->from_running};
+}
+
+/* A fork while its source is held. */
+struct making {
+    struct operation *op;
+    struct fork *fork;
+};
+
+static int make(struct operation *source, void *context, struct error *err)
+{
+    const struct making *making = context;
+    const struct owner from = operation_owner(source);
+    return fork_make(&from, &source->record, making->op, making->fork, err);
+}
+
 static int fork_source(struct host *host, const char *reference, struct fork *fork,
                        struct operation *op, struct error *err)
 {
     const struct instance_fork_request *request = fork->request;
+    const struct source_wish wish = wish_of(request);
     _cleanup_(operation) struct operation source = OPERATION_NONE;
-    int r = hold_source(host, reference, request, &source, err);
+    int r = source_begin(host, reference, &wish, &source, err);
     if (r == 0)
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
     fork_begin(op, fork, source.waited_ns, source.record.name);
     source.waited_ns = 0; /* its standby and wake wait no more */
-    /* A source in somebody's nap is Running for everybody but the forks of this nap. */
-    enum instance_state state = source.hold.joined ? INSTANCE_RUNNING : source.record.state;
+    enum instance_state state = source_state(&source);
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
-    return source.record.state == INSTANCE_RUNNING ? make_of_running(&source, op, fork, err)
-                                                   : make(&source, op, fork, err);
+    struct making making = {.op = op, .fork = fork};
+    return source_link(&source, op, make, &making, err);
 }
 
 int instance_fork(struct host *host, const char *source,

@@ -171,9 +171,15 @@ int instance_file_put(struct host *host, const char *reference, const struct age
                       struct error *err);
 int instance_file_get(struct host *host, const char *reference, const struct agent_get *get,
                       struct error *err);
-/* Opens the console (`vmm` false) or VMM log for reading. ERROR_NOT_FOUND: nothing was logged yet.
- */
-int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err);
+enum instance_log {
+    INSTANCE_LOG_CONSOLE,
+    INSTANCE_LOG_VMM,
+    INSTANCE_LOG_OPERATIONS,       /* a line per operation that has ended */
+    INSTANCE_LOG_OPERATIONS_OLDER, /* what was in it before it was full */
+};
+/* Opens it for reading. ERROR_NOT_FOUND: nothing was logged yet. */
+int instance_log_open(struct host *host, const char *reference, enum instance_log log,
+                      struct error *err);
 
 /* One state transition table for all operations (docs/architecture.md). True if `from` -> `to` is
  * one legal hop. */

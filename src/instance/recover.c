@@ -138,21 +138,6 @@ static int recover_one(struct host *host, const struct found *found, const char 
     return r < 0 ? settle_unknown(&op, cause.message, err) : 0;
 }
 
-struct known {
-    const struct instance_record *records;
-    size_t count;
-};
-
-static bool is_known(const char *name, const void *context)
-{
-    const struct known *known = context;
-    for (size_t i = 0; i < known->count; i++) {
-        if (strcmp(known->records[i].id, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 int recover(struct host *host, struct error *err)
 {
     _cleanup_(free) struct instance_record *records = NULL;
@@ -169,7 +154,8 @@ int recover(struct host *host, struct error *err)
     int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
     if (swept < 0)
         return swept;
-    const struct known known = {records, count};
-    r = strangers_warn(host->guests_fd, host->guests_dir, "instance", is_known, &known, err);
+    const struct known_rows known = {records, count, sizeof(*records),
+                                     offsetof(struct instance_record, id)};
+    r = strangers_warn(host->guests_fd, host->guests_dir, "instance", &known, err);
     return r < 0 ? r : recover_snapshots(host, err);
 }

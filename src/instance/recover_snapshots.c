@@ -8,21 +8,6 @@
 #include "instance/strangers.h"
 #include "stack/stack.h"
 
-struct known {
-    const struct snapshot_record *records;
-    size_t count;
-};
-
-static bool is_known(const char *name, const void *context)
-{
-    const struct known *known = context;
-    for (size_t i = 0; i < known->count; i++) {
-        if (strcmp(known->records[i].id, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* A snapshot is its directory: a row without it says nothing. */
 static int recover_one(struct host *host, const char *id, struct error *err)
 {
@@ -55,7 +40,7 @@ int recover_snapshots(struct host *host, struct error *err)
     int swept = stack_sweep(host->snapshots_fd, host->snapshots_dir, err);
     if (swept < 0)
         return swept;
-    const struct known known = {records, count};
-    return strangers_warn(host->snapshots_fd, host->snapshots_dir, "snapshot", is_known, &known,
-                          err);
+    const struct known_rows known = {records, count, sizeof(*records),
+                                     offsetof(struct snapshot_record, id)};
+    return strangers_warn(host->snapshots_fd, host->snapshots_dir, "snapshot", &known, err);
 }

@@ -5,6 +5,7 @@
  *   snapshot's directory under a temporary name, made of links; the row, which takes the name; the
  *   directory under its own name; wake a source that was Running.
  *
+ * Those that ask for a Running source at the same time share its nap, forks among them (source.h).
  * A row without its directory is a snapshot in the making, or one half deleted: after a crash it is
  * removed. The new snapshot's lock is held from before the row, so nobody sees it half made. */
 #include <errno.h>
@@ -17,8 +18,8 @@
 #include "instance/directory.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
+#include "instance/source.h"
 #include "instance/trace.h"
-#include "instance/transition.h"
 
 static int check_request(const struct snapshot_create_request *request, struct error *err)
 {
@@ -39,23 +40,6 @@ static int check_request(const struct snapshot_create_request *request, struct e
     return request->compression ? stack_compression_check(request->compression, err) : 0;
 }
 
-/* As for a fork: a Running source is held for writing from its standby to its restore. */
-static int hold_source(struct host *host, const char *reference, enum instance_state kind,
-                       struct operation *source, struct error *err)
-{
-    int r = kind == INSTANCE_STANDBY ? memory_begin(host, reference, LOCK_SHARED, source, err)
-                                     : operation_begin(host, reference, LOCK_SHARED, source, err);
-    if (r == 0 && kind == INSTANCE_STANDBY && source->record.state == INSTANCE_RUNNING) {
-        operation_end(source);
-        r = memory_begin(host, reference, LOCK_EXCLUSIVE, source, err);
-    }
-    if (r == 0)
-        r = transition_check(kind == INSTANCE_STANDBY ? OPERATION_SNAPSHOT_STANDBY
-                                                      : OPERATION_SNAPSHOT_STOPPED,
-                             &source->record, err);
-    return r < 0 ? r : 0;
-}
-
 /* Checked before the source is put to sleep for nothing; store_snapshot_insert() decides. */
 static int check_name_free(struct host *host, const char *name,
                            const struct instance_record *source, struct error *err)
@@ -68,6 +52,15 @@ static int check_name_free(struct host *host, const char *name,
         return error_set(err, ERROR_NAME, EEXIST, "%s has a snapshot with the name '%s' already",
                          source->name, name);
     return r;
+}
+
+static struct source_wish wish_of(const struct snapshot_create_request *request)
+{
+    bool standby = request->kind == INSTANCE_STANDBY;
+    return (struct source_wish){.kind = standby ? OPERATION_SNAPSHOT_STANDBY
+                                                : OPERATION_SNAPSHOT_STOPPED,
+                                .memory = standby,
+                                .running = standby};
 }
 
 static void describe(const struct operation *source, const struct snapshot_create_request *request,
@@ -116,41 +109,37 @@ static void unmake(struct snapshot_operation *op)
         log_error("snapshot %s: roll back its creation: %s", op->record.id, cause.message);
 }
 
-static int make(struct operation *source, struct snapshot_operation *op, struct error *err)
+/* A snapshot while its source is held. */
+struct making {
+    struct snapshot_operation *op;
+    bool recorded; /* there is a row: a failure has something to remove */
+};
+
+static int make(struct operation *source, void *context, struct error *err)
 {
+    struct making *making = context;
     _cleanup_(draft) struct draft draft = {.fd = -1};
     trace_phase(source, "link");
-    int r = link_files(source, op, &draft, err);
+    int r = link_files(source, making->op, &draft, err);
     if (r == 0)
-        r = store_snapshot_insert(op->host->store, &op->record, err);
+        r = store_snapshot_insert(making->op->host->store, &making->op->record, err);
     if (r < 0)
         return r;
-    r = publish(op, &draft, err);
-    if (r < 0)
-        unmake(op);
-    return r;
+    making->recorded = true;
+    return publish(making->op, &draft, err);
 }
 
-/* The source sleeps while its files are linked, and is woken whatever becomes of the snapshot. */
-static int make_of_running(struct operation *source, struct snapshot_operation *op,
-                           struct error *err)
+static int create(struct operation *source, struct snapshot_operation *op, struct error *err)
 {
-    struct error wake = {0};
-    trace_phase(source, "standby");
-    int r = traced(source, "standby", standby_locked, err);
-    if (r < 0)
-        return r;
-    r = make(source, op, err);
-    trace_phase(source, "wake");
-    int woken = traced(source, "restore", restore_locked, &wake);
-    if (woken < 0 && r < 0)
-        log_error("instance %s stays in standby: %s", source->record.id, wake.message);
-    if (woken == 0 || r < 0)
-        return r;
-    unmake(op);
-    return error_set(err, wake.code, wake.errnum,
-                     "snapshot of %s: it could not be woken again and is now %s: %s",
-                     source->record.name, instance_state_name(source->record.state), wake.message);
+    struct making making = {.op = op};
+    struct trace trace;
+    trace_begin(&trace, source, "snapshot");
+    snprintf(trace.note, sizeof(trace.note), "as %.64s",
+             *op->record.name ? op->record.name : op->record.id);
+    int r = source_link(source, source, make, &making, err);
+    if (r < 0 && making.recorded)
+        unmake(op);
+    return trace_end(&trace, r, err);
 }
 
 static void finish(struct snapshot_operation *op, struct snapshot_record *record)
@@ -171,20 +160,16 @@ int snapshot_create(struct host *host, const char *instance,
     int r = check_request(request, err);
     if (r == 0)
         r = snapshot_begin_new(host, &op, err);
+    const struct source_wish wish = wish_of(request);
     if (r == 0)
-        r = hold_source(host, instance, request->kind, &source, err);
+        r = source_begin(host, instance, &wish, &source, err);
     if (r == 0)
         r = check_name_free(host, request->name, &source.record, err);
     if (r < 0)
         return r;
     describe(&source, request, &op.record);
-    struct trace trace;
-    trace_begin(&trace, &source, "snapshot");
-    snprintf(trace.note, sizeof(trace.note), "as %.64s",
-             *op.record.name ? op.record.name : op.record.id);
-    r = source.record.state == INSTANCE_RUNNING ? make_of_running(&source, &op, err)
-                                                : make(&source, &op, err);
+    r = create(&source, &op, err);
     if (r == 0)
         finish(&op, record);
-    return trace_end(&trace, r, err);
+    return r;
 }

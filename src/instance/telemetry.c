@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "instance/host.h"
+#include "instance/console.h"
+#include "instance/operation_log.h"
 #include "instance/vmm_samples.h"
 
 #define EVENTS_HELD 2048 /* about a megabyte */
@@ -114,6 +115,7 @@ struct telemetry *telemetry_new(struct error *err)
         telemetry->metrics = metrics_new();
         telemetry->events = events_new(EVENTS_HELD, NULL);
         telemetry->samples = vmm_samples_new();
+        pthread_mutex_init(&telemetry->log_lock, NULL);
     }
     if (telemetry && telemetry->metrics && telemetry->events && telemetry->samples &&
         add_families(telemetry) == 0 && add_constants(telemetry) == 0)
@@ -130,6 +132,7 @@ void telemetry_free(struct telemetry *telemetry)
     vmm_samples_free(telemetry->samples);
     events_free(telemetry->events);
     metrics_free(telemetry->metrics);
+    pthread_mutex_destroy(&telemetry->log_lock);
     free(telemetry);
 }
 
@@ -155,10 +158,13 @@ void telemetry_settled(const struct operation *op, bool had_vmm)
     bool ended = had_vmm && !record_has_vmm(record) && record->state != INSTANCE_UNKNOWN;
     if (ended)
         metric_add(op->host->telemetry->vmms_ended, 1, NULL);
-    telemetry_event(op, ended ? "vmm-ended" : "recovered", "", "",
-                    record->state == INSTANCE_UNKNOWN ? record->state_error
-                    : ended                           ? record->exit_message
-                                                      : "");
+    const char *kind = ended ? "vmm-ended" : "recovered";
+    const char *message = record->state == INSTANCE_UNKNOWN ? record->state_error
+                          : ended                           ? record->exit_message
+                                                            : "";
+    telemetry_event(op, kind, "", "", message);
+    operation_log_add(op, "%s: %s%s%.*s", kind, instance_state_name(record->state),
+                      *message ? ", " : "", console_loggable(message), message);
 }
 
 struct events *host_events(struct host *host)

@@ -3,6 +3,7 @@
 #ifndef TINE_INSTANCE_TELEMETRY_H
 #define TINE_INSTANCE_TELEMETRY_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@ struct telemetry {
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
     struct metric *expansions, *expansion_seconds;
+    pthread_mutex_t log_lock; /* guards the exchange of a full operation log for a new one */
 };
 
 struct telemetry *telemetry_new(struct error *err);

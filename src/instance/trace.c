@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "instance/console.h"
+#include "instance/operation_log.h"
 #include "instance/telemetry.h"
 
 #define PHASE_WAIT "wait" /* for other operations on the same instance */
@@ -95,13 +96,6 @@ static enum log_level level_of(const struct error *err)
                : LOG_LEVEL_WARNING;
 }
 
-/* The message up to what a guest said. */
-static int loggable(const char *message)
-{
-    const char *guest = strstr(message, CONSOLE_ENDS);
-    return (int)(guest ? (size_t)(guest - message) + strlen("console ends") : strlen(message));
-}
-
 static void tell(const struct trace *trace, int r, const char *result, uint64_t duration_ns,
                  const struct error *err)
 {
@@ -117,7 +111,27 @@ static void tell(const struct trace *trace, int r, const char *result, uint64_t 
                         trace->kind, name, *trace->note ? " " : "", trace->note, phases);
     else
         log_line_fields(level_of(err), fields, ARRAY_SIZE(fields), "%s of %s failed: %.*s",
-                        trace->kind, name, loggable(reason), reason);
+                        trace->kind, name, console_loggable(reason), reason);
+}
+
+/* The same for who looks after the instance; of one that is gone there is nobody left to tell. */
+static void keep(const struct trace *trace, int r, const char *result, uint64_t duration_ns,
+                 const struct error *err)
+{
+    char phases[512];
+    double ms = (double)duration_ns / 1e6;
+    const char *reason = err ? err->message : errno_name(-r);
+    const char *space = *trace->note ? " " : "";
+    if (trace->op->removed)
+        return;
+    phases_text(trace, phases, sizeof(phases));
+    if (r == 0)
+        operation_log_add(trace->op, "%s%s%s: ok in %.1f ms (%s) operation=%s", trace->kind, space,
+                          trace->note, ms, phases, trace->id);
+    else
+        operation_log_add(trace->op, "%s%s%s: failed (%s) in %.1f ms: %.*s operation=%s",
+                          trace->kind, space, trace->note, result, ms, console_loggable(reason),
+                          reason, trace->id);
 }
 
 int trace_end(struct trace *trace, int r, const struct error *err)
@@ -129,6 +143,7 @@ int trace_end(struct trace *trace, int r, const struct error *err)
     const char *result = r == 0 ? "ok" : error_code_name(err ? err->code : ERROR_SYSTEM);
     measure(trace, result, duration_ns);
     tell(trace, r, result, duration_ns, err);
+    keep(trace, r, result, duration_ns, err);
     telemetry_event(trace->op, trace->kind, trace->id, result,
                     r == 0 ? trace->note
                     : err  ? err->message

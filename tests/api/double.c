@@ -559,14 +559,16 @@ int instance_file_get(struct host *host, const char *reference, const struct age
     return r < 0 ? r : agent_get_start(double_guest_vsock(), GUEST_MS, get, err);
 }
 
-int instance_log_open(struct host *host, const char *reference, bool vmm, struct error *err)
+int instance_log_open(struct host *host, const char *reference, enum instance_log log,
+                      struct error *err)
 {
+    static const char *const kinds[] = {"app", "vmm", "operations", "operations-older"};
     struct instance_record record;
     char path[4096];
     int r = instance_get(host, reference, &record, err);
     if (r < 0)
         return r;
-    log_path(host, record.name, vmm ? "vmm" : "app", path);
+    log_path(host, record.name, kinds[log], path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0)
         return fd;

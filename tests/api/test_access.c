@@ -17,10 +17,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "openapi.h"
 
-static const char *double_path;
 static unsigned char secret_bytes[] = "the secret of this very test, that no log may show";
 static const struct token_secret secret = {secret_bytes, sizeof(secret_bytes) - 1};
 
@@ -34,7 +34,7 @@ static int setup(void **state)
     assert_int_equal(
         file_publish(AT_FDCWD, path, secret_bytes, sizeof(secret_bytes) - 1, 0600, NULL), 0);
     const char *const arguments[] = {"--listen", "127.0.0.1:0", "--token-secret-file", path, NULL};
-    daemon_start(&daemon, double_path, arguments);
+    daemon_start(&daemon, daemon_program(), arguments);
     *state = &daemon;
     assert_true(daemon_port(&daemon) > 0);
     /* Read once, at the start. */
@@ -242,6 +242,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

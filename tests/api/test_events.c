@@ -13,25 +13,10 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "exposition.h"
 #include "http_client.h"
 #include "openapi.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static void make(const struct daemon *daemon, const char *name)
 {
@@ -182,7 +167,7 @@ static void test_follow_stop(void **state)
     daemon_terminate(daemon);
     await_text(fd, "0\r\n\r\n");
     close(fd);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* It does not read while far more happens than sockets and the ring hold: nobody waits for it, and
@@ -226,7 +211,7 @@ static void test_metrics(void **state)
     http_release(&reply);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -236,6 +221,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

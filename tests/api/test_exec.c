@@ -15,25 +15,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "websocket_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 /* Runs the request; checks output, exit status and a proper close. */
 static void expect_exec(struct daemon *daemon, const char *request, const char *out, int exit_code)
@@ -423,7 +407,7 @@ static void test_many_sessions(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup_vm, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -449,6 +433,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

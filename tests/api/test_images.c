@@ -14,9 +14,9 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 
-static const char *double_path;
 static char kit[64];
 
 static int setup(void **state)
@@ -30,7 +30,7 @@ static int setup(void **state)
     assert_int_equal(file_publish(AT_FDCWD, path, "kernel", 6, 0644, NULL), 0);
     snprintf(path, sizeof(path), "%s/initrd.img", kit);
     assert_int_equal(file_publish(AT_FDCWD, path, "initrd", 6, 0644, NULL), 0);
-    daemon_start(&daemon, double_path, arguments);
+    daemon_start(&daemon, daemon_program(), arguments);
     *state = &daemon;
     return 0;
 }
@@ -182,6 +182,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,24 +14,8 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static void log_append(const struct daemon *daemon, const char *name, const char *text,
                        size_t length)
@@ -96,23 +80,75 @@ static void test_refused(void **state)
     http_refused(daemon, "GET", "/instances/vm/logs?source=vmm", NULL, 404, "log_not_found", "");
     http_refused(daemon, "GET", "/instances/vm/logs?source=hypeman", NULL, 404, "log_not_found",
                  "");
+    http_refused(daemon, "GET", "/instances/none/logs?source=hypeman", NULL, 404, "not_found",
+                 "none");
     http_refused(daemon, "GET", "/instances/none/logs", NULL, 404, "not_found", "none");
     log_append(daemon, "vm.vmm", "started\n", 8);
     expect_stream(daemon, "?source=vmm", "data: \"started\"\n\n");
 }
 
-/* Reads from a stream until `wanted` has come. */
-static void await_text(int fd, const char *wanted)
+/* The log of operations goes on in a new file when it is full; a tail reaches into the older one.
+ */
+static void test_operations(void **state)
+{
+    struct daemon *daemon = *state;
+    log_append(daemon, "vm.operations", "three\nfour\n", 11);
+    expect_stream(daemon, "?source=hypeman", "data: \"three\"\n\ndata: \"four\"\n\n");
+    log_append(daemon, "vm.operations-older", "one\ntwo\n", 8);
+    static const struct {
+        const char *query, *wanted;
+    } cases[] = {
+        {"&tail=0", ""},
+        {"&tail=1", "data: \"four\"\n\n"},
+        {"&tail=2", "data: \"three\"\n\ndata: \"four\"\n\n"},
+        {"&tail=3", "data: \"two\"\n\ndata: \"three\"\n\ndata: \"four\"\n\n"},
+        {"", "data: \"one\"\n\ndata: \"two\"\n\ndata: \"three\"\n\ndata: \"four\"\n\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char query[64];
+        snprintf(query, sizeof(query), "?source=hypeman%s", cases[i].query);
+        expect_stream(daemon, query, cases[i].wanted);
+    }
+    log_append(daemon, "vm.app", "not this\n", 9);
+    expect_stream(daemon, "?source=app&tail=1", "data: \"not this\"\n\n");
+}
+
+/* Reads from a stream until `first` and then `wanted` have come. */
+static void await_texts(int fd, const char *first, const char *wanted)
 {
     char text[8192] = "";
     size_t length = 0;
-    while (!strstr(text, wanted)) {
+    while (!strstr(text, first) || !strstr(strstr(text, first), wanted)) {
         assert_true(length + 1 < sizeof(text));
         ssize_t n = recv(fd, text + length, sizeof(text) - 1 - length, 0);
         assert_true(n > 0);
         length += (size_t)n;
         text[length] = '\0';
     }
+}
+
+static void await_text(int fd, const char *wanted)
+{
+    await_texts(fd, "", wanted);
+}
+
+/* Lines that come into the new file, behind those that came into the old one before it gave way. */
+static void test_follow_operations(void **state)
+{
+    struct daemon *daemon = *state;
+    char log[256], older[256];
+    snprintf(log, sizeof(log), "%s/vm.operations.log", daemon->data);
+    snprintf(older, sizeof(older), "%s/vm.operations-older.log", daemon->data);
+    log_append(daemon, "vm.operations", "one\n", 4);
+    int fd = http_open(daemon);
+    http_send_text(fd, "GET /instances/vm/logs?source=hypeman&follow=true HTTP/1.1\r\nHost: t\r\n"
+                       "Connection: close\r\n\r\n");
+    await_text(fd, "data: \"one\"\n\n");
+    log_append(daemon, "vm.operations", "two\n", 4);
+    assert_int_equal(rename(log, older), 0);
+    log_append(daemon, "vm.operations", "three\n", 6);
+    await_texts(fd, "data: \"two\"\n\n", "data: \"three\"\n\n");
+    close(fd);
 }
 
 static int follow(const struct daemon *daemon)
@@ -158,19 +194,20 @@ static void test_follow_stop(void **state)
         await_text(fds[i], "0\r\n\r\n");
         close(fds[i]);
     }
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup_vm, daemon_teardown)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_format), TEST(test_default_tail),   TEST(test_refused),
-        TEST(test_follow), TEST(test_follow_deleted), TEST(test_follow_stop),
+        TEST(test_format),         TEST(test_default_tail),      TEST(test_refused),
+        TEST(test_operations),     TEST(test_follow_operations), TEST(test_follow),
+        TEST(test_follow_deleted), TEST(test_follow_stop),
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,23 +13,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 /* Makes an instance; its id lands in `id` (25 bytes) if that is not NULL. */
 static void make(struct daemon *daemon, const char *name, char *id)
@@ -746,7 +731,7 @@ static void test_concurrent(void **state)
     json_decref(json);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -779,6 +764,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

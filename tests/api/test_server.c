@@ -21,23 +21,17 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "websocket_client.h"
 
-static const char *double_path;
 static const char *const short_timeout[] = {"--request-timeout", "1s", NULL};
 
 static int setup(void **state)
 {
     static struct daemon daemon;
-    daemon_start(&daemon, double_path, short_timeout);
+    daemon_start(&daemon, daemon_program(), short_timeout);
     *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
     return 0;
 }
 
@@ -61,8 +55,9 @@ static void test_options(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char output[4096];
-        assert_int_equal(program_output(double_path, cases[i].arguments, output, sizeof(output)),
-                         cases[i].status);
+        assert_int_equal(
+            program_output(daemon_program(), cases[i].arguments, output, sizeof(output)),
+            cases[i].status);
         if (!strstr(output, cases[i].part))
             fail_msg("\"%s\" is not in \"%s\"", cases[i].part, output);
     }
@@ -85,7 +80,7 @@ static int second_tined(const struct daemon *daemon, char *output, size_t size)
     char data[256];
     snprintf(data, sizeof(data), "%s/other", daemon->dir);
     const char *arguments[] = {"--socket", daemon->socket, "--data-dir", data, NULL};
-    return program_output(double_path, arguments, output, size);
+    return program_output(daemon_program(), arguments, output, size);
 }
 
 static void test_socket_live(void **state)
@@ -103,11 +98,11 @@ static void test_socket_stale(void **state)
     kill(daemon->pid, SIGKILL);
     assert_int_equal(daemon_reap(daemon), 128 + SIGKILL);
     assert_int_equal(access(daemon->socket, F_OK), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
     json_decref(http_expect(daemon, "GET", "/health", NULL, 200));
     daemon_terminate(daemon);
     assert_int_equal(access(daemon->socket, F_OK), -1);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 static void test_socket_is_file(void **state)
@@ -122,7 +117,7 @@ static void test_socket_is_file(void **state)
     assert_non_null(strstr(output, "exists and is not a socket"));
     assert_int_equal(access(daemon->socket, F_OK), 0);
     unlink(daemon->socket);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* A tined whose socket was taken over must not remove its successor's. */
@@ -130,7 +125,7 @@ static void test_socket_successor(void **state)
 {
     struct daemon *daemon = *state, second = *daemon;
     assert_int_equal(unlink(daemon->socket), 0);
-    daemon_spawn(&second, double_path, NULL);
+    daemon_spawn(&second, daemon_program(), NULL);
     daemon_terminate(daemon);
     json_decref(http_expect(&second, "GET", "/health", NULL, 200));
     daemon->pid = second.pid;
@@ -355,7 +350,7 @@ static void test_stop_finishes(void **state)
     assert_int_equal(reply.status, 201);
     http_release(&reply);
     assert_int_equal(daemon_reap(daemon), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* A second signal does not wait. */
@@ -372,7 +367,7 @@ static void test_stop_twice(void **state)
     kill(daemon->pid, SIGTERM);
     assert_int_equal(daemon_reap(daemon), 1);
     close(fd);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* An exec session is told, with an exit code. */
@@ -392,7 +387,7 @@ static void test_stop_exec(void **state)
     result = ws_finish(silent, false);
     ws_release(&result);
     assert_int_equal(daemon_reap(daemon), 0);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* Hundreds of idle connections do not keep others out. */
@@ -406,7 +401,7 @@ static void test_many_connections(void **state)
         close(fds[i]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -423,6 +418,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

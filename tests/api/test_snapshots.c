@@ -13,25 +13,10 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 
 #define FORKS 25
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 /* An instance in that state, by the operations that lead there ("" or "standby" or "stop"). */
 static void make(struct daemon *daemon, const char *name, const char *operation)
@@ -364,7 +349,7 @@ static void test_restore(void **state)
     http_refused(daemon, "GET", of_cold.text, NULL, 405, "Method Not Allowed", "GET");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -375,6 +360,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

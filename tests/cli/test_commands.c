@@ -14,24 +14,9 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static size_t size_of(const json_t *object, const char *name)
 {
@@ -321,8 +306,15 @@ static void test_logs(void **state)
     outcome_release(&outcome);
     expect_run(daemon, "logs nope", 1, NULL, "tine: logs nope: no instance \"nope\"\n");
     expect_run(daemon, "logs --vmm web", 1, NULL, "tine: logs web: no log yet\n");
+    expect_run(daemon, "logs --operations web", 1, NULL, "tine: logs web: no log yet\n");
     struct program program;
     char text[4096], path[256];
+    snprintf(path, sizeof(path), "%s/web.operations.log", daemon->data);
+    FILE *operations = fopen(path, "we");
+    assert_non_null(operations);
+    fputs("standby: ok\n", operations);
+    fclose(operations);
+    expect_run(daemon, "logs --operations web", 0, "standby: ok\n", "");
     program_start(&program, daemon, "logs -f -n 1 web");
     await_output(program.out, "line 5 of web\n", text, sizeof(text));
     snprintf(path, sizeof(path), "%s/web.app.log", daemon->data);
@@ -378,10 +370,10 @@ static void test_connection_lost(void **state)
     assert_int_equal(outcome.status, 1);
     assert_non_null(strstr(outcome.err, "the connection was lost before the command ended"));
     outcome_release(&outcome);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 static void test_tags(void **state)
 {
@@ -447,6 +439,6 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     program_path_set(argv[1]);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

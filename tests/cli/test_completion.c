@@ -11,23 +11,10 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "program.h"
 
-static const char *tine_path, *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
+static const char *tine_path;
 
 /* What bash has after the completion of the last of these words (separated by single spaces; the
  * last may be empty), on one line. */
@@ -148,7 +135,7 @@ static void test_usage(void **state)
     expect_run(daemon, "completion bash bash", 2, NULL, "unexpected argument \"bash\"");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -162,6 +149,6 @@ int main(int argc, char **argv)
         return 2;
     tine_path = argv[1];
     program_path_set(argv[1]);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,17 +19,16 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
-
-static const char *double_path;
 
 /* "here" and "guest" in the daemon's directory. */
 static int setup(void **state)
 {
     static struct daemon daemon;
     char path[256];
-    daemon_start(&daemon, double_path, NULL);
+    daemon_start(&daemon, daemon_program(), NULL);
     json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
     snprintf(path, sizeof(path), "%s/here", daemon.dir);
     assert_int_equal(mkdir(path, 0755), 0);
@@ -356,7 +355,7 @@ int main(int argc, char **argv)
         return 2;
     umask(022);
     char *program = realpath(argv[1], NULL);
-    double_path = realpath(argv[2], NULL);
+    daemon_program_set(realpath(argv[2], NULL));
     program_path_set(program);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,25 +16,9 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    json_decref(http_expect(&daemon, "POST", "/instances", "{\"name\":\"vm\"}", 201));
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static void expect_exact(const struct daemon *daemon, const char *arguments, const char *input,
                          int status, const char *out, const char *err)
@@ -194,7 +178,7 @@ static void test_terminal(void **state)
     assert_true((after.c_lflag & (ICANON | ECHO | ISIG)) == (ICANON | ECHO | ISIG));
     close(slave);
     close(program.terminal);
-    daemon_spawn(*state, double_path, NULL);
+    daemon_spawn(*state, daemon_program(), NULL);
 }
 
 static void test_terminal_choice(void **state)
@@ -229,7 +213,7 @@ static void test_broken_pipe(void **state)
     outcome_release(&outcome);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup_vm, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -243,6 +227,6 @@ int main(int argc, char **argv)
         return 2;
     program_path_set(argv[1]);
     setenv("TINE", argv[1], 1);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

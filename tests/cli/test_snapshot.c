@@ -12,17 +12,16 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
-
-static const char *double_path;
 
 /* "web" in Standby with the snapshots "warm" (s00001) and one without a name (s00002), and "off",
  * stopped, with its "warm" (s00003). */
 static int setup(void **state)
 {
     static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
+    daemon_start(&daemon, daemon_program(), NULL);
     expect_run(&daemon, "run --name web", 0, "", NULL);
     expect_run(&daemon, "standby web", 0, "", NULL);
     expect_run(&daemon, "run --name off", 0, "", NULL);
@@ -33,12 +32,6 @@ static int setup(void **state)
     expect_run(&daemon, "snapshot create off --kind stopped --name warm", 0,
                "off/warm  s00003abcdef  Stopped ", NULL);
     *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
     return 0;
 }
 
@@ -232,7 +225,7 @@ static void test_rm(void **state)
     expect_run(daemon, "inspect web", 0, "", NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -244,6 +237,6 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     program_path_set(argv[1]);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,8 @@ static void test_wrong_usage(void **state)
         {"exec", "tine: exec: usage: tine exec NAME [COMMAND [ARGUMENT...]]; see tine help exec\n"},
         {"rm", "tine: rm: usage: tine rm NAME...; see tine help rm\n"},
         {"logs -n x web", "tine: logs: --tail: \"x\" is not a whole number; see tine help logs\n"},
+        {"logs --vmm --operations web",
+         "tine: logs: --vmm and --operations are two logs; give one; see tine help logs\n"},
         {"run --memory 1.5GB",
          "tine: run: --memory: \"1.5GB\" is not a size: digits and a unit are "
          "wanted, as in 512MB or 2GB; see tine help run\n"},

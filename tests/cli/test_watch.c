@@ -16,26 +16,11 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "program.h"
 
 #define GIVEN_BACK "\033[?25h\033[?1049l"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static void test_events(void **state)
 {
@@ -90,7 +75,7 @@ static void test_events_follow(void **state)
     assert_int_equal(outcome.status, 0);
     assert_string_equal(outcome.err, "");
     outcome_release(&outcome);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
 /* More happens at once than tined holds. */
@@ -337,10 +322,10 @@ static void test_top_tined_gone(void **state)
     const char *back = strstr(outcome.out, GIVEN_BACK);
     assert_non_null(strstr(back, "tine: top: tined does not answer on "));
     outcome_release(&outcome);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -353,7 +338,7 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     program_path_set(argv[1]);
-    double_path = argv[2];
+    daemon_program_set(argv[2]);
     setenv("TERM", "xterm", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,10 +22,12 @@
 enum place { PLACE_ABSENT, PLACE_STOPPED, PLACE_STANDBY, PLACE_RUNNING };
 
 /* What an instance or a snapshot is: the tokens are those of pattern.h; 0 where there is no memory
- * or no writable disk. A snapshot is Stopped or in Standby. */
+ * or no writable disk. A snapshot is Stopped or in Standby, and its tag that of what is made of it.
+ */
 struct fact {
     enum place place;
     uint64_t memory, disk;
+    uint64_t tag; /* 0: none */
 };
 
 /* An instance or a snapshot, in a slot that has its name for good. */
@@ -52,6 +54,7 @@ enum step_kind {
     STEP_SNAPSHOT_DELETE,
     STEP_SNAPSHOT_RESTORE,
     STEP_FILL,
+    STEP_TAG,
     STEP_KILL,   /* the VMM is killed, then `then` */
     STEP_STORM,  /* forks of a source, and `then` on it at the same time */
     STEP_REOPEN, /* tined ends and comes back */
@@ -68,7 +71,7 @@ struct step {
     unsigned instance, snapshot;        /* slots */
     unsigned forks, slots[SPACE_FORKS]; /* the new instances */
     enum place goals[SPACE_FORKS];      /* ABSENT: none is given */
-    uint64_t token;                     /* FILL */
+    uint64_t token;                     /* FILL, TAG */
     char failpoint[64];                 /* empty: none */
     unsigned kill_us;                   /* 0: not; else tined is killed so long after its begin */
 };
@@ -118,6 +121,12 @@ int step_legal(const struct world *world, const struct step *step);
 /* Fills what is allowed of everything. */
 void step_predict(struct world *world, const struct step *step, const struct ends *ends);
 unsigned step_results(const struct step *step);
+
+/* The tags of a fact, as they are stored. */
+struct tags {
+    char text[40];
+};
+struct tags tags_of(uint64_t tag);
 
 /* space_run.c */
 void step_run(struct world *world, const struct step *step, struct ends *ends);

@@ -47,6 +47,7 @@ static const struct {
          "snapshot-restore-linked snapshot-restore-recorded "
          "stack-exchange-before-sync snapshot-restore-exchanged " SHARE RESTORE BOOT},
     [STEP_FILL] = {"fill", 12, ""},
+    [STEP_TAG] = {"tag", 6, "tag-begun "},
     [STEP_KILL] = {"kill", 6, ""},
     [STEP_STORM] = {"storm", 5, ""},
     [STEP_REOPEN] = {"reopen", 4, ""},
@@ -122,8 +123,8 @@ static void agree_on_goals(const struct world *world, struct step *step)
 
 static void pick_storm(struct world *world, struct step *step)
 {
-    static const enum step_kind rivals[] = {STEP_STANDBY, STEP_RESTORE, STEP_STOP,
-                                            STEP_START,   STEP_DELETE,  STEP_FILL};
+    static const enum step_kind rivals[] = {STEP_STANDBY, STEP_RESTORE, STEP_STOP, STEP_START,
+                                            STEP_DELETE,  STEP_FILL,    STEP_TAG};
     step->then = rivals[random_next(world, ARRAY_SIZE(rivals))];
     step->from_running = true;
     for (unsigned i = 0; i < step->forks; i++) {
@@ -134,8 +135,8 @@ static void pick_storm(struct world *world, struct step *step)
 
 static void pick_kill(struct world *world, struct step *step)
 {
-    static const enum step_kind next[] = {STEP_KILL, STEP_STANDBY, STEP_RESTORE,
-                                          STEP_STOP, STEP_START,   STEP_DELETE};
+    static const enum step_kind next[] = {STEP_KILL,  STEP_STANDBY, STEP_RESTORE, STEP_STOP,
+                                          STEP_START, STEP_DELETE,  STEP_TAG};
     step->then = next[random_next(world, ARRAY_SIZE(next))];
     step->closed = random_percent(world, 30);
     step->race = !step->closed && random_percent(world, 50);

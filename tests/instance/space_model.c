@@ -14,7 +14,7 @@ static void allow(struct thing *thing, struct fact fact)
     if (fact.place == PLACE_STOPPED || fact.place == PLACE_ABSENT)
         fact.memory = 0;
     if (fact.place == PLACE_ABSENT)
-        fact.disk = 0;
+        fact.disk = fact.tag = 0;
     assert_true(thing->allowed_count < SPACE_ALLOWED);
     thing->allowed[thing->allowed_count++] = fact;
 }
@@ -40,10 +40,20 @@ static const struct {
     [STEP_FILL] = {BIT(RUNNING), 0, PLACE_RUNNING},
 };
 
+struct tags tags_of(uint64_t tag)
+{
+    struct tags tags = {.text = ""};
+    if (tag != 0)
+        snprintf(tags.text, sizeof(tags.text), "{\"t\":\"%llu\"}", (unsigned long long)tag);
+    return tags;
+}
+
 static int legal_simple(enum step_kind kind, enum place place)
 {
     if (place == PLACE_ABSENT)
         return ERROR_NOT_FOUND;
+    if (kind == STEP_TAG)
+        return STEP_LEGAL;
     return ((simple[kind].allowed | simple[kind].nothing_to_do) >> place & 1u) ? STEP_LEGAL
                                                                                : ERROR_STATE;
 }
@@ -135,10 +145,12 @@ unsigned step_results(const struct step *step)
 
 static struct fact after_simple(enum step_kind kind, struct fact fact, uint64_t token)
 {
+    if (kind == STEP_TAG && fact.place != PLACE_ABSENT)
+        fact.tag = token;
     if (!(simple[kind].allowed >> fact.place & 1u))
         return fact;
     if (kind == STEP_FILL)
-        return (struct fact){fact.place, token, token};
+        fact.memory = fact.disk = token;
     if (kind == STEP_START)
         fact.memory = 0;
     fact.place = simple[kind].after;
@@ -169,7 +181,7 @@ static void predict_made(struct thing *made, const struct thing *source, struct 
 {
     made->diskless = source->diskless;
     bool memory = from.place != PLACE_STOPPED && goal != PLACE_STOPPED;
-    struct fact reached = {goal, memory ? from.memory : 0, from.disk};
+    struct fact reached = {goal, memory ? from.memory : 0, from.disk, from.tag};
     if (ending != ENDED_WELL)
         allow(made, absent);
     if (ending != ENDED_FAILED)
@@ -248,8 +260,9 @@ static void predict_snapshot_restore(struct world *world, const struct step *ste
         allow(instance, instance->fact);
     if (ending == ENDED_FAILED)
         return;
-    predict_made(instance, snapshot, snapshot->fact, snapshot_goal(snapshot, step->goals[0]),
-                 ending);
+    struct fact from = snapshot->fact;
+    from.tag = instance->fact.tag; /* its own, as its name */
+    predict_made(instance, snapshot, from, snapshot_goal(snapshot, step->goals[0]), ending);
     for (unsigned i = 0; i < instance->allowed_count; i++) {
         if (instance->allowed[i].place == PLACE_ABSENT) /* it is never gone */
             instance->allowed[i] = instance->fact;
@@ -265,7 +278,7 @@ static void predict_kill(struct world *world, const struct step *step, enum endi
     if (step->then == STEP_KILL || step->race)
         allow(thing, dead);
     if (step->then != STEP_KILL)
-        predict_simple(thing, step->then, dead, 0, ending);
+        predict_simple(thing, step->then, dead, step->token, ending);
 }
 
 /* Each fork may have come before or after the other operation, but never in between. */

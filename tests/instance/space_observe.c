@@ -125,6 +125,14 @@ static bool instance_holds(struct world *world, const struct thing *thing, const
     return false;
 }
 
+static bool tagged(const char *tags, const struct fact *fact, char why[256])
+{
+    if (strcmp(tags, tags_of(fact->tag).text) == 0)
+        return true;
+    snprintf(why, 256, "its tags are %.200s", tags);
+    return false;
+}
+
 static bool take(struct thing *thing, const struct fact *fact, const char *id)
 {
     thing->fact = *fact;
@@ -140,6 +148,7 @@ static bool match_instance(struct world *world, struct thing *thing, int *place,
     snprintf(why, 256, "that is not allowed");
     for (unsigned i = 0; i < thing->allowed_count; i++) {
         if ((int)thing->allowed[i].place == *place &&
+            tagged(record.tags, &thing->allowed[i], why) &&
             instance_holds(world, thing, &thing->allowed[i], record.id, why))
             return take(thing, &thing->allowed[i], record.id);
     }
@@ -150,9 +159,10 @@ static void fail_thing(const struct thing *thing, int place, const char *why)
 {
     print_error("%s is at place %d: %s; allowed:\n", thing->name, place, why);
     for (unsigned i = 0; i < thing->allowed_count; i++)
-        print_error("  place %u memory %llu disk %llu\n", (unsigned)thing->allowed[i].place,
-                    (unsigned long long)thing->allowed[i].memory,
-                    (unsigned long long)thing->allowed[i].disk);
+        print_error("  place %u memory %llu disk %llu tag %llu\n",
+                    (unsigned)thing->allowed[i].place, (unsigned long long)thing->allowed[i].memory,
+                    (unsigned long long)thing->allowed[i].disk,
+                    (unsigned long long)thing->allowed[i].tag);
     fail_msg("%s is not as it must be", thing->name);
 }
 
@@ -184,7 +194,8 @@ static void observe_snapshot(struct world *world, struct thing *thing,
     struct path path = snapshot_path(world->fixture, record ? record->id : "", "");
     for (unsigned i = 0; i < thing->allowed_count; i++) {
         if (thing->allowed[i].place == place &&
-            (!record || files_hold(path.text, &thing->allowed[i], thing->diskless, why))) {
+            (!record || (tagged(record->source.tags, &thing->allowed[i], why) &&
+                         files_hold(path.text, &thing->allowed[i], thing->diskless, why)))) {
             take(thing, &thing->allowed[i], record ? record->id : "");
             return;
         }

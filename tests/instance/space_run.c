@@ -117,6 +117,8 @@ static int run_simple(struct job *job, enum step_kind kind)
         return instance_delete(host, name, &job->err);
     case STEP_FILL:
         return guest_pattern(host, name, "fill", job->step->token, 0, &job->err);
+    case STEP_TAG:
+        return instance_tag(host, name, tags_of(job->step->token).text, NULL, &job->err);
     default:
         return 0;
     }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that is compressed while its owner sleeps: nothing is ever lost, whoever needs it gets it
- * raw, and one file serves all. */
-#include "fixture.h"
+/* The jobs that compress what sleeps: when they run, what ends them, and that nothing is ever lost.
+ */
+#include "compressed.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -14,105 +12,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "exposition.h"
 #include "listing.h"
 
-#define NOTE     "remember me"
-#define HOUR_NS  3600000000000ull
-#define AWAIT_NS 60000000000ull
-#define FORKS    25
+#define HOUR_NS 3600000000000ull
 
-#define RAW  "snapshot/memory"
-#define ZSTD "snapshot/memory.zst"
-#define LZ4  "snapshot/memory.lz4"
-
-static const struct stack_compression zstd = {STACK_ZSTD, 1}, lz4 = {STACK_LZ4, 0},
-                                      slow = {STACK_ZSTD, 19};
-
-static enum compression_state state_of(struct fixture *fixture, const char *reference)
-{
-    return fixture_get(fixture, reference).compression_status.state;
-}
-
-static void await(struct fixture *fixture, const char *reference, enum compression_state state)
-{
-    uint64_t deadline = time_monotonic_ns() + AWAIT_NS;
-    while (state_of(fixture, reference) != state && time_monotonic_ns() < deadline)
-        time_sleep_ms(5);
-    assert_string_equal(compression_state_name(state_of(fixture, reference)),
-                        compression_state_name(state));
-}
-
-static struct snapshot_record snapshot_of(struct fixture *fixture, const char *id)
-{
-    struct snapshot_record record;
-    struct error err = {0};
-    assert_ok(snapshot_get(fixture->host, id, &record, &err), &err);
-    return record;
-}
-
-static void await_snapshot(struct fixture *fixture, const char *id, enum compression_state state)
-{
-    uint64_t deadline = time_monotonic_ns() + AWAIT_NS;
-    while (snapshot_of(fixture, id).compression_status.state != state &&
-           time_monotonic_ns() < deadline)
-        time_sleep_ms(5);
-    assert_int_equal(snapshot_of(fixture, id).compression_status.state, state);
-}
-
-static void standby_with(struct fixture *fixture, const struct stack_compression *how,
-                         uint64_t delay_ns)
-{
-    const struct standby_options options = {how, delay_ns};
-    struct instance_record record;
-    struct error err = {0};
-    assert_ok(instance_standby_with(fixture->host, "web", &options, &record, &err), &err);
-    assert_int_equal(record.state, INSTANCE_STANDBY);
-}
-
-/* "web", asleep, with a note in its compressed memory. */
-static struct instance_record compressed_web(struct fixture *fixture,
-                                             const struct stack_compression *how)
-{
-    fixture_create(fixture, "web");
-    guest_remember(fixture, "web", NOTE);
-    standby_with(fixture, how, 0);
-    await(fixture, "web", COMPRESSION_DONE);
-    return fixture_get(fixture, "web");
-}
-
-static bool is_there(struct fixture *fixture, const char *id, const char *name)
-{
-    const struct path path = guest_path(fixture, id, name);
-    struct stat st;
-    int r = lstat(path.text, &st);
-    assert_true(r == 0 || errno == ENOENT);
-    return r == 0;
-}
-
-static void assert_no_temporary(struct fixture *fixture)
-{
-    _cleanup_(free) char *names = listing(fixture->dir);
-    assert_null(strstr(names, ".tine-tmp-"));
-}
-
-static double sample(struct fixture *fixture, const char *series)
-{
-    size_t length = 0;
-    struct error err = {0};
-    _cleanup_(free) char *text = host_metrics(fixture->host, &length, &err);
-    double value = 0;
-    assert_non_null(text);
-    assert_exposition(text);
-    return exposition_value(text, series, &value) ? value : 0;
-}
-
-static void restore_web(struct fixture *fixture)
-{
-    struct error err = {0};
-    assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
-    assert_recalls(fixture, "web", NOTE);
-}
+static const struct stack_compression slow = {STACK_ZSTD, 19};
 
 static void check_life(struct fixture *fixture, const struct stack_compression *how,
                        const char *name, const char *text)
@@ -322,125 +226,6 @@ static void test_fork_interrupts(void **state)
     assert_ok(instance_delete(fixture->host, "web", &err), &err);
 }
 
-static void test_fork(void **state)
-{
-    struct fixture *fixture = *state;
-    struct instance_record web = compressed_web(fixture, &zstd);
-    struct instance_record cold = fixture_fork(fixture, "web", "cold", INSTANCE_STOPPED);
-    assert_string_equal(cold.compression, "");
-    assert_true(is_there(fixture, web.id, ZSTD)); /* it needed no memory */
-    struct instance_record fork = fixture_fork(fixture, "web", "fork", INSTANCE_STANDBY);
-    assert_string_equal(fork.compression, "");
-    assert_int_equal(guest_stat(fixture, web.id, RAW).st_ino,
-                     guest_stat(fixture, fork.id, RAW).st_ino);
-    assert_int_equal(guest_stat(fixture, web.id, RAW).st_nlink, 2);
-    assert_false(is_there(fixture, web.id, ZSTD));
-    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
-    fixture_fork(fixture, "web", "other", INSTANCE_RUNNING);
-    assert_recalls(fixture, "other", NOTE);
-    restore_web(fixture);
-}
-
-struct forker {
-    struct fixture *fixture;
-    pthread_t thread;
-    char name[16];
-    struct error err;
-    struct instance_record record;
-    bool from_running;
-    int result;
-};
-
-static void *fork_run(void *context)
-{
-    struct forker *forker = context;
-    const struct instance_fork_request request = {.name = forker->name,
-                                                  .from_running = forker->from_running,
-                                                  .has_target = true,
-                                                  .target = INSTANCE_STANDBY};
-    forker->result =
-        instance_fork(forker->fixture->host, "web", &request, &forker->record, &forker->err);
-    return NULL;
-}
-
-/* It is expanded once, and all link to that one file. */
-static void test_forks_at_once(void **state)
-{
-    struct fixture *fixture = *state;
-    static struct forker forkers[FORKS];
-    struct instance_record web = compressed_web(fixture, &lz4);
-    for (unsigned i = 0; i < FORKS; i++) {
-        forkers[i] = (struct forker){.fixture = fixture, .from_running = i % 3 == 0};
-        snprintf(forkers[i].name, sizeof(forkers[i].name), "fork-%u", i);
-        assert_int_equal(pthread_create(&forkers[i].thread, NULL, fork_run, &forkers[i]), 0);
-    }
-    for (unsigned i = 0; i < FORKS; i++) {
-        pthread_join(forkers[i].thread, NULL);
-        assert_ok(forkers[i].result, &forkers[i].err);
-        assert_int_equal(guest_stat(fixture, forkers[i].record.id, RAW).st_ino,
-                         guest_stat(fixture, web.id, RAW).st_ino);
-    }
-    assert_int_equal(guest_stat(fixture, web.id, RAW).st_nlink, FORKS + 1);
-    assert_int_equal(
-        sample(fixture, "tine_expansions_total{algorithm=\"lz4\",result=\"expanded\"}"), 1);
-    restore_web(fixture);
-}
-
-/* A snapshot shares its image with its source, so it is compressed when that is gone. */
-static void test_snapshot(void **state)
-{
-    struct fixture *fixture = *state;
-    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &zstd};
-    const struct snapshot_target awake = {.has_state = false};
-    const struct snapshot_target cold = {.has_state = true, .state = INSTANCE_STOPPED};
-    struct snapshot_record made;
-    struct error err = {0};
-    fixture_create(fixture, "web");
-    guest_remember(fixture, "web", NOTE);
-    assert_ok(snapshot_create(fixture->host, "web", &request, &made, &err), &err);
-    assert_string_equal(made.compression, "zstd:1");
-    assert_int_equal(made.compression_status.state, COMPRESSION_NONE);
-    assert_int_equal(snapshot_stat(fixture, made.id, RAW).st_nlink, 2);
-    /* The next standby of the source writes an image of its own. */
-    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
-    await_snapshot(fixture, made.id, COMPRESSION_DONE);
-    assert_int_equal(snapshot_of(fixture, made.id).compression_status.compressed_size,
-                     snapshot_stat(fixture, made.id, ZSTD).st_size);
-    fixture_reopen(fixture);
-    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_DONE);
-    assert_ok(snapshot_fork(fixture->host, made.id, "cold", &cold, NULL, &err), &err);
-    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_DONE);
-    assert_ok(snapshot_fork(fixture->host, made.id, "fork", &awake, NULL, &err), &err);
-    assert_recalls(fixture, "fork", NOTE);
-    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_NONE);
-    assert_int_equal(snapshot_stat(fixture, made.id, RAW).st_nlink, 2);
-    assert_ok(snapshot_delete(fixture->host, made.id, &err), &err);
-    assert_recalls(fixture, "fork", NOTE);
-}
-
-static void test_snapshot_restore(void **state)
-{
-    struct fixture *fixture = *state;
-    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .compression = &lz4};
-    const struct snapshot_target awake = {.has_state = false};
-    struct snapshot_record made;
-    struct error err = {0};
-    compressed_web(fixture, &zstd);
-    /* The source's own image is expanded for it, and stays so. */
-    assert_ok(snapshot_create(fixture->host, "web", &request, &made, &err), &err);
-    assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
-    assert_int_equal(made.compression_status.state, COMPRESSION_NONE);
-    restore_web(fixture);
-    guest_remember(fixture, "web", "another note");
-    standby_with(fixture, &zstd, 0);
-    await_snapshot(fixture, made.id, COMPRESSION_DONE);
-    await(fixture, "web", COMPRESSION_DONE);
-    assert_ok(snapshot_restore(fixture->host, "web", made.id, &awake, NULL, &err), &err);
-    assert_recalls(fixture, "web", NOTE);
-    assert_int_equal(snapshot_of(fixture, made.id).compression_status.state, COMPRESSION_NONE);
-    assert_no_temporary(fixture);
-}
-
 static void test_failure_is_visible(void **state)
 {
     struct fixture *fixture = *state;
@@ -462,48 +247,6 @@ static void test_failure_is_visible(void **state)
     assert_int_equal(state_of(fixture, "web"), COMPRESSION_NONE);
 }
 
-/* Damage is told; nothing else happens, and what is whole again works. */
-static void test_damage(void **state)
-{
-    struct fixture *fixture = *state;
-    const struct instance_fork_request request = {.name = "fork"};
-    struct instance_record record = compressed_web(fixture, &zstd);
-    const struct path path = guest_path(fixture, record.id, ZSTD);
-    const off_t whole = guest_stat(fixture, record.id, ZSTD).st_size;
-    _cleanup_(close) int fd = open(path.text, O_RDWR | O_CLOEXEC);
-    char last;
-    struct error err = {0};
-    assert_int_equal(pread(fd, &last, 1, whole - 1), 1);
-    assert_int_equal(ftruncate(fd, whole - 1), 0);
-    assert_fails(instance_restore(fixture->host, "web", NULL, &err), &err, ERROR_CORRUPT,
-                 "snapshot/memory.zst is damaged: it ends too early");
-    assert_fails(instance_fork(fixture->host, "web", &request, NULL, &err), &err, ERROR_CORRUPT,
-                 "is damaged");
-    assert_state(fixture, "web", INSTANCE_STANDBY);
-    assert_int_equal(state_of(fixture, "web"), COMPRESSION_DONE);
-    assert_no_temporary(fixture);
-    assert_int_equal(pwrite(fd, &last, 1, whole - 1), 1);
-    restore_web(fixture);
-}
-
-/* There is no room for the raw image: as before, and once there is, it works. */
-static void test_no_room(void **state)
-{
-    struct fixture *fixture = *state;
-    struct error err = {0};
-    struct instance_record record = compressed_web(fixture, &lz4);
-    assert_int_equal(setenv("TINE_FAILPOINT", "stack-expand-data=ENOSPC", 1), 0);
-    assert_fails(instance_restore(fixture->host, "web", NULL, &err), &err, ERROR_RESOURCES,
-                 "ENOSPC");
-    assert_int_equal(unsetenv("TINE_FAILPOINT"), 0);
-    assert_int_equal(sample(fixture, "tine_expansions_total{algorithm=\"lz4\",result=\"error\"}"),
-                     1);
-    assert_state(fixture, "web", INSTANCE_STANDBY);
-    assert_true(is_there(fixture, record.id, LZ4));
-    assert_false(is_there(fixture, record.id, RAW));
-    restore_web(fixture);
-}
-
 static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_life),
     FIXTURE_TEST(test_bad_wishes),
@@ -514,12 +257,6 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_delete_cancels),
     FIXTURE_TEST(test_close_cancels),
     FIXTURE_TEST(test_fork_interrupts),
-    FIXTURE_TEST(test_fork),
-    FIXTURE_TEST(test_forks_at_once),
-    FIXTURE_TEST(test_snapshot),
-    FIXTURE_TEST(test_snapshot_restore),
     FIXTURE_TEST(test_failure_is_visible),
-    FIXTURE_TEST(test_damage),
-    FIXTURE_TEST(test_no_room),
 };
 FIXTURE_MAIN(tests)

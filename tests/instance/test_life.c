@@ -128,7 +128,7 @@ static int do_stats(struct fixture *fixture, const char *reference, struct error
 }
 static int do_log(struct fixture *fixture, const char *reference, struct error *err)
 {
-    return instance_log_open(fixture->host, reference, false, err);
+    return instance_log_open(fixture->host, reference, INSTANCE_LOG_CONSOLE, err);
 }
 
 static void test_wrong_states(void **state)
@@ -253,24 +253,25 @@ static void test_logs(void **state)
     struct error err = {0};
     char text[4096];
     struct instance_record record = fixture_create(fixture, "web");
-    _cleanup_(close) int vmm = instance_log_open(fixture->host, "web", true, &err);
+    _cleanup_(close) int vmm = instance_log_open(fixture->host, "web", INSTANCE_LOG_VMM, &err);
     assert_true(vmm >= 0);
     ssize_t length = read(vmm, text, sizeof(text) - 1);
     assert_true(length > 0);
     text[length] = '\0';
     assert_non_null(strstr(text, record.id));
-    _cleanup_(close) int console = instance_log_open(fixture->host, "web", false, &err);
+    _cleanup_(close) int console =
+        instance_log_open(fixture->host, "web", INSTANCE_LOG_CONSOLE, &err);
     assert_true(console >= 0);
     struct path path = guest_path(fixture, record.id, GUEST_CONSOLE_LOG);
     assert_int_equal(unlink(path.text), 0);
-    assert_fails(instance_log_open(fixture->host, "web", false, &err), &err, ERROR_NOT_FOUND,
-                 "console");
+    assert_fails(instance_log_open(fixture->host, "web", INSTANCE_LOG_CONSOLE, &err), &err,
+                 ERROR_NOT_FOUND, "console");
     assert_int_equal(mkfifo(path.text, 0600), 0);
-    assert_fails(instance_log_open(fixture->host, "web", false, &err), &err, ERROR_CORRUPT,
-                 "regular");
+    assert_fails(instance_log_open(fixture->host, "web", INSTANCE_LOG_CONSOLE, &err), &err,
+                 ERROR_CORRUPT, "regular");
     assert_int_equal(unlink(path.text), 0);
     assert_int_equal(symlink("/etc/passwd", path.text), 0);
-    assert_true(instance_log_open(fixture->host, "web", false, &err) < 0);
+    assert_true(instance_log_open(fixture->host, "web", INSTANCE_LOG_CONSOLE, &err) < 0);
 }
 
 static void test_a_killed_vmm_is_noticed(void **state)

@@ -142,7 +142,7 @@ static void operate(struct power *power)
 static struct fact without_power(struct fact fact)
 {
     if (fact.place == PLACE_RUNNING)
-        fact = (struct fact){.place = PLACE_STOPPED};
+        fact = (struct fact){.place = PLACE_STOPPED, .tag = fact.tag};
     return fact;
 }
 
@@ -151,7 +151,7 @@ static bool is_allowed(const struct thing *thing, const struct fact *fact)
     for (unsigned i = 0; i < thing->allowed_count; i++) {
         const struct fact *known = &thing->allowed[i];
         if (known->place == fact->place && known->memory == fact->memory &&
-            known->disk == fact->disk)
+            known->disk == fact->disk && known->tag == fact->tag)
             return true;
     }
     return false;
@@ -231,14 +231,16 @@ static void loosen(struct world *found)
         struct thing *thing = &found->instances[i];
         if (state_in(found, thing) != INSTANCE_STOPPED)
             continue;
-        bool allowed = false;
-        for (unsigned j = 0; j < thing->allowed_count; j++)
-            allowed = allowed || thing->allowed[j].place == PLACE_STOPPED;
-        if (!allowed)
+        unsigned kept = 0;
+        for (unsigned j = 0; j < thing->allowed_count; j++) {
+            const struct fact fact = thing->allowed[j];
+            if (fact.place == PLACE_STOPPED)
+                thing->allowed[kept++] = (struct fact){.place = fact.place, .tag = fact.tag};
+        }
+        if (kept == 0)
             fail_msg("%s is Stopped, and that is not allowed", thing->name);
         take_loose_disk(found, thing);
-        thing->allowed[0] = (struct fact){.place = PLACE_STOPPED};
-        thing->allowed_count = 1;
+        thing->allowed_count = kept;
         thing->diskless = true; /* for the comparison */
     }
 }

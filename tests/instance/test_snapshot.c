@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots and who owns what: every order of create, fork, restore and delete, seen by inode, link
  * count and what the guests remember. */
-#include "fixture.h"
+#include "crowd.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -518,70 +517,27 @@ static void test_list(void **state)
     }
 }
 
-/* A thread that forks a snapshot, and what came of it. */
-struct forker {
-    pthread_t thread;
-    struct fixture *fixture;
-    const char *id;
-    char name[32];
-    struct instance_record record;
-    struct error err;
-    int result;
-};
-
-static void *forker_run(void *context)
+/* Starts forks of a snapshot. */
+static void forkers_start(struct fixture *fixture, struct actor *forkers, int count, const char *id)
 {
-    struct forker *forker = context;
-    forker->result = snapshot_fork(forker->fixture->host, forker->id, forker->name, &by_default,
-                                   &forker->record, &forker->err);
-    return NULL;
-}
-
-static void forkers_start(struct fixture *fixture, struct forker *forkers, int count,
-                          const char *id)
-{
-    for (int i = 0; i < count; i++) {
-        forkers[i] = (struct forker){.fixture = fixture, .id = id};
-        snprintf(forkers[i].name, sizeof(forkers[i].name), "fork-%d", i);
-        assert_int_equal(pthread_create(&forkers[i].thread, NULL, forker_run, &forkers[i]), 0);
-    }
-}
-
-/* A driver in which restores wait for each other: it works only if forks really run at once. */
-static struct hypervisor real;
-static pthread_barrier_t all_here;
-
-static int restore_together(const struct hypervisor *self, const struct vm_spec *spec,
-                            const char *snapshot_dir, bool resume, struct vm_process *process,
-                            struct error *err)
-{
-    pthread_barrier_wait(&all_here);
-    return real.restore(self, spec, snapshot_dir, resume, process, err);
+    const struct actor example = {.fixture = fixture, .run = actor_fork_snapshot, .source = id};
+    crowd_fill(forkers, count, &example);
+    crowd_start(forkers, count);
 }
 
 static void test_forks_really_run_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    struct forker forkers[FORKS];
-    struct error err = {0};
+    struct actor forkers[FORKS];
     sleeping_source(fixture);
     struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, NULL);
     discard(fixture, "source");
-    fixture_close(fixture);
-    real = hypervisor_builtin(fixture->vmm);
-    struct hypervisor together = real;
-    together.restore = restore_together;
-    const struct host_options options = {.data_dir = fixture->data, .hypervisor = &together};
-    fixture->host = host_open(&options, &err);
-    assert_ok(fixture->host ? 0 : -1, &err);
-    assert_int_equal(pthread_barrier_init(&all_here, NULL, FORKS), 0);
+    crowd_meet(fixture, FORKS);
     forkers_start(fixture, forkers, FORKS, made.id);
-    for (int i = 0; i < FORKS; i++) {
-        pthread_join(forkers[i].thread, NULL);
-        assert_ok(forkers[i].result, &forkers[i].err);
+    crowd_join(forkers, FORKS);
+    crowd_part();
+    for (int i = 0; i < FORKS; i++)
         assert_int_equal(forkers[i].record.memory_bytes_copied, 0);
-    }
-    pthread_barrier_destroy(&all_here);
     assert_int_equal(snapshot_stat(fixture, made.id, MEMORY_FILE).st_nlink, FORKS + 1);
     assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img").st_nlink, 1);
     for (int i = 0; i < FORKS; i++)
@@ -594,14 +550,13 @@ static void test_delete_while_forking(void **state)
     struct fixture *fixture = *state;
     sleeping_source(fixture);
     for (int round = 0; round < 5; round++) {
-        struct forker forkers[8];
+        struct actor forkers[8];
         struct error err = {0};
         struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, NULL);
         forkers_start(fixture, forkers, 8, made.id);
         assert_ok(snapshot_delete(fixture->host, made.id, &err), &err);
         for (int i = 0; i < 8; i++) {
-            pthread_join(forkers[i].thread, NULL);
-            if (forkers[i].result < 0) {
+            if (actor_join(&forkers[i]) < 0) {
                 assert_fails(forkers[i].result, &forkers[i].err, ERROR_NOT_FOUND, made.id);
                 assert_true(instance_get(fixture->host, forkers[i].name, NULL, &err) < 0);
                 continue;
@@ -614,50 +569,43 @@ static void test_delete_while_forking(void **state)
 }
 
 /* Operations that take instance and snapshot locks in every combination, many times. */
-static void *restorer_run(void *context)
+static int restore_often(struct actor *actor, struct error *err)
 {
-    struct forker *forker = context;
     const struct snapshot_target asleep = target(INSTANCE_STANDBY);
-    for (int i = 0; i < 10 && forker->result == 0; i++) {
-        forker->result = snapshot_restore(forker->fixture->host, "source", forker->id, &asleep,
-                                          NULL, &forker->err);
-    }
-    return NULL;
+    int r = 0;
+    for (int i = 0; i < 10 && r == 0; i++)
+        r = snapshot_restore(actor->fixture->host, "source", actor->source, &asleep, NULL, err);
+    return r;
 }
 
-static void *creator_run(void *context)
+static int create_often(struct actor *actor, struct error *err)
 {
-    struct forker *forker = context;
     const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY};
-    for (int i = 0; i < 10 && forker->result == 0; i++) {
+    int r = 0;
+    for (int i = 0; i < 10 && r == 0; i++) {
         struct snapshot_record record;
-        forker->result =
-            snapshot_create(forker->fixture->host, "source", &request, &record, &forker->err);
-        if (forker->result == 0)
-            forker->result = snapshot_delete(forker->fixture->host, record.id, &forker->err);
+        r = snapshot_create(actor->fixture->host, "source", &request, &record, err);
+        if (r == 0)
+            r = snapshot_delete(actor->fixture->host, record.id, err);
     }
-    return NULL;
+    return r;
 }
 
 static void test_everything_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    struct forker restorer = {.fixture = fixture}, creator = {.fixture = fixture}, forkers[8];
+    struct actor others[] = {{.fixture = fixture, .run = restore_often},
+                             {.fixture = fixture, .run = create_often}};
+    struct actor forkers[8];
     sleeping_source(fixture);
     struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, NULL);
-    restorer.id = made.id;
-    assert_int_equal(pthread_create(&restorer.thread, NULL, restorer_run, &restorer), 0);
-    assert_int_equal(pthread_create(&creator.thread, NULL, creator_run, &creator), 0);
+    others[0].source = made.id;
+    crowd_start(others, ARRAY_SIZE(others));
     forkers_start(fixture, forkers, 8, made.id);
-    pthread_join(restorer.thread, NULL);
-    pthread_join(creator.thread, NULL);
-    assert_ok(restorer.result, &restorer.err);
-    assert_ok(creator.result, &creator.err);
-    for (int i = 0; i < 8; i++) {
-        pthread_join(forkers[i].thread, NULL);
-        assert_ok(forkers[i].result, &forkers[i].err);
+    crowd_join(others, ARRAY_SIZE(others));
+    crowd_join(forkers, 8);
+    for (int i = 0; i < 8; i++)
         assert_recalls(fixture, forkers[i].name, NOTE);
-    }
     wake(fixture, "source");
     assert_recalls(fixture, "source", NOTE);
     assert_int_equal(snapshot_stat(fixture, made.id, MEMORY_FILE).st_nlink, 10);

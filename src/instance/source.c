@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/source.h"
+
+#include "base/log.h"
+#include "instance/memory_image.h"
+#include "instance/trace.h"
+
+static int begin(struct host *host, const char *reference, enum lock_kind lock,
+                 const struct source_wish *wish, struct operation *source, struct error *err)
+{
+    return wish->memory ? memory_begin(host, reference, lock, source, err)
+                        : operation_begin(host, reference, lock, source, err);
+}
+
+/* A Running source is held for writing from its standby to its restore: nobody can stop or delete
+ * it in between. One that sleeps anyway is held for reading. */
+static int take(struct host *host, const char *reference, const struct source_wish *wish,
+                struct operation *source, struct error *err)
+{
+    for (;;) {
+        int r = begin(host, reference, wish->running ? LOCK_NAP : LOCK_SHARED, wish, source, err);
+        if (r < 0 || !source->hold.writing || source->record.state == INSTANCE_RUNNING)
+            return r;
+        operation_end(source);
+        r = begin(host, reference, LOCK_SHARED, wish, source, err);
+        if (r < 0 || source->record.state != INSTANCE_RUNNING)
+            return r;
+        operation_end(source); /* woken in between */
+    }
+}
+
+int source_begin(struct host *host, const char *reference, const struct source_wish *wish,
+                 struct operation *source, struct error *err)
+{
+    int r = take(host, reference, wish, source, err);
+    if (r == 0)
+        r = transition_check(wish->kind, &source->record, err);
+    return r < 0 ? r : 0;
+}
+
+enum instance_state source_state(const struct operation *source)
+{
+    return source->hold.joined ? INSTANCE_RUNNING : source->record.state;
+}
+
+static int wake(struct operation *source, int made, struct error *err)
+{
+    struct error cause = {0};
+    int r = traced(source, "restore", restore_locked, &cause);
+    if (r == 0)
+        return made;
+    const struct instance_record *record = &source->record;
+    if (made == 0)
+        return error_set(err, cause.code, cause.errnum,
+                         "%s could not be woken again and is now %s: %s", record->name,
+                         instance_state_name(record->state), cause.message);
+    log_error("instance %s stays in standby: %s", record->id, cause.message);
+    return made;
+}
+
+int source_link(struct operation *source, struct operation *asker,
+                int (*make)(struct operation *source, void *context, struct error *err),
+                void *context, struct error *err)
+{
+    if (source->record.state != INSTANCE_RUNNING)
+        return make(source, context, err);
+    trace_phase(asker, "standby");
+    int r = traced(source, "standby", standby_locked, err);
+    if (r < 0)
+        return r;
+    lock_nap_open(&source->hold);
+    r = make(source, context, err);
+    trace_phase(asker, "wake");
+    lock_nap_close(&source->hold);
+    return wake(source, r, err);
+}
