@@ -13,6 +13,7 @@
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
 struct compressor;
+struct image_store;
 struct telemetry;
 struct trace;
 struct watch;
@@ -29,6 +30,7 @@ struct host {
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
     struct store *store;
+    struct image_store *images;
     struct telemetry *telemetry;
     struct lock_table *locks;
     struct watch *watch;

@@ -95,6 +95,20 @@ static const struct column snapshots[] = {
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),
                                          sizeof(struct snapshot_record)};
 
+#undef COLUMN
+#define COLUMN(field, column_kind) COLUMN_OF(image, #field, field, column_kind)
+
+static const struct column images[] = {
+    COLUMN(id, COLUMN_TEXT),          COLUMN(name, COLUMN_TEXT),
+    COLUMN(digest, COLUMN_TEXT),      COLUMN(created_at_ns, COLUMN_U64),
+    COLUMN(size_bytes, COLUMN_U64),   COLUMN(entrypoint, COLUMN_TEXT),
+    COLUMN(cmd, COLUMN_TEXT),         COLUMN(env, COLUMN_TEXT),
+    COLUMN(working_dir, COLUMN_TEXT), COLUMN(tags, COLUMN_TEXT),
+};
+
+const struct columns image_columns = {"images", "image", images, ARRAY_SIZE(images),
+                                      sizeof(struct image)};
+
 typedef void column_writer(FILE *stream, const struct columns *columns, size_t i);
 
 static void write_list(FILE *stream, const struct columns *columns, column_writer *write)
