@@ -73,8 +73,8 @@ static void last_words(int fd, char words[256])
         text[length - 1] = '\0';
     for (char *c = text; *c; c++)
         *c = *c == '\n' ? ' ' : *c;
-    size_t length = strlen(text);
-    snprintf(words, 256, "%s", length > 255 ? text + length - 255 : text);
+    size_t length = strlen(text), kept = length < 255 ? length : 255;
+    memcpy(words, text + length - kept, kept + 1);
 }
 
 static int await(pid_t pid, int words_fd, const char *name, struct error *err)

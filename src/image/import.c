@@ -133,7 +133,7 @@ static void drain(int fd)
 static void *import_thread(void *data)
 {
     struct image_import *import = data;
-    import->result = unpack(&import->unpack, &import->err);
+    import->result = tree_unpack(&import->unpack, &import->err);
     if (import->result == 0)
         drain(import->unpack.source);
     close(import->unpack.source);

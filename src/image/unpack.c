@@ -277,7 +277,7 @@ static int entries_take(struct unpacker *unpacker, struct error *err)
     }
 }
 
-int unpack(struct unpack *unpack, struct error *err)
+int tree_unpack(struct unpack *unpack, struct error *err)
 {
     _cleanup_(unpacker) struct unpacker *unpacker = calloc(1, sizeof(*unpacker));
     if (!unpacker)

@@ -36,6 +36,6 @@ struct unpack {
  * The archive is hostile: ERROR_INVALID for what is no such archive or is cut off, for names that
  * are absolute or have "..", for anything that would be written through a symbolic link, for hard
  * links to what isn't in the tree, and above the limits. The message names the entry. */
-int unpack(struct unpack *unpack, struct error *err);
+int tree_unpack(struct unpack *unpack, struct error *err);
 
 #endif

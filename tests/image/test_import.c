@@ -2,6 +2,7 @@
 /* Imports of archives, good, hostile, cut off and too large, and what is left after each. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -274,6 +276,48 @@ static void test_record(void **state)
     assert_int_equal(image_get(fixture->images, reference, &found, &err), -ENOENT);
     assert_int_equal(image_get(fixture->images, "ghcr.io/a/b", &found, &err), -ENOENT);
     assert_int_equal(err.code, ERROR_NOT_FOUND);
+}
+
+/* Of this thread, and so of the threads it starts. Returns whether it had it. */
+static bool may_make_devices(bool may)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    assert_int_equal(syscall(SYS_capget, &header, data), 0);
+    bool had = data[0].effective & (1u << CAP_MKNOD);
+    data[0].effective &= ~(1u << CAP_MKNOD);
+    data[0].effective |= may ? data[0].permitted & (1u << CAP_MKNOD) : 0;
+    assert_int_equal(syscall(SYS_capset, &header, data), 0);
+    return had;
+}
+
+/* Kept by whoever may make them, left out by whoever may not. */
+static void test_devices(void **state)
+{
+    struct fixture *fixture = *state;
+    struct image image;
+    struct error err = {0};
+    size_t length;
+    struct tar *tar = tar_begin("none");
+    tar_add(tar, &(struct tar_entry){
+                     .path = "dev/null", .mode = S_IFCHR | 0666, .major = 1, .minor = 3});
+    tar_add(tar, &(struct tar_entry){.path = "dev/vda", .mode = S_IFBLK | 0600, .major = 254});
+    tar_add(tar, &(struct tar_entry){.path = "dev/file", .content = "kept"});
+    _cleanup_(free) char *data = tar_end(tar, &length);
+    bool may = may_make_devices(false);
+    int r = import(fixture, "without", data, length, &image, &err);
+    may_make_devices(may);
+    if (r < 0)
+        fail_msg("%s", err.message);
+    disk_says(fixture, &image, "cat /dev/file", "kept");
+    _cleanup_(free) char *names = disk_ask(fixture, &image, "ls /dev");
+    assert_null(strstr(names, "null"));
+    assert_null(strstr(names, "vda"));
+    if (!may)
+        return;
+    assert_int_equal(import(fixture, "with", data, length, &image, &err), 0);
+    disk_says(fixture, &image, "stat /dev/null", "Type: character special");
+    disk_says(fixture, &image, "stat /dev/vda", "Type: block special");
 }
 
 static void test_hostile(void **state)
@@ -599,10 +643,10 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_filters),  TEST(test_record),  TEST(test_hostile),   TEST(test_links),
-        TEST(test_cut),      TEST(test_garbage), TEST(test_limits),    TEST(test_names),
-        TEST(test_race),     TEST(test_cancel),  TEST(test_feed_on),   TEST(test_delete),
-        TEST(test_failures), TEST(test_sweep),   TEST(test_full_disk),
+        TEST(test_filters), TEST(test_record),   TEST(test_hostile), TEST(test_devices),
+        TEST(test_links),   TEST(test_cut),      TEST(test_garbage), TEST(test_limits),
+        TEST(test_names),   TEST(test_race),     TEST(test_cancel),  TEST(test_feed_on),
+        TEST(test_delete),  TEST(test_failures), TEST(test_sweep),   TEST(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
