@@ -148,34 +148,18 @@ static int make(int dirfd, const char *name, uint64_t size, int tree, const char
 int ext4_make_image(int dirfd, const char *name, const struct ext4_content *content,
                     struct error *err)
 {
+    static const char options[] = "lazy_itable_init=0,hash_seed=" FIXED_UUID;
     char inodes[24];
     uint64_t count = content->inodes + 16; /* those of the file system itself */
     uint64_t bytes = content->blocks * EXT4_BLOCK + count * INODE_SIZE;
     uint64_t size = (bytes + bytes / 32 + SLACK_BYTES) / EXT4_BLOCK * EXT4_BLOCK;
     snprintf(inodes, sizeof(inodes), "%" PRIu64, count);
-    const char *const arguments[] = {"mke2fs",
-                                     "-q",
-                                     "-F",
-                                     "-t",
-                                     "ext4",
-                                     "-b",
-                                     "4096",
-                                     "-I",
-                                     "256",
-                                     "-m",
-                                     "0",
-                                     "-N",
-                                     inodes,
-                                     "-O",
-                                     "^has_journal,^resize_inode",
-                                     "-U",
-                                     FIXED_UUID,
-                                     "-E",
-                                     "lazy_itable_init=0,hash_seed=" FIXED_UUID,
-                                     "-d",
-                                     TREE_PATH,
-                                     FILE_PATH,
-                                     NULL};
+    const char *const arguments[] = {
+        "mke2fs",  "-q",       "-F",   "-t",    "ext4",
+        "-b",      "4096",     "-I",   "256",   "-m",
+        "0",       "-N",       inodes, "-O",    "^has_journal,^resize_inode",
+        "-U",      FIXED_UUID, "-E",   options, "-d",
+        TREE_PATH, FILE_PATH,  NULL};
     return make(dirfd, name, size, content->tree, arguments, err);
 }
 
