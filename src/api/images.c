@@ -1,35 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Images: list, get, ask for one, delete. */
-#include "image/image.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/image_json.h"
 #include "api/platform.h"
 #include "api/routes.h"
 #include "api/tags.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
-
-static json_t *image_json(const struct image *image)
-{
-    char created[32];
-    time_format_rfc3339(image->created_at_ns, created);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:n, s:n, s:I, s:n, s:n, s:{}, s:n}", "name",
-                     image->name, "digest", image->digest, "status", "ready", "created_at", created,
-                     "platform", PLATFORM, "queue_position", "error", "size_bytes",
-                     (json_int_t)image->size_bytes, "entrypoint", "cmd", "env", "working_dir");
-}
-
-static enum MHD_Result reply_image_error(struct request *request, const struct error *err)
-{
-    struct problem problem = {0};
-    if (err->code == ERROR_INVALID)
-        problem_set(&problem, 400, "invalid_name", "%s", err->message);
-    problem_from_error(&problem, err);
-    return reply_problem(request, &problem);
-}
 
 enum MHD_Result images_list(struct request *request)
 {
@@ -40,41 +19,41 @@ enum MHD_Result images_list(struct request *request)
         return reply_error(request, &err);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        if (tags_match("", &request->uri))
+        if (tags_match(images[i].tags, &request->uri))
             json_array_append_new(list, image_json(&images[i]));
     }
     return reply_json(request, MHD_HTTP_OK, list);
 }
 
-/* The image whose name is the rest of the path. Clients escape its slashes once, twice or not. */
-static int path_image(const struct request *request, struct image *image, struct error *err)
+/* The name that is the rest of the path. Clients escape its slashes once, twice or not. Owner:
+ * caller; NULL and the error if it is none. */
+static char *path_name(const struct request *request, struct error *err)
 {
     _cleanup_(free) char *name = uri_rest(&request->uri, 1);
     if (!name)
-        return error_errno(err, ENOMEM, NULL, "image");
-    if (strcasestr(name, "%2f") && uri_decode(name) < 0)
-        return error_set(err, ERROR_INVALID, EINVAL, "\"%.200s\" is not an image reference", name);
-    return image_get(request->server->images, name, image, err);
+        error_errno(err, ENOMEM, NULL, "image");
+    else if (strcasestr(name, "%2f") && uri_decode(name) < 0)
+        error_set(err, ERROR_INVALID, EINVAL, "\"%.200s\" is not an image reference", name);
+    return err->errnum == 0 ? TAKE_PTR(name) : NULL;
 }
 
 enum MHD_Result image_get_one(struct request *request)
 {
     struct image image = {0};
     struct error err = {0};
-    if (path_image(request, &image, &err) < 0)
+    _cleanup_(free) char *name = path_name(request, &err);
+    if (!name || image_get(request->server->images, name, &image, &err) < 0)
         return reply_image_error(request, &err);
     return reply_json(request, MHD_HTTP_OK, image_json(&image));
 }
 
 enum MHD_Result image_delete_one(struct request *request)
 {
-    struct image image = {0};
     struct error err = {0};
-    if (path_image(request, &image, &err) == 0)
-        error_set(&err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                  "%s is the guest kit, a part of the installation: it can't be deleted",
-                  image.name);
-    return reply_image_error(request, &err);
+    _cleanup_(free) char *name = path_name(request, &err);
+    if (!name || image_delete(request->server->images, name, &err) < 0)
+        return reply_image_error(request, &err);
+    return reply_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
 enum MHD_Result images_create(struct request *request)

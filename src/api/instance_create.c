@@ -15,7 +15,6 @@
 
 #define VCPUS_MAX 32
 
-/* The one image there is, however the client spells its name. */
 static void image_read(const struct fields *fields, const char **image)
 {
     struct image_reference reference;
@@ -25,8 +24,6 @@ static void image_read(const struct fields *fields, const char **image)
         return;
     if (image_reference_parse(*image, &reference, &err) < 0)
         problem_set(fields->problem, 400, "invalid_name", "image: %s", err.message);
-    if (image_reference_is_kit(*image))
-        *image = IMAGE_KIT;
 }
 
 static void path_check(const char *path, const char *field, struct problem *problem)
@@ -77,7 +74,6 @@ static void ignored_check(const struct fields *fields)
 {
     uint64_t bytes;
     fields_size(fields, "hotplug_size", "invalid_hotplug_size", &bytes);
-    fields_size(fields, "overlay_size", "invalid_overlay_size", &bytes);
     create_ignored_check(fields);
 }
 
@@ -91,6 +87,7 @@ static void request_read(const struct fields *fields, struct instance_create_req
     image_read(fields, &create->image);
     fields_integer(fields, "vcpus", 0, VCPUS_MAX, &vcpus);
     fields_size(fields, "size", "invalid_size", &create->memory_bytes);
+    fields_size(fields, "overlay_size", "invalid_overlay_size", &create->overlay_bytes);
     fields_bool(fields, "skip_guest_agent", &create->skip_guest_agent);
     fields_string(fields, "hypervisor", &create->hypervisor);
     lifetime_read(fields, &create->lifetime);

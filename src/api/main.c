@@ -17,7 +17,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "image/image.h"
 #include "instance/instance.h"
 
 #define EXIT_USAGE     2
@@ -82,14 +81,14 @@ static void stop_gracefully(struct server *server, const struct listen_claim *cl
     server_stop(server);
 }
 
-static int serve(const struct tined_options *options, struct host *host, struct image_store *images,
-                 int signal_fd, struct error *err)
+static int serve(const struct tined_options *options, struct host *host, int signal_fd,
+                 struct error *err)
 {
     struct listen_claim claim;
     struct server server = {
         .host = host,
         .data_dir = options->data_dir,
-        .images = images,
+        .images = host_images(host),
         .request_timeout_s = options->request_timeout_s,
         .max_connections = options->max_connections,
         .token_secret = &options->token_secret,
@@ -125,10 +124,7 @@ static int run(const struct tined_options *options, struct error *err)
     struct host *host = host_open(&host_options, err);
     if (!host)
         return -err->errnum;
-    struct image_store *images = image_store_open(kit);
-    int r = images ? serve(options, host, images, signal_fd, err)
-                   : error_errno(err, ENOMEM, NULL, "images");
-    image_store_close(images);
+    int r = serve(options, host, signal_fd, err);
     host_close(host);
     return r;
 }

@@ -16,6 +16,8 @@
 #include "api/uri.h"
 #include "instance/instance.h"
 
+struct body_stream;
+
 struct request {
     struct server *server;
     struct MHD_Connection *connection;
@@ -28,9 +30,11 @@ struct request {
     char *body;
     size_t body_length, body_capacity;
     bool body_too_large, dispatched;
-    bool needs_token;          /* the listener asks for one */
-    const char *missing_scope; /* what its token may not do; NULL: nothing is missing */
-    atomic_uint *counter;      /* the server's counter that this request is part of */
+    const struct body_stream *body_stream; /* that the body goes to; NULL: it is kept in `body` */
+    void *body_taker;                      /* the stream's own */
+    bool needs_token;                      /* the listener asks for one */
+    const char *missing_scope;             /* what its token may not do; NULL: nothing is missing */
+    atomic_uint *counter;                  /* the server's counter that this request is part of */
     uint64_t started_ns;
     unsigned status; /* answered; 0: not yet */
 };

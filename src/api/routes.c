@@ -13,6 +13,7 @@ static const struct route {
     const char *method;
     const char *path[5]; /* segments; "{id}" takes any, "{name...}" all that are left */
     route_handler *handle;
+    const struct body_stream *body; /* NULL: an ordinary one */
 } routes[] = {
     {"GET", {"health"}, health_get},
     {"GET", {"metrics"}, metrics_get},
@@ -42,6 +43,7 @@ static const struct route {
     {"GET", {"instances", ANY, "stat"}, instance_stat_one},
     {"GET", {"images"}, images_list},
     {"POST", {"images"}, images_create},
+    {"POST", {"images", "import"}, image_import_post, &image_import_body},
     {"GET", {"images", REST}, image_get_one},
     {"DELETE", {"images", REST}, image_delete_one},
 };
@@ -65,6 +67,17 @@ static bool path_matches(const struct route *route, const struct uri *uri,
             references[taken++] = uri->segments[i];
     }
     return i == uri->segment_count;
+}
+
+const struct body_stream *route_body_stream(const struct request *request)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        const char *references[REFERENCES_MAX];
+        if (routes[i].body && strcmp(routes[i].method, request->method) == 0 &&
+            path_matches(&routes[i], &request->uri, references))
+            return routes[i].body;
+    }
+    return NULL;
 }
 
 enum MHD_Result route_dispatch(struct request *request)

@@ -10,6 +10,18 @@ enum MHD_Result route_dispatch(struct request *request);
 
 typedef enum MHD_Result route_handler(struct request *request);
 
+/* For a route whose body has no limit: it is taken as it comes instead of being kept. */
+struct body_stream {
+    /* Before the body comes; with a problem it is not read. */
+    void (*begin)(struct request *request, struct problem *problem);
+    void (*take)(struct request *request, const char *data, size_t length);
+    /* After a begin without a problem, at the request's end, whether it got to its handler or not.
+     */
+    void (*release)(struct request *request);
+};
+/* NULL: the request's body is an ordinary one. */
+const struct body_stream *route_body_stream(const struct request *request);
+
 route_handler health_get;
 route_handler metrics_get;
 route_handler events_stream;
@@ -40,5 +52,7 @@ route_handler images_list;
 route_handler images_create;
 route_handler image_get_one;
 route_handler image_delete_one;
+route_handler image_import_post;
+extern const struct body_stream image_import_body;
 
 #endif

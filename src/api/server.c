@@ -66,6 +66,8 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **c
     if (request->counter)
         atomic_fetch_sub(request->counter, 1);
     connection_await(&request->server->connections, connection_of(connection));
+    if (request->body_stream)
+        request->body_stream->release(request);
     uri_release(&request->uri);
     free(request->body);
     free(request);
@@ -86,6 +88,23 @@ static enum MHD_Result refuse_large(struct request *request)
                   "the body is larger than 1 MiB");
 }
 
+/* Whoever sends a body without a limit may take long over it, as long as it comes. */
+static enum MHD_Result stream_begin(struct request *request, const struct body_stream *stream)
+{
+    struct problem problem = {0};
+    if (atomic_load(&request->server->stopping))
+        problem_set(&problem, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable",
+                    "tined is stopping");
+    access_check_scope(request, &problem);
+    if (problem.status == 0)
+        stream->begin(request, &problem);
+    if (problem.status != 0)
+        return reply_problem(request, &problem);
+    request->body_stream = stream;
+    connection_arrived(connection_of(request->connection));
+    return MHD_YES;
+}
+
 static enum MHD_Result headers_received(struct request *request)
 {
     struct problem problem = {0};
@@ -95,6 +114,9 @@ static enum MHD_Result headers_received(struct request *request)
         access_check(request, &problem);
     if (problem.status != 0)
         return reply_problem(request, &problem);
+    const struct body_stream *stream = request->uri_status == 0 ? route_body_stream(request) : NULL;
+    if (stream)
+        return stream_begin(request, stream);
     const char *length = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                      MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && strtoull(length, NULL, 10) > SERVER_BODY_LIMIT)
@@ -104,6 +126,10 @@ static enum MHD_Result headers_received(struct request *request)
 
 static enum MHD_Result body_append(struct request *request, const char *data, size_t length)
 {
+    if (request->body_stream) {
+        request->body_stream->take(request, data, length);
+        return MHD_YES;
+    }
     if (request->body_length + length > SERVER_BODY_LIMIT)
         request->body_too_large = true;
     if (request->body_too_large) {

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #define URI_MAX_SEGMENTS   8
-#define URI_MAX_PARAMETERS 32
+#define URI_MAX_PARAMETERS 256
 
 struct uri_parameter {
     const char *name, *value; /* decoded; value is "" if there is no '=' */

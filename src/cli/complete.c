@@ -118,7 +118,34 @@ static void print_snapshots(const struct cli *cli, const char *typed)
     }
 }
 
-static void print_value(const struct command_option *option, const char *typed)
+/* As people call them: without what is added to a short name. */
+static void image_candidate(const char *name, const char *typed)
+{
+    static const char *const prefixes[] = {"docker.io/library/", "docker.io/"};
+    static const char tag[] = ":latest";
+    char text[320];
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+        size_t length = strlen(prefixes[i]);
+        name += strncmp(name, prefixes[i], length) == 0 ? length : 0;
+    }
+    snprintf(text, sizeof(text), "%s", name);
+    size_t length = strlen(text);
+    if (length >= sizeof(tag) && strcmp(text + length + 1 - sizeof(tag), tag) == 0)
+        text[length + 1 - sizeof(tag)] = '\0';
+    candidate(text, typed);
+}
+
+static void print_images(const struct cli *cli, const char *typed)
+{
+    struct failure failure = {0};
+    _cleanup_(json) json_t *list = http_get(cli, NULL, "/images", &failure);
+    size_t i;
+    json_t *image;
+    json_array_foreach(list, i, image) image_candidate(view_text(image, "name"), typed);
+}
+
+static void print_value(const struct cli *cli, const struct command_option *option,
+                        const char *typed)
 {
     static const struct {
         const char *value, *words[7];
@@ -132,6 +159,8 @@ static void print_value(const struct command_option *option, const char *typed)
         for (size_t word = 0; is_it && known[i].words[word]; word++)
             candidate(known[i].words[word], typed);
     }
+    if (option->value && strcmp(option->value, "IMAGE") == 0)
+        print_images(cli, typed);
 }
 
 /* The word of the usage line that stands for operand number `n`; the last may stand for more
@@ -155,8 +184,10 @@ static void print_operand(const struct cli *cli, const struct position *position
     static const struct {
         const char *word;
         void (*print)(const struct cli *cli, const char *typed);
-    } kinds[] = {
-        {"NAME", print_instances}, {"SOURCE", print_instances}, {"SNAPSHOT", print_snapshots}};
+    } kinds[] = {{"NAME", print_instances},
+                 {"SOURCE", print_instances},
+                 {"SNAPSHOT", print_snapshots},
+                 {"IMAGE", print_images}};
     const char *word = operand_word(position->command, position->operands);
     if (!word || position->rest)
         return;
@@ -182,7 +213,7 @@ void complete_print(const struct cli *cli, char **words, unsigned count)
     other.socket = position.socket;
     const struct command *command = position.command;
     if (position.option) {
-        print_value(position.option, typed);
+        print_value(&other, position.option, typed);
     } else if (typed[0] == '-' && !position.options_over) {
         if (command)
             print_options(command->options, command->option_count, typed);

@@ -57,6 +57,11 @@ char *instance_path(const char *reference, const char *rest)
     return resource_path("instances", reference, rest);
 }
 
+char *image_path(const char *name)
+{
+    return resource_path("images", name, "");
+}
+
 char *snapshot_path(const char *id, const char *rest)
 {
     return resource_path("snapshots", id, rest);
@@ -121,6 +126,26 @@ static CURL *easy_new(const struct cli *cli, const char *path)
     return easy;
 }
 
+static size_t on_read(char *buffer, size_t size, size_t count, void *user)
+{
+    struct transfer *transfer = user;
+    ssize_t n = transfer->call->read(transfer->call->read_data, buffer, size * count);
+    return n < 0 ? CURL_READFUNC_ABORT : (size_t)n;
+}
+
+/* With "Expect": what is refused at once is not sent. */
+static int upload_begin(struct transfer *transfer)
+{
+    transfer->headers = curl_slist_append(transfer->headers, "Content-Type: application/x-tar");
+    transfer->headers = curl_slist_append(transfer->headers, "Transfer-Encoding: chunked");
+    transfer->headers = curl_slist_append(transfer->headers, "Expect: 100-continue");
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
+    curl_easy_setopt(transfer->easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(transfer->easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(transfer->easy, CURLOPT_READDATA, transfer);
+    return transfer->headers ? 0 : -ENOMEM;
+}
+
 static int transfer_begin(struct transfer *transfer)
 {
     struct http_call *call = transfer->call;
@@ -134,6 +159,8 @@ static int transfer_begin(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
     if (strcmp(call->method, "POST") != 0 && !call->body)
         return 0;
+    if (call->read)
+        return upload_begin(transfer);
     transfer->request_text = call->body ? json_dumps(call->body, JSON_COMPACT) : strdup("");
     /* No "Expect": it would cost a round trip. */
     transfer->headers = curl_slist_append(transfer->headers, "Content-Type: application/json");

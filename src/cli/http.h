@@ -5,13 +5,19 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cli/cli.h"
 
+/* Fills the buffer with what comes next of a body; 0 at its end, -1 to give up. */
+typedef ssize_t http_reader(void *data, char *buffer, size_t size);
+
 struct http_call {
     const char *method;
-    char *path;       /* owned */
-    json_t *body;     /* owned, or NULL */
+    char *path;        /* owned */
+    json_t *body;      /* owned, or NULL */
+    http_reader *read; /* of a POST, instead of `body`: a stream of bytes */
+    void *read_data;
     const char *name; /* what the call is about, for the caller's messages */
     /* Set when it is done: */
     json_t *reply; /* owned; NULL if there was no body, or on failure */
@@ -43,6 +49,8 @@ int http_stream(const struct cli *cli, const char *path, http_receiver *receive,
 char *uri_escape(const char *text);
 /* "/instances/REFERENCE" and `rest`, the reference percent-encoded. Owner: caller. */
 char *instance_path(const char *reference, const char *rest);
+/* "/images/NAME", percent-encoded. Owner: caller. */
+char *image_path(const char *name);
 /* "/snapshots/ID" and `rest`. Owner: caller. */
 char *snapshot_path(const char *id, const char *rest);
 

@@ -16,9 +16,9 @@
 #include "cli/tag_option.h"
 
 struct run_options {
-    const char *name, *kernel, *initrd, *cmdline;
+    const char *name, *image, *kernel, *initrd, *cmdline;
     unsigned vcpus;
-    uint64_t memory;
+    uint64_t memory, overlay;
     struct option_list disks, tags, env, entrypoint;
     const char *working_dir;
     struct command_rest cmd;
@@ -113,6 +113,15 @@ static int add_policies(const struct cli *cli, const struct run_options *options
     return status == CLI_OK ? add_snapshot_policy(cli, options, body) : status;
 }
 
+static void add_size(json_t *body, const char *field, uint64_t bytes)
+{
+    char size[32];
+    if (bytes == 0)
+        return;
+    snprintf(size, sizeof(size), "%llu", (unsigned long long)bytes);
+    json_object_set_new(body, field, json_string(size));
+}
+
 /* The request; NULL and the failure if a file is missing. */
 static json_t *request_json(const struct cli *cli, const struct run_options *options,
                             const char *image, struct failure *failure)
@@ -141,11 +150,8 @@ static json_t *request_json(const struct cli *cli, const struct run_options *opt
         json_object_set_new(body, "env", env_json(&options->env));
     if (options->working_dir)
         json_object_set_new(body, "working_dir", json_string(options->working_dir));
-    if (options->memory > 0) {
-        char size[32];
-        snprintf(size, sizeof(size), "%llu", (unsigned long long)options->memory);
-        json_object_set_new(body, "size", json_string(size));
-    }
+    add_size(body, "size", options->memory);
+    add_size(body, "overlay_size", options->overlay);
     return body;
 }
 
@@ -166,7 +172,10 @@ static int run_run(const struct cli *cli, const void *data, char **operands, uns
 {
     const struct run_options *options = data;
     struct failure failure = {0};
-    const char *image = count > 0 ? operands[0] : NULL;
+    const char *image = count > 0 ? operands[0] : options->image;
+    if (count > 0 && options->image)
+        return cli_usage(cli, "the image is given twice: %s and --image %s", operands[0],
+                         options->image);
     struct http_call call = {
         .method = "POST",
         .path = strdup("/instances"),
@@ -184,6 +193,9 @@ static int run_run(const struct cli *cli, const void *data, char **operands, uns
 
 static const struct command_option run_options[] = {
     {"name", 0, OPTION_TEXT, OPTION(name), "NAME", "its name (default: made up)"},
+    {"image", 0, OPTION_TEXT, OPTION(image), "IMAGE", "the same as IMAGE"},
+    {"overlay-size", 0, OPTION_SIZE, OPTION(overlay), "SIZE",
+     "of the disk for what is changed in an imported image (default 10GB)"},
     {"vcpus", 0, OPTION_NUMBER, OPTION(vcpus), "N", "virtual CPUs, 1 to 32 (default 2)"},
     {"memory", 'm', OPTION_SIZE, OPTION(memory), "SIZE", "memory, as 256MB or 2GB (default 1GB)"},
     {"kernel", 0, OPTION_TEXT, OPTION(kernel), "FILE", "boot this kernel instead of an image's"},
@@ -214,12 +226,16 @@ const struct command run_command = {
     .name = "run",
     .operands = "[IMAGE] [-- COMMAND [ARGUMENT...]]",
     .summary = "Make an instance and boot it",
-    .details = "Returns when the guest is ready for exec. IMAGE is tine/guest:latest, the guest\n"
-               "kit, unless given. Disks are /dev/vda, /dev/vdb ... in the order given, the one\n"
-               "with :root first.\n"
-               "COMMAND is the main program: its output is in tine logs, and with its end the\n"
-               "instance is Stopped, with its exit_code. Without it the guest stays up for exec.\n",
+    .details =
+        "Returns when the guest is ready for exec. IMAGE is tine/guest:latest, the guest\n"
+        "kit, unless given; tine image ls lists those that were imported. Disks are\n"
+        "/dev/vda, /dev/vdb ... in the order given, the one with :root first; with an\n"
+        "imported image they begin with /dev/vdc.\n"
+        "COMMAND is the main program: its output is in tine logs, and with its end the\n"
+        "instance is Stopped, with its exit_code. Without it, and without one of the image's,\n"
+        "the guest stays up for exec.\n",
     .examples = "  tine run --name web\n"
+                "  tine run debian --name db --overlay-size 40GB\n"
                 "  tine run --name big --vcpus 8 --memory 16GB\n"
                 "  tine run --name try --ttl 2h --tag team=backend\n"
                 "  tine run --kernel vmlinux --disk root.img:root --cmdline 'root=/dev/vda rw'\n"

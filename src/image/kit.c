@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <nettle/sha2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,53 +10,25 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "image/digest.h"
 
-#define BLOCK        (256u << 10)
-#define HEX_SIZE     (2 * SHA256_DIGEST_SIZE + 1)
-#define NS_PER_S     1000000000ull
-#define DIGEST_WORDS "sha256:"
+#define NS_PER_S 1000000000ull
 
 static const char *const names[KIT_FILES] = {"initrd.img", "vmlinux"};
-
-static void hex_of(struct sha256_ctx *context, char hex[HEX_SIZE])
-{
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_digest(context, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-}
-
-static int file_hash(int dir_fd, const char *name, char hex[HEX_SIZE], struct error *err)
-{
-    _cleanup_(close) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    _cleanup_(free) uint8_t *block = malloc(BLOCK);
-    struct sha256_ctx context;
-    ssize_t n;
-    if (fd < 0 || !block)
-        return error_errno(err, fd < 0 ? errno : ENOMEM, name, "guest kit: open %s", name);
-    sha256_init(&context);
-    while ((n = read(fd, block, BLOCK)) > 0)
-        sha256_update(&context, (size_t)n, block);
-    if (n < 0)
-        return error_errno(err, errno, name, "guest kit: read %s", name);
-    hex_of(&context, hex);
-    return 0;
-}
 
 static int digest_make(struct image_kit *kit, int dir_fd, struct error *err)
 {
     struct sha256_ctx context;
-    char hex[HEX_SIZE], line[HEX_SIZE + 32];
+    char hex[DIGEST_HEX_SIZE], line[DIGEST_HEX_SIZE + 32];
     sha256_init(&context);
     for (size_t i = 0; i < KIT_FILES; i++) {
-        int r = file_hash(dir_fd, names[i], hex, err);
-        if (r < 0)
-            return r;
+        if (digest_file(dir_fd, names[i], hex, err) < 0)
+            return error_wrap(err, "guest kit");
         int length = snprintf(line, sizeof(line), "%s  %s\n", hex, names[i]);
         sha256_update(&context, (size_t)length, (const uint8_t *)line);
     }
-    hex_of(&context, hex);
-    snprintf(kit->digest, sizeof(kit->digest), DIGEST_WORDS "%s", hex);
+    digest_hex(&context, hex);
+    snprintf(kit->digest, sizeof(kit->digest), DIGEST_PREFIX "%s", hex);
     return 0;
 }
 

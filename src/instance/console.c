@@ -30,16 +30,36 @@ static bool is_blank(char c)
     return c == '\n' || c == '\r' || c == ' ' || c == '\t' || c == '\0';
 }
 
+/* Where the last line that is not blank begins, in what ends at `*end`; `*end` becomes its end. */
+static size_t line_before(const char *tail, size_t *end)
+{
+    while (*end > 0 && is_blank(tail[*end - 1]))
+        --*end;
+    size_t start = *end;
+    while (start > 0 && tail[start - 1] != '\n')
+        start--;
+    return start;
+}
+
+/* "reboot: Power down" is what the kernel says of any guest that ends in order. */
+static bool is_farewell(const char *line, size_t length)
+{
+    static const char words[] = "reboot: Power down";
+    return memmem(line, length, words, sizeof(words) - 1) != NULL;
+}
+
 struct console_line console_last_line(const struct operation *op)
 {
     struct console_line line = {.text = ""};
     char tail[TAIL];
     size_t end = read_tail(op, tail);
-    while (end > 0 && is_blank(tail[end - 1]))
-        end--;
-    size_t start = end;
-    while (start > 0 && tail[start - 1] != '\n' && end - start < sizeof(line.text) - 1)
-        start--;
+    size_t start = line_before(tail, &end);
+    if (is_farewell(tail + start, end - start)) {
+        end = start;
+        start = line_before(tail, &end);
+    }
+    if (end - start > sizeof(line.text) - 1)
+        start = end - (sizeof(line.text) - 1);
     for (size_t i = start; i < end; i++)
         line.text[i - start] = tail[i] >= 0x20 && tail[i] < 0x7f ? tail[i] : '?';
     return line;

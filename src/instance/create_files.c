@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "image/ext4.h"
 #include "instance/kit.h"
 #include "stack/stack.h"
 
@@ -75,6 +76,20 @@ static int bring_boot(struct operation *op, const struct create_plan *plan, stru
                : bring(op->host, plan->initrd, plan->initrd_from_kit, &to_initrd, err);
 }
 
+/* The image's disk, and one for what is changed in it. */
+static int make_root(struct operation *op, const struct create_plan *plan, int disks,
+                     struct error *err)
+{
+    const struct label label = operation_label(op, GUEST_DISKS "/0.img");
+    const struct stack_file to = {disks, "0.img", label.text};
+    struct stack_result result;
+    int r = image_share(op->host->images, &plan->image, &to, &result, err);
+    if (r < 0)
+        return r;
+    op->record.disk_bytes_copied += result.bytes_copied;
+    return ext4_make_empty(disks, "1.img", plan->overlay_bytes, err);
+}
+
 int create_files(struct operation *op, const struct create_plan *plan, struct draft *draft,
                  struct error *err)
 {
@@ -84,8 +99,12 @@ int create_files(struct operation *op, const struct create_plan *plan, struct dr
     _cleanup_(close) int disks = draft_subdirectory(draft, GUEST_DISKS, err);
     if (disks < 0)
         return disks;
+    if (*plan->image.id)
+        r = make_root(op, plan, disks, err);
     for (unsigned i = 0; r == 0 && i < op->record.disk_count; i++) {
         char name[16];
+        if (!plan->disks[i])
+            continue;
         snprintf(name, sizeof(name), "%u.img", i);
         const struct label label = operation_label(op, GUEST_DISKS);
         const struct stack_file to = {disks, name, label.text};

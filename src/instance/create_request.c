@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "instance/create_image.h"
 #include "instance/id.h"
 #include "instance/lifetime.h"
 #include "instance/program.h"
@@ -19,7 +20,6 @@
 #define VCPUS_DEFAULT  2u
 #define VCPUS_MAX      32u
 #define SECTOR         512
-#define KIT_IMAGE      "tine/guest:latest"
 #define KIT_KERNEL     "vmlinux"
 #define KIT_INITRD     "initrd.img"
 
@@ -137,15 +137,13 @@ static int check_kit_file(const struct host *host, const char *field, const char
 static int check_kit(const struct host *host, const struct instance_create_request *request,
                      struct instance_record *record, struct create_plan *plan, struct error *err)
 {
-    if (request->image && strcmp(request->image, KIT_IMAGE) != 0)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT,
-                         "image '%.200s' is not here; there is " KIT_IMAGE, request->image);
     if (!host->kit_dir)
         return error_set(err, ERROR_NOT_FOUND, ENOENT,
                          "no guest kit on this host: the request must name a kernel");
     plan->kernel_from_kit = true;
     plan->initrd_from_kit = !request->initrd;
-    snprintf(record->image, sizeof(record->image), "%s", KIT_IMAGE);
+    snprintf(record->image, sizeof(record->image), "%s",
+             *plan->image.id ? plan->image.name : IMAGE_KIT);
     int r = check_kit_file(host, "the guest kit's kernel", KIT_KERNEL, &plan->kernel, err);
     return r < 0 || request->initrd
                ? r
@@ -156,7 +154,9 @@ static int check_boot(const struct host *host, const struct instance_create_requ
                       struct instance_record *record, struct create_plan *plan, struct error *err)
 {
     off_t size;
-    int r;
+    int r = create_check_image(host, request, record, plan, err);
+    if (r < 0)
+        return r;
     if (request->kernel) {
         r = check_file("kernel", request->kernel, &plan->kernel, &size, err);
         if (r == 0 && strlen(request->kernel) >= sizeof(record->image))
@@ -190,17 +190,22 @@ static int check_disk(const struct instance_disk_request *disk, struct vm_disk *
 static int check_disks(const struct instance_create_request *request,
                        struct instance_record *record, struct create_plan *plan, struct error *err)
 {
-    unsigned roots = 0;
-    if (request->disk_count > GUEST_MAX_DISKS)
-        return error_set(err, ERROR_INVALID, EINVAL, "disks: %u, at most %d are possible",
-                         request->disk_count, GUEST_MAX_DISKS);
-    record->disk_count = request->disk_count;
+    unsigned ours = record->disk_count, roots = ours > 0;
+    if (request->disk_count > GUEST_MAX_DISKS - ours)
+        return error_set(err, ERROR_INVALID, EINVAL, "disks: %u, at most %u are possible%s",
+                         request->disk_count, GUEST_MAX_DISKS - ours,
+                         ours > 0 ? " besides the image's" : "");
+    record->disk_count += request->disk_count;
     for (unsigned i = 0; i < request->disk_count; i++) {
-        int r = check_disk(&request->disks[i], &record->disks[i], &plan->disks[i], err);
+        int r =
+            check_disk(&request->disks[i], &record->disks[ours + i], &plan->disks[ours + i], err);
         if (r < 0)
             return r;
         roots += request->disks[i].root;
     }
+    if (roots > 1 && ours > 0)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "disks: the root is the image's, no other disk can be it");
     if (roots > 1)
         return error_set(err, ERROR_INVALID, EINVAL, "disks: %u of them are the root disk", roots);
     return 0;
@@ -218,15 +223,15 @@ static int check_tags(const struct instance_create_request *request, struct inst
     return 0;
 }
 
+/* What there is to start, the image's included, needs somebody who starts it. */
 static int check_program(const struct instance_create_request *request,
-                         struct instance_record *record, struct error *err)
+                         const struct instance_record *record, struct error *err)
 {
-    int r = program_set(&record->program, &request->program, err);
-    if (r == 0 && request->skip_guest_agent && program_given(&record->program))
-        return error_set(err, ERROR_INVALID, EINVAL,
-                         "%s: the guest's agent starts it, and skip_guest_agent leaves that out",
-                         *record->program.entrypoint ? "entrypoint" : "cmd");
-    return r;
+    if (!request->skip_guest_agent || !program_given(&record->program))
+        return 0;
+    return error_set(err, ERROR_INVALID, EINVAL,
+                     "%s: the guest's agent starts it, and skip_guest_agent leaves that out",
+                     *record->program.entrypoint ? "entrypoint" : "cmd");
 }
 
 int create_check(const struct host *host, const struct instance_create_request *request,
@@ -246,9 +251,11 @@ int create_check(const struct host *host, const struct instance_create_request *
     if (r == 0)
         r = check_tags(request, record, err);
     if (r == 0)
-        r = check_program(request, record, err);
+        r = program_set(&record->program, &request->program, err);
     if (r == 0)
         r = check_boot(host, request, record, plan, err);
+    if (r == 0)
+        r = check_program(request, record, err);
     if (r == 0)
         r = check_disks(request, record, plan, err);
     if (r == 0 && request->policies)

@@ -3,6 +3,7 @@
 #ifndef TINE_INSTANCE_CREATE_REQUEST_H
 #define TINE_INSTANCE_CREATE_REQUEST_H
 
+#include "image/image.h"
 #include "instance/host.h"
 
 /* Where the files come from: absolute paths without symbolic links. */
@@ -10,7 +11,9 @@ struct create_plan {
     char *kernel;
     char *initrd;                          /* NULL: none */
     bool kernel_from_kit, initrd_from_kit; /* ours, and immutable */
-    char *disks[GUEST_MAX_DISKS];
+    char *disks[GUEST_MAX_DISKS];          /* NULL: one of the image's */
+    struct image image;                    /* with an id: an imported one */
+    uint64_t overlay_bytes;                /* with such an image */
 };
 void cleanup_create_plan(struct create_plan *plan);
 

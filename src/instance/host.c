@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "image/image.h"
 #include "instance/compressor.h"
 #include "instance/expiry.h"
 #include "instance/recover.h"
@@ -134,6 +135,17 @@ static int start_due(struct host *host, struct error *err)
     return whole ? 0 : -EIO;
 }
 
+static int open_images(struct host *host, struct error *err)
+{
+    host->images = image_store_open(host->kit_dir, host->data_dir, host->store, err);
+    return host->images ? 0 : -EIO;
+}
+
+struct image_store *host_images(struct host *host)
+{
+    return host->images;
+}
+
 static int open_all(struct host *host, const struct host_options *options, struct error *err)
 {
     int r = copy_options(host, options, err);
@@ -143,6 +155,8 @@ static int open_all(struct host *host, const struct host_options *options, struc
         r = lock_data(host, err);
     if (r == 0)
         r = open_store(host, err);
+    if (r == 0)
+        r = open_images(host, err);
     if (r < 0)
         return r;
     host->telemetry = telemetry_new(err);
@@ -204,6 +218,7 @@ void host_close(struct host *host)
     watch_stop(host->watch);
     compressor_stop(host->compressor);
     lock_table_free(host->locks);
+    image_store_close(host->images);
     store_close(host->store);
     telemetry_free(host->telemetry);
     if (host->guests_fd >= 0)

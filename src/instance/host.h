@@ -16,6 +16,7 @@
 
 struct compressor;
 struct due;
+struct image_store;
 struct telemetry;
 struct trace;
 struct watch;
@@ -34,6 +35,7 @@ struct host {
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
     struct store *store;
+    struct image_store *images;
     struct telemetry *telemetry;
     struct lock_table *locks;
     struct watch *watch;

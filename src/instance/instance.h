@@ -20,6 +20,7 @@
 
 struct events;
 struct host;
+struct image_store;
 
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
@@ -48,6 +49,8 @@ void host_close(struct host *host);
 char *host_metrics(struct host *host, size_t *length, struct error *err);
 /* The host's latest events (events/events.h); valid as long as the host. */
 struct events *host_events(struct host *host);
+/* The images that instances are made from (image/image.h); valid as long as the host. */
+struct image_store *host_images(struct host *host);
 
 struct instance_disk_request {
     const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */
@@ -70,13 +73,14 @@ struct instance_lifetime {
 
 struct instance_create_request {
     const char *name;       /* NULL: generated */
-    const char *image;      /* NULL or "tine/guest:latest": the guest kit */
+    const char *image;      /* by any spelling of its name; NULL: the guest kit */
     const char *kernel;     /* path; NULL: the image's */
     const char *initrd;     /* path; NULL: the image's, or none when a kernel is given */
     const char *cmdline;    /* NULL: default */
     const char *hypervisor; /* NULL: the host's */
     unsigned vcpus;         /* 0: 2 */
     uint64_t memory_bytes;  /* 0: 1 GiB */
+    uint64_t overlay_bytes; /* of the disk for what is changed in an imported image; 0: 10 GiB */
     struct instance_disk_request disks[GUEST_MAX_DISKS];
     unsigned disk_count;
     bool skip_guest_agent; /* Running as soon as the VM runs; no exec */
@@ -89,7 +93,12 @@ struct instance_create_request {
 /* The rule for names: lowercase letters, digits and inner hyphens, 1 to INSTANCE_NAME_MAX. */
 bool instance_name_valid(const char *name);
 
-/* Makes the guest directory and boots. Returns when the guest's agent is ready (state Running) and
+/* An imported image's disk is disk 0, read-only, and the instance's overlay disk 1: the guest's
+ * agent lays the one over the other, and commands and files are those of that root. The disks of
+ * the request follow. Kernel and initrd are the guest kit's. Where the request gives no part of the
+ * main program, the image's counts.
+ *
+ * Makes the guest directory and boots. Returns when the guest's agent is ready (state Running) and
  * has started the main program, if there is one; if that could not be started the instance is
  * Stopped, with exit_code and exit_message. ERROR_INVALID names the part of the request that is
  * wrong. A failed create is rolled back whole. */

@@ -13,13 +13,13 @@
 #include "instance/trace.h"
 
 /* An owner's snapshot/ and the raw image in it. */
-struct image {
+struct raw_image {
     int dir;
     struct label label;
     struct stack_file raw;
 };
 
-static void cleanup_image(struct image *image)
+static void cleanup_raw_image(struct raw_image *image)
 {
     if (image->dir >= 0)
         close(image->dir);
@@ -32,7 +32,7 @@ int memory_directory(int parent, const char *id, struct error *err)
     return dir_open(parent, path, err);
 }
 
-static int image_of(const struct owner *owner, struct image *image, struct error *err)
+static int image_of(const struct owner *owner, struct raw_image *image, struct error *err)
 {
     image->label = owner_label(owner, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY);
     image->dir = memory_directory(owner->parent, owner->id, err);
@@ -56,7 +56,7 @@ static void count(struct host *host, const struct owner *owner, const struct sta
 }
 
 /* The owner is held for writing and no job works on it. */
-static int expand(struct host *host, const struct owner *owner, const struct image *image,
+static int expand(struct host *host, const struct owner *owner, const struct raw_image *image,
                   uint64_t size, struct error *err)
 {
     struct stack_packed packed;
@@ -75,7 +75,7 @@ static int expand(struct host *host, const struct owner *owner, const struct ima
 static int make_raw(struct host *host, const struct owner *owner, uint64_t size, bool writing,
                     struct error *err)
 {
-    _cleanup_(image) struct image image = {.dir = -1};
+    _cleanup_(raw_image) struct raw_image image = {.dir = -1};
     struct stack_packed packed;
     compressor_interrupt(host->compressor, owner->id);
     int r = image_of(owner, &image, err);
@@ -168,7 +168,7 @@ int memory_begin_snapshot(struct host *host, const char *id, struct snapshot_ope
 
 int memory_settle(const struct owner *owner, struct error *err)
 {
-    _cleanup_(image) struct image image = {.dir = -1};
+    _cleanup_(raw_image) struct raw_image image = {.dir = -1};
     int r = image_of(owner, &image, err);
     if (r == 0)
         r = memory_link_find(image.dir, err);
@@ -179,7 +179,7 @@ int memory_settle(const struct owner *owner, struct error *err)
 
 static void look(struct host *host, const struct owner *owner, struct compression_status *status)
 {
-    _cleanup_(image) struct image image = {.dir = -1};
+    _cleanup_(raw_image) struct raw_image image = {.dir = -1};
     struct stack_packed packed = {.bytes = 0};
     struct error err = {0};
     int r = image_of(owner, &image, &err);

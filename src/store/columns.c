@@ -115,6 +115,25 @@ static const struct column snapshots[] = {
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),
                                          sizeof(struct snapshot_record)};
 
+#undef COLUMN
+#define COLUMN(field, column_kind) COLUMN_OF(image, #field, field, column_kind)
+
+static const struct column images[] = {
+    COLUMN(id, COLUMN_TEXT),
+    COLUMN(name, COLUMN_TEXT),
+    COLUMN(digest, COLUMN_TEXT),
+    COLUMN(created_at_ns, COLUMN_U64),
+    COLUMN(size_bytes, COLUMN_U64),
+    COLUMN_OF(image, "entrypoint", program.entrypoint, COLUMN_TEXT),
+    COLUMN_OF(image, "cmd", program.cmd, COLUMN_TEXT),
+    COLUMN_OF(image, "env", program.env, COLUMN_TEXT),
+    COLUMN_OF(image, "working_dir", program.working_dir, COLUMN_TEXT),
+    COLUMN(tags, COLUMN_TEXT),
+};
+
+const struct columns image_columns = {"images", "image", images, ARRAY_SIZE(images),
+                                      sizeof(struct image)};
+
 typedef void column_writer(FILE *stream, const struct columns *columns, size_t i);
 
 static void write_list(FILE *stream, const struct columns *columns, column_writer *write)

@@ -32,6 +32,10 @@ enum store_statement {
     STATEMENT_SNAPSHOT_DISKS,
     STATEMENT_SNAPSHOT_DISK_INSERT,
     STATEMENT_SNAPSHOT_DISKS_DELETE,
+    STATEMENT_IMAGE_INSERT,
+    STATEMENT_IMAGE_DELETE,
+    STATEMENT_IMAGE_GET,
+    STATEMENT_IMAGE_LIST,
     STATEMENT_BOOT_GET,
     STATEMENT_BOOT_SET,
     STATEMENT_VMMS_FORGET,
@@ -72,9 +76,10 @@ int database_name_file(struct store *store, int r, struct error *err);
 int list_grow(struct store *store, void **list, size_t count, size_t record_size,
               struct error *err);
 
-/* instances.c, snapshots.c, boot.c: prepare the statements of their tables. */
+/* instances.c, snapshots.c, images.c, boot.c: prepare the statements of their tables. */
 int statements_prepare(struct store *store, struct error *err);
 int snapshot_statements_prepare(struct store *store, struct error *err);
+int image_statements_prepare(struct store *store, struct error *err);
 int boot_statements_prepare(struct store *store, struct error *err);
 
 /* disks.c: the disks of an instance or a snapshot, in rows of their own. */
@@ -91,7 +96,7 @@ int schema_migrate(struct store *store, struct error *err);
 
 /* columns.c: the columns of a table and the fields of its record, in one table. */
 struct columns;
-extern const struct columns instance_columns, snapshot_columns;
+extern const struct columns instance_columns, snapshot_columns, image_columns;
 char *columns_insert_sql(const struct columns *columns); /* owner: caller; NULL: no memory */
 char *columns_update_sql(const struct columns *columns);
 char *columns_select_sql(const struct columns *columns, const char *rest);

@@ -104,6 +104,20 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN restart_blocked TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN ttl_ns INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE snapshots ADD COLUMN policies TEXT NOT NULL DEFAULT '';",
+    /* Imported images. Instances hold links to an image's disk and refer to no row. */
+    "CREATE TABLE images ("
+    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " id TEXT NOT NULL UNIQUE CHECK (length(id) = 24),"
+    " name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),"
+    " digest TEXT NOT NULL,"
+    " created_at_ns INTEGER NOT NULL,"
+    " size_bytes INTEGER NOT NULL,"
+    " entrypoint TEXT NOT NULL,"
+    " cmd TEXT NOT NULL,"
+    " env TEXT NOT NULL,"
+    " working_dir TEXT NOT NULL,"
+    " tags TEXT NOT NULL"
+    ") STRICT;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metadata in SQLite: one row per instance or snapshot. The only program that opens it is tined.
- * Safe from any thread; every call is one transaction. */
+/* Metadata in SQLite: one row per instance, snapshot or image. The only program that opens it is
+ * tined. Safe from any thread; every call is one transaction. */
 #ifndef TINE_STORE_STORE_H
 #define TINE_STORE_STORE_H
 
@@ -111,6 +111,21 @@ struct snapshot_record {
     struct instance_record source;
 };
 
+#define IMAGE_NAME_SIZE   256
+#define IMAGE_DIGEST_SIZE 72 /* "sha256:", 64 hex digits, NUL */
+
+/* What instances are made from. What its author wished for its program are JSON texts; empty: none.
+ */
+struct image {
+    char id[INSTANCE_ID_LENGTH + 1]; /* names its disk; empty: it has none, it is the guest kit */
+    char name[IMAGE_NAME_SIZE];      /* normalised: "docker.io/library/alpine:latest" */
+    char digest[IMAGE_DIGEST_SIZE];  /* of its disk */
+    uint64_t created_at_ns;          /* realtime */
+    uint64_t size_bytes;             /* of its disk; holes count */
+    struct program program;          /* what an instance gets that asks for no other */
+    char tags[INSTANCE_TAGS_SIZE];   /* as an instance's */
+};
+
 /* Which snapshots; conditions that are not given (NULL, false) take all. */
 struct snapshot_filter {
     const char *name, *source_instance_id;
@@ -166,5 +181,12 @@ int store_snapshot_get(struct store *store, const char *id, struct snapshot_reco
 /* In order of creation; owner: caller (free()). */
 int store_snapshot_list(struct store *store, const struct snapshot_filter *filter,
                         struct snapshot_record **records, size_t *count, struct error *err);
+
+/* Images. Insert: ERROR_NAME if the name is taken. Get: by the normalised name. */
+int store_image_insert(struct store *store, const struct image *image, struct error *err);
+int store_image_delete(struct store *store, const char *id, struct error *err);
+int store_image_get(struct store *store, const char *name, struct image *image, struct error *err);
+/* In order of creation; owner: caller (free()). */
+int store_image_list(struct store *store, struct image **images, size_t *count, struct error *err);
 
 #endif

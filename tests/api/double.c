@@ -30,6 +30,7 @@
 #include "double_agent.h"
 #include "double_guest.h"
 #include "events/events.h"
+#include "image/reference.h"
 #include "instance/program.h"
 #include "metrics/metrics.h"
 
@@ -66,10 +67,18 @@ struct host *host_open(const struct host_options *options, struct error *err)
     struct host *host = calloc(1, sizeof(*host));
     if (!host)
         return NULL;
+    char path[256];
     host->data_dir = strdup(options->data_dir);
     host->has_compression = options->compression != NULL;
     if (options->compression)
         host->compression = *options->compression;
+    snprintf(path, sizeof(path), "%s/tine.db", options->data_dir);
+    host->store = store_open(path, err);
+    host->images = host->store
+                       ? image_store_open(options->kit_dir, options->data_dir, host->store, err)
+                       : NULL;
+    if (!host->images)
+        return NULL;
     host->events = events_new(EVENTS_HELD, NULL);
     host->metrics = metrics_new();
     host->operations = metrics_add(
@@ -87,6 +96,8 @@ void host_close(struct host *host)
     double_guest_stop();
     pthread_mutex_destroy(&host->lock);
     pthread_cond_destroy(&host->met);
+    image_store_close(host->images);
+    store_close(host->store);
     events_free(host->events);
     metrics_free(host->metrics);
     free(host->data_dir);
@@ -96,6 +107,11 @@ void host_close(struct host *host)
 bool host_quiesce(struct host *host)
 {
     return false;
+}
+
+struct image_store *host_images(struct host *host)
+{
+    return host->images;
 }
 
 struct events *host_events(struct host *host)
@@ -287,8 +303,11 @@ int instance_create(struct host *host, const struct instance_create_request *req
     if (request->name && name_check(request->name, err) < 0)
         return -EINVAL;
     const char *image = request->image ? request->image : "tine/guest:latest";
-    if (!request->kernel && strcmp(image, "tine/guest:latest") != 0)
-        return error_set(err, ERROR_NOT_FOUND, ENOENT, "image %s is not here", image);
+    struct image found = {.name = ""};
+    bool imported = !image_reference_is_kit(image);
+    if (imported && image_get(host->images, image, &found, err) < 0)
+        return -err->errnum;
+    image = imported ? found.name : IMAGE_KIT;
     pthread_mutex_lock(&host->lock);
     snprintf(name, sizeof(name), "vm-%u", host->made + 1);
     struct instance_record wanted = {

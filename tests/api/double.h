@@ -21,6 +21,8 @@ struct host {
     pthread_cond_t met;
     char *data_dir;
     struct events *events;
+    struct store *store;
+    struct image_store *images;
     struct metrics *metrics;
     struct metric *operations;
     bool has_compression;

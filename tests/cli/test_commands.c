@@ -72,7 +72,8 @@ static void test_run(void **state)
                NULL);
     expect_run(daemon, "run", 0, "vm-2  k00002abcdef  Running ", NULL);
     expect_run(daemon, "run --name web", 1, NULL, "tine: run web: name \"web\" is taken\n");
-    expect_run(daemon, "run nginx", 1, NULL, "tine: run: image nginx is not here\n");
+    expect_run(daemon, "run nginx", 1, NULL,
+               "tine: run: image nginx is not here; images can't be pulled yet\n");
     expect_run(daemon, "run --name Web", 1, NULL, "tine: run Web: \"Web\" is not a name");
     expect_run(daemon, "run --vcpus 33", 1, NULL, "vcpus: 33 is not within 0 to 32");
     expect_run(daemon, "run --kernel /none", 1, NULL,

@@ -62,6 +62,8 @@ static void test_commands(void **state)
     expect(*state, "tine help events ", "");
     expect(*state, "tine xyz ", "");
     expect(*state, "tine completion ", "bash");
+    expect(*state, "tine image ", "import ls inspect rm");
+    expect(*state, "tine image import ", "");
     expect(*state, "tine snapshot ", "create ls inspect fork restore rm");
     expect(*state, "tine snapshot re", "restore");
     expect(*state, "tine snapshot ls --jso", "--json");

@@ -127,6 +127,38 @@ static void test_kit_names(void **state)
         assert_false(image_reference_is_kit(other[i]));
 }
 
+struct data {
+    char path[32];
+    struct store *store;
+};
+
+static int setup(void **state)
+{
+    static struct data data;
+    char path[64];
+    snprintf(data.path, sizeof(data.path), "/tmp/tine-test-XXXXXX");
+    assert_non_null(mkdtemp(data.path));
+    snprintf(path, sizeof(path), "%s/tine.db", data.path);
+    data.store = store_open(path, NULL);
+    assert_non_null(data.store);
+    *state = &data;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct data *data = *state;
+    store_close(data->store);
+    return tree_remove(AT_FDCWD, data->path, NULL);
+}
+
+static struct image_store *images_open(const struct data *data, const char *kit)
+{
+    struct image_store *images = image_store_open(kit, data->path, data->store, NULL);
+    assert_non_null(images);
+    return images;
+}
+
 static void write_file(const char *directory, const char *name, const char *text)
 {
     char path[128];
@@ -152,7 +184,7 @@ static void test_no_kit(void **state)
     struct error err = {0};
     const char *const kits[] = {NULL, "/nonexistent/kit", directory};
     for (size_t i = 0; i < ARRAY_SIZE(kits); i++) {
-        struct image_store *store = image_store_open(kits[i]);
+        struct image_store *store = images_open(*state, kits[i]);
         assert_int_equal(list_count(store), 0);
         assert_int_equal(image_get(store, "tine/guest", &image, &err), -ENOENT);
         assert_int_equal(err.code, ERROR_NOT_FOUND);
@@ -160,7 +192,7 @@ static void test_no_kit(void **state)
     }
     /* Half a kit is none. */
     write_file(directory, "vmlinux", "kernel");
-    struct image_store *store = image_store_open(directory);
+    struct image_store *store = images_open(*state, directory);
     assert_int_equal(list_count(store), 0);
     image_store_close(store);
     assert_int_equal(tree_remove(AT_FDCWD, directory, NULL), 0);
@@ -177,7 +209,7 @@ static void test_kit(void **state)
     assert_non_null(mkdtemp(directory));
     write_file(directory, "initrd.img", "initrd");
     write_file(directory, "vmlinux", "kernel");
-    struct image_store *store = image_store_open(directory);
+    struct image_store *store = images_open(*state, directory);
     assert_int_equal(list_count(store), 1);
     assert_int_equal(image_get(store, "docker.io/tine/guest", &image, &err), 0);
     assert_string_equal(image.name, IMAGE_KIT);
@@ -205,7 +237,7 @@ static void test_broken_kit(void **state)
     write_file(directory, "initrd.img", "initrd");
     snprintf(path, sizeof(path), "%s/vmlinux", directory);
     assert_int_equal(mkdir(path, 0700), 0);
-    struct image_store *store = image_store_open(directory);
+    struct image_store *store = images_open(*state, directory);
     struct image image;
     struct error err = {0};
     assert_int_equal(image_get(store, "tine/guest", &image, &err), -EISDIR);
@@ -217,9 +249,12 @@ static void test_broken_kit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_references), cmocka_unit_test(test_bad_references),
-        cmocka_unit_test(test_kit_names),  cmocka_unit_test(test_no_kit),
-        cmocka_unit_test(test_kit),        cmocka_unit_test(test_broken_kit),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_bad_references),
+        cmocka_unit_test(test_kit_names),
+        cmocka_unit_test_setup_teardown(test_no_kit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_broken_kit, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,7 +280,7 @@ static void test_a_killed_vmm_is_noticed(void **state)
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
     struct path console = guest_path(fixture, record.id, GUEST_CONSOLE_LOG);
-    file_make(console.text, "booting\nKernel panic\x1b[0m\n\n", 0);
+    file_make(console.text, "booting\nKernel panic\x1b[0m\n\n[ 1.2] reboot: Power down\n", 0);
     assert_int_equal(kill(record.vmm_pid, SIGKILL), 0);
     fixture_await(fixture, "web", INSTANCE_STOPPED);
     record = fixture_get(fixture, "web");

@@ -698,23 +698,24 @@ static void test_migration_keeps_instances(void **state)
     written.restart_blocked[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
-    run_sql(fixture->path, "DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
-                           "ALTER TABLE instances DROP COLUMN tags;"
-                           "ALTER TABLE instances DROP COLUMN compression;"
-                           "ALTER TABLE instances DROP COLUMN entrypoint;"
-                           "ALTER TABLE instances DROP COLUMN cmd;"
-                           "ALTER TABLE instances DROP COLUMN env;"
-                           "ALTER TABLE instances DROP COLUMN working_dir;"
-                           "ALTER TABLE instances DROP COLUMN has_exit_code;"
-                           "ALTER TABLE instances DROP COLUMN exit_code;"
-                           "ALTER TABLE instances DROP COLUMN expires_at_ns;"
-                           "ALTER TABLE instances DROP COLUMN ttl_ns;"
-                           "ALTER TABLE instances DROP COLUMN policies;"
-                           "ALTER TABLE instances DROP COLUMN restart_attempts;"
-                           "ALTER TABLE instances DROP COLUMN restart_last_ns;"
-                           "ALTER TABLE instances DROP COLUMN restart_next_ns;"
-                           "ALTER TABLE instances DROP COLUMN restart_blocked;"
-                           "PRAGMA user_version = 1");
+    run_sql(fixture->path,
+            "DROP TABLE images; DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
+            "ALTER TABLE instances DROP COLUMN tags;"
+            "ALTER TABLE instances DROP COLUMN compression;"
+            "ALTER TABLE instances DROP COLUMN entrypoint;"
+            "ALTER TABLE instances DROP COLUMN cmd;"
+            "ALTER TABLE instances DROP COLUMN env;"
+            "ALTER TABLE instances DROP COLUMN working_dir;"
+            "ALTER TABLE instances DROP COLUMN has_exit_code;"
+            "ALTER TABLE instances DROP COLUMN exit_code;"
+            "ALTER TABLE instances DROP COLUMN expires_at_ns;"
+            "ALTER TABLE instances DROP COLUMN ttl_ns;"
+            "ALTER TABLE instances DROP COLUMN policies;"
+            "ALTER TABLE instances DROP COLUMN restart_attempts;"
+            "ALTER TABLE instances DROP COLUMN restart_last_ns;"
+            "ALTER TABLE instances DROP COLUMN restart_next_ns;"
+            "ALTER TABLE instances DROP COLUMN restart_blocked;"
+            "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
     assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
@@ -724,6 +725,43 @@ static void test_migration_keeps_instances(void **state)
     assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
     struct snapshot_record kept;
     assert_int_equal(store_snapshot_get(fixture->store, ID_B, &kept, NULL), 0);
+}
+
+static void test_images(void **state)
+{
+    struct fixture *fixture = *state;
+    struct image image = {.id = ID_A,
+                          .name = "docker.io/library/a:1",
+                          .digest = "sha256:1",
+                          .created_at_ns = 3,
+                          .size_bytes = 4,
+                          .program = {.entrypoint = "[\"e\"]",
+                                      .cmd = "[\"c\"]",
+                                      .env = "{\"e\":\"v\"}",
+                                      .working_dir = "/w"},
+                          .tags = "{\"t\":\"v\"}"};
+    struct image other = {.id = ID_B, .name = "docker.io/library/b:1"}, read;
+    struct image *list = NULL;
+    struct error err = {0};
+    size_t count = 0;
+    assert_int_equal(store_image_insert(fixture->store, &image, NULL), 0);
+    assert_int_equal(store_image_insert(fixture->store, &other, NULL), 0);
+    assert_int_equal(store_image_get(fixture->store, image.name, &read, NULL), 0);
+    assert_memory_equal(&read, &image, sizeof(image));
+    assert_int_equal(store_image_list(fixture->store, &list, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_memory_equal(&list[0], &image, sizeof(image));
+    assert_memory_equal(&list[1], &other, sizeof(other));
+    free(list);
+    memcpy(other.name, image.name, sizeof(other.name));
+    other.id[0] = 'z';
+    assert_int_equal(store_image_insert(fixture->store, &other, &err), -EEXIST);
+    assert_int_equal(err.code, ERROR_NAME);
+    assert_non_null(strstr(err.message, "there is an image docker.io/library/a:1 already"));
+    assert_int_equal(store_image_delete(fixture->store, ID_A, NULL), 0);
+    assert_int_equal(store_image_delete(fixture->store, ID_A, &err), -ENOENT);
+    assert_int_equal(err.code, ERROR_NOT_FOUND);
+    assert_int_equal(store_image_get(fixture->store, image.name, &read, &err), -ENOENT);
 }
 
 /* The pid of a VMM means something only until the host boots again. */
@@ -753,6 +791,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_every_field_comes_back),
+        TEST(test_images),
         TEST(test_update_replaces_all),
         TEST(test_taken_name_and_id),
         TEST(test_delete_and_list),

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/guest/machine.h"
+#include "agent/guest/root.h"
 #include "base/cleanup.h"
 
 /* Both ends of the command's standard streams. */
@@ -98,7 +99,7 @@ static void descriptors_drop(void)
 
 /* Why the child did not get to its program; read by the parent from a pipe that a successful
  * exec closes. */
-enum child_step { STEP_SETUP = 1, STEP_CWD, STEP_EXEC };
+enum child_step { STEP_SETUP = 1, STEP_ROOT, STEP_CWD, STEP_EXEC };
 struct child_failure {
     enum child_step step;
     int errnum;
@@ -133,8 +134,11 @@ static _Noreturn void child_run(const struct exec_request *request, const struct
     if (machine)
         machine_oom_score(0);
     if (child_set_up(request, stdio) == 0) {
-        failure.step = STEP_CWD;
-        if (chdir(request->cwd) == 0) {
+        failure.step = STEP_ROOT;
+        int r = machine ? root_enter() : 0;
+        errno = -r;
+        failure.step = r < 0 ? failure.step : STEP_CWD;
+        if (r == 0 && chdir(request->cwd) == 0) {
             failure.step = STEP_EXEC;
             signals_reset();
             descriptors_drop();
@@ -159,6 +163,9 @@ static int await_exec(int fd, const struct exec_request *request, struct error *
         return 0;
     if (n != (ssize_t)sizeof(failure))
         return error_errno(err, n < 0 ? errno : EIO, NULL, "exec %s", request->argv[0]);
+    if (failure.step == STEP_ROOT)
+        return error_errno(err, failure.errnum, NULL, "exec %s: enter the image's root",
+                           request->argv[0]);
     if (failure.step == STEP_CWD)
         return error_errno(err, failure.errnum, NULL, "exec %s: change to directory %s",
                            request->argv[0], request->cwd);

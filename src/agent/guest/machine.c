@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 
 #define DEFAULT_HOSTNAME "tine"
 #define HOSTNAME_LIMIT   64
+#define CONSOLE_OFF      6 /* SYSLOG_ACTION_CONSOLE_OFF: what is not urgent is not shown */
 
 struct mount {
     const char *type, *target, *options;
@@ -127,6 +129,13 @@ void machine_set_up(void)
     loopback_up();
     modules_load("/modules");
     reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del, which VMMs can send, becomes our SIGINT */
+}
+
+void machine_give_up(const char *why)
+{
+    klogctl(CONSOLE_OFF, NULL, 0);
+    console_say("%s", why);
+    machine_end(RB_POWER_OFF);
 }
 
 void machine_end(int command)

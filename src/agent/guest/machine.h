@@ -7,6 +7,10 @@
  * on. */
 void machine_set_up(void);
 
+/* The guest can't be what it should be: the reason becomes the console's last line but for the
+ * kernel's farewell, and the machine is powered off. */
+void machine_give_up(const char *why);
+
 /* Keeps the out-of-memory killer away from this process and its children (-1000), or puts it back
  * (0). */
 void machine_oom_score(int adjustment);

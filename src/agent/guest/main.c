@@ -6,6 +6,7 @@
 
 #include "agent/guest/machine.h"
 #include "agent/guest/oracle.h"
+#include "agent/guest/root.h"
 #include "agent/guest/server.h"
 
 #define EXIT_USAGE 2
@@ -20,7 +21,10 @@ static const char usage[] =
 static int run_machine(void)
 {
     static const struct server_options options = {.machine = true, .keeper = true};
+    struct error err = {0};
     machine_set_up();
+    if (root_set_up(&err) < 0)
+        machine_give_up(err.message);
     return server_run(&options);
 }
 

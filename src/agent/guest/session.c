@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "agent/guest/control.h"
 #include "agent/guest/copy.h"
 #include "agent/guest/exec_session.h"
 #include "agent/guest/program.h"
+#include "agent/guest/root.h"
 #include "agent/protocol.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
@@ -29,19 +31,20 @@ void session_linger(int fd)
 
 struct request_kind {
     uint8_t type;
+    bool inside; /* in the image's root, if there is one; a command enters it by itself */
     /* Serves the request, answers included. */
     void (*serve)(int fd, const struct agent_frame *request, bool machine);
 };
 
 static const struct request_kind request_kinds[] = {
-    {AGENT_HELLO, control_hello},
-    {AGENT_EXEC, exec_session_run},
-    {AGENT_SYNC, control_sync},
-    {AGENT_RESTORED, control_restored},
-    {AGENT_POWEROFF, control_poweroff},
-    {AGENT_STAT, copy_stat},
-    {AGENT_PUT, copy_put},
-    {AGENT_GET, copy_get},
+    {AGENT_HELLO, false, control_hello},
+    {AGENT_EXEC, false, exec_session_run},
+    {AGENT_SYNC, false, control_sync},
+    {AGENT_RESTORED, false, control_restored},
+    {AGENT_POWEROFF, false, control_poweroff},
+    {AGENT_STAT, true, copy_stat},
+    {AGENT_PUT, true, copy_put},
+    {AGENT_GET, true, copy_get},
 };
 
 /* Those that concern the main program. */
@@ -69,6 +72,16 @@ static bool program_serve(int fd, const struct agent_frame *request, bool machin
     return false;
 }
 
+static void request_serve(const struct request_kind *kind, int fd,
+                          const struct agent_frame *request, bool machine)
+{
+    int r = machine && kind->inside ? root_enter() : 0;
+    if (r < 0)
+        control_fail(fd, -r, "enter the image's root: %s", strerror(-r));
+    else
+        kind->serve(fd, request, machine);
+}
+
 void session_run(int fd, bool machine, struct program *program)
 {
     uint8_t buffer[AGENT_FRAME_LIMIT];
@@ -80,7 +93,7 @@ void session_run(int fd, bool machine, struct program *program)
         return;
     for (size_t i = 0; i < ARRAY_SIZE(request_kinds); i++) {
         if (request_kinds[i].type == request.type) {
-            request_kinds[i].serve(fd, &request, machine);
+            request_serve(&request_kinds[i], fd, &request, machine);
             return;
         }
     }
