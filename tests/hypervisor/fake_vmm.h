@@ -15,6 +15,7 @@
  *   hang PATH             never answers
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page
+ *   half-diff             writes half of a diff in place and answers with 400
  *   no-agent              its guest never listens
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H

@@ -230,7 +230,7 @@ static void standby(const struct vm_spec *spec, struct vm_process *process)
     struct error err = {0};
     assert_int_equal(mkdir(in_guest(spec->guest_dir, GUEST_SNAPSHOT), 0700), 0);
     assert_int_equal(hypervisor.pause(&hypervisor, spec, &err), 0);
-    if (hypervisor.snapshot(&hypervisor, spec, GUEST_SNAPSHOT, &err) != 0)
+    if (hypervisor.snapshot(&hypervisor, spec, GUEST_SNAPSHOT, false, &err) != 0)
         fail_msg("%s", err.message);
     end(process);
 }
@@ -433,7 +433,7 @@ static void test_bad_snapshot_names(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         assert_int_equal(hypervisor.restore(&hypervisor, &spec, names[i], true, &process, NULL),
                          -EINVAL);
-        assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, names[i], NULL), -EINVAL);
+        assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, names[i], false, NULL), -EINVAL);
     }
     assert_no_children();
     guest_remove(guest);
@@ -481,23 +481,24 @@ static void test_snapshot_fails(void **state)
     struct error err = {0};
     struct vm_process process = boot(&spec);
     assert_int_equal(mkdir(in_guest(guest, GUEST_SNAPSHOT), 0700), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -EREMOTEIO);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err),
+                     -EREMOTEIO);
     assert_true(contains(err.message, "not paused"));
     assert_int_equal(hypervisor.pause(&hypervisor, &spec, &err), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, "missing", &err), -EREMOTEIO);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, "missing", false, &err), -EREMOTEIO);
     assert_true(contains(err.message, "missing"));
     /* The VMM's disk is full. */
     write_file(in_guest(guest, "fake-vmm"), "full /snapshot/create no room for the memory");
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -ENOSPC);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), -ENOSPC);
     assert_int_equal(err.code, ERROR_RESOURCES);
     assert_true(contains(err.message, "no room for the memory"));
     /* The VMM says it is done, but the memory file is short: that is no standby. */
     write_file(in_guest(guest, "fake-vmm"), "short-memory");
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -EINVAL);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), -EINVAL);
     assert_int_equal(err.code, ERROR_CORRUPT);
     assert_true(contains(err.message, "67104768"));
     assert_int_equal(unlink(in_guest(guest, "fake-vmm")), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), 0);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), 0);
     assert_int_equal(hypervisor.resume(&hypervisor, &spec, &err), 0); /* it goes on */
     query_is(&spec, "Running");
     end(&process);

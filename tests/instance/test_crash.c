@@ -28,8 +28,9 @@ struct scenario {
     bool new_instance;    /* "new" may be there afterwards, whole, or not at all */
     const char *outcomes; /* of "web": first letters of states ('B' is Standby), 'x' deleted */
     const char *failpoints;
-    bool cold;   /* its snapshot is of kind Stopped, whatever web's state */
-    bool packed; /* web's memory is compressed */
+    bool cold;     /* its snapshot is of kind Stopped, whatever web's state */
+    bool packed;   /* web's memory is compressed */
+    bool restored; /* web has a retained base */
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -58,6 +59,12 @@ static const struct scenario scenarios[] = {
     {"standby", INSTANCE_RUNNING, false, "RB",
      "standby-paused standby-saved standby-synced standby-published standby-recorded "
      "standby-killed " PUBLISH},
+    {"standby", INSTANCE_RUNNING, false, "RB",
+     "merge-unshared merge-moved standby-paused standby-saved standby-synced standby-published "
+     "standby-recorded standby-killed " PUBLISH,
+     .restored = true},
+    {"fork", INSTANCE_RUNNING, true, "RB", "merge-moved standby-saved standby-killed fork-linked ",
+     .restored = true},
     {"restore", INSTANCE_STANDBY, false, "RB", RESTORE},
     {"fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
@@ -296,10 +303,14 @@ static void prepare_snapshot(struct fixture *fixture, const struct scenario *sce
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
 }
 
-static void prepare(struct fixture *fixture, enum instance_state state, bool packed)
+static void prepare(struct fixture *fixture, enum instance_state state, bool packed, bool restored)
 {
     struct error err = {0};
     fixture_create(fixture, "web");
+    if (restored) {
+        assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+        assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+    }
     guest_remember(fixture, "web", NOTE);
     if (packed)
         assert_ok(compress(fixture, &err), &err);
@@ -360,7 +371,7 @@ static void test_every_step_of_every_operation(void **state)
         char points[512], *saved = NULL;
         snprintf(points, sizeof(points), "%s", scenarios[i].failpoints);
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
-            prepare(fixture, scenarios[i].from, scenarios[i].packed);
+            prepare(fixture, scenarios[i].from, scenarios[i].packed, scenarios[i].restored);
             if (uses_snapshot(&scenarios[i]))
                 prepare_snapshot(fixture, &scenarios[i]);
             fixture_close(fixture);
@@ -378,10 +389,10 @@ static void test_crash_twice(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const points[] = {"standby-published", "standby-recorded", "standby-killed"};
-    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-        prepare(fixture, INSTANCE_RUNNING, false);
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(points); i++) {
+        prepare(fixture, INSTANCE_RUNNING, false, i % 2);
         fixture_close(fixture);
-        crash(fixture, "standby", points[i]);
+        crash(fixture, "standby", points[i / 2]);
         crash(fixture, "restore", "restore-renamed");
         fixture_open(fixture);
         assert_works(fixture, "web", NOTE);
