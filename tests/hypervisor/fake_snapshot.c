@@ -89,6 +89,11 @@ static int write_own_pages(const struct fake *fake, int fd)
 static int write_diff(const struct fake *fake, const char *path)
 {
     struct stat st;
+    char *fresh_order = fake_order("fresh-diff", NULL);
+    int fresh = fresh_order != NULL;
+    free(fresh_order);
+    if (fresh)
+        return unlink(path) < 0 ? -1 : write_memory(fake, path);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
