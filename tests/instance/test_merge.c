@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "listing.h"
 
 #define SNAPSHOT_FILE "snapshot/memory"
 #define BASE_FILE     "base/memory"
@@ -298,6 +299,55 @@ static void test_half_a_diff(void **state)
     place_remove(&place);
 }
 
+/* Each step from the shared base to the merged image fails. */
+static void test_failing_steps(void **state)
+{
+    static const char *const points[] = {"stack-stat",
+                                         "stack-share-sync",
+                                         "stack-unshare-before-rename",
+                                         "merge-unshared",
+                                         "merge-moved",
+                                         "stack-unshare-after-rename",
+                                         "standby-paused",
+                                         "standby-saved",
+                                         "stack-publish-before-rename",
+                                         "standby-synced",
+                                         "stack-publish-after-rename",
+                                         "standby-published",
+                                         "standby-recorded"};
+    struct site place = place_make(state, HYPERVISOR_SAVES_MERGED);
+    struct error err = {0};
+    struct instance_record web = restored(&place, "web", 1);
+    for (uint64_t i = 0; i < ARRAY_SIZE(points); i++) {
+        standby(&place, "web");
+        struct snapshot_record kept =
+            fixture_snapshot(place.fixture, "web", INSTANCE_STANDBY, "kept");
+        struct seen shared = see(snapshot_path(place.fixture, kept.id, SNAPSHOT_FILE));
+        restore(&place, "web");
+        fill(&place, "web", i + 2);
+        char setting[64];
+        snprintf(setting, sizeof(setting), "%s=ENOSPC", points[i]);
+        failpoints(setting);
+        int r = instance_standby(place.fixture->host, "web", NULL, &err);
+        failpoints(NULL);
+        if (r != -ENOSPC)
+            fail_msg("%s: %d %s", points[i], r, err.message);
+        assert_state(place.fixture, "web", INSTANCE_RUNNING);
+        guest_stat(place.fixture, web.id, BASE_FILE);
+        _cleanup_(free) char *names = listing(place.fixture->dir);
+        assert_null(strstr(names, ".tine-tmp-"));
+        assert_holds(&place, "web", i + 2);
+        assert_untouched(&shared);
+        standby(&place, "web");
+        assert_untouched(&shared);
+        restore(&place, "web");
+        assert_holds(&place, "web", i + 2);
+        assert_ok(snapshot_delete(place.fixture->host, kept.id, &err), &err);
+    }
+    assert_true(metric(&place, FULLS) == 1);
+    place_remove(&place);
+}
+
 /* The VMM dies in the middle: its guest is lost, and so is the base that was half written. */
 static void test_vmm_dies(void **state)
 {
@@ -343,6 +393,7 @@ static const struct fs_case cases[] = {
     {"a driver that always merges", test_always_merged},
     {"no base, no diffs, a wrong base", test_no_base_and_no_merge},
     {"a diff that fails half way", test_half_a_diff},
+    {"each step fails", test_failing_steps},
     {"a VMM that dies", test_vmm_dies},
     {"after compression", test_after_compression},
 };
