@@ -42,8 +42,8 @@ milliseconds() { # COMMAND...
 }
 
 # Reads "A B" pairs; prints the median of each and of B / A, pair by pair.
-ratios() { # RATIO_NAME A_NAME B_NAME
-    awk -v names="$1;$2;$3" '
+ratios() { # RATIO_NAME A_NAME B_NAME [UNIT]
+    awk -v names="$1;$2;$3;${4:-ms}" '
         function median(v, n,    i, j, t) {
             for (i = 2; i <= n; i++)
                 for (j = i; j > 1 && v[j - 1] > v[j]; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
@@ -53,6 +53,7 @@ ratios() { # RATIO_NAME A_NAME B_NAME
         END {
             split(names, name, ";")
             printf "%s: median %.1f over %d pairs (min %.1f, max ", name[1], median(r, NR), NR, r[1]
-            printf "%.1f); medians: %s %.1f ms, %s %.1f ms\n", r[NR], name[2], median(a, NR), name[3], median(b, NR)
+            printf "%.1f); medians: %s %.1f %s, %s %.1f %s\n", r[NR],
+                name[2], median(a, NR), name[4], name[3], median(b, NR), name[4]
         }'
 }

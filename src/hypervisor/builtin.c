@@ -334,44 +334,88 @@ static int builtin_resume(const struct hypervisor *self, const struct vm_spec *s
     return patch_state(self, spec, "Resumed", err);
 }
 
-/* A snapshot that is cut short must not become a standby. */
-static int check_snapshot(const struct vm_spec *spec, const char *snapshot_dir, struct error *err)
+static int snapshot_open(const struct vm_spec *spec, const char *snapshot_dir, struct error *err)
 {
     _cleanup_(free) char *path = host_path(spec, snapshot_dir);
     if (!path)
         return error_errno(err, ENOMEM, spec->guest_dir, "check the snapshot of %s", spec->id);
-    _cleanup_(close) int dir = dir_open(AT_FDCWD, path, err);
+    return dir_open(AT_FDCWD, path, err);
+}
+
+static int memory_stat(const struct vm_spec *spec, const char *snapshot_dir,
+                       struct stack_stat *stat, struct error *err)
+{
+    _cleanup_(close) int dir = snapshot_open(spec, snapshot_dir, err);
     if (dir < 0)
         return dir;
     const struct stack_file memory = {dir, SNAPSHOT_MEMORY, "the snapshot's memory"};
-    const struct stack_file state = {dir, SNAPSHOT_STATE, "the snapshot's state"};
-    struct stack_stat stat;
     int r = stack_check_size(&memory, spec->memory_bytes, err);
     if (r == 0)
-        r = stack_stat(&state, &stat, err);
-    if (r == 0 && stat.size == 0)
-        r = error_set(err, ERROR_CORRUPT, ENODATA, "the snapshot's state is empty");
+        r = stack_stat(&memory, stat, err);
     if (r < 0)
-        error_wrap(err, "%s", path);
+        error_wrap(err, "%s/%s", spec->guest_dir, snapshot_dir);
     return r;
 }
 
-static int builtin_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
-                            const char *snapshot_dir, struct error *err)
+/* A snapshot that is cut short must not become a standby. */
+static int check_snapshot(const struct vm_spec *spec, const char *snapshot_dir, struct error *err)
+{
+    struct stack_stat stat;
+    int r = memory_stat(spec, snapshot_dir, &stat, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int dir = snapshot_open(spec, snapshot_dir, err);
+    if (dir < 0)
+        return dir;
+    const struct stack_file state = {dir, SNAPSHOT_STATE, "the snapshot's state"};
+    r = stack_stat(&state, &stat, err);
+    if (r == 0 && stat.size == 0)
+        r = error_set(err, ERROR_CORRUPT, ENODATA, "the snapshot's state is empty");
+    if (r < 0)
+        error_wrap(err, "%s/%s", spec->guest_dir, snapshot_dir);
+    return r;
+}
+
+static int create(const struct hypervisor *self, const struct vm_spec *spec,
+                  const char *snapshot_dir, const char *type, struct error *err)
 {
     char state[PATH_MAX], memory[PATH_MAX];
     _cleanup_(call) struct call call = {.socket = NULL};
-    int r = check_snapshot_dir(snapshot_dir, err);
-    if (r == 0)
-        r = call_init(&call, spec, self->snapshot_ms, err);
+    int r = call_init(&call, spec, self->snapshot_ms, err);
     if (r < 0)
         return r;
     snprintf(state, sizeof(state), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_STATE, snapshot_dir);
     snprintf(memory, sizeof(memory), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_MEMORY, snapshot_dir);
-    r = vmm_api_put(&call.api, "/snapshot/create",
-                    json_pack("{s:s, s:s, s:s}", "snapshot_type", "Full", "snapshot_path", state,
-                              "mem_file_path", memory),
-                    err);
+    return vmm_api_put(&call.api, "/snapshot/create",
+                       json_pack("{s:s, s:s, s:s}", "snapshot_type", type, "snapshot_path", state,
+                                 "mem_file_path", memory),
+                       err);
+}
+
+/* The file that is there is what the VMM has to write into: where it is missing, or of another
+ * size, a VMM makes one that has the changes alone. */
+static int merge(const struct hypervisor *self, const struct vm_spec *spec,
+                 const char *snapshot_dir, struct error *err)
+{
+    struct stack_stat before, after;
+    int r = memory_stat(spec, snapshot_dir, &before, err);
+    if (r == 0)
+        r = create(self, spec, snapshot_dir, "Diff", err);
+    if (r == 0)
+        r = memory_stat(spec, snapshot_dir, &after, err);
+    if (r == 0 && (before.inode != after.inode || before.device != after.device))
+        r = error_set(err, ERROR_CORRUPT, ESTALE,
+                      "%s: the VMM has not written into the memory file that was there", spec->id);
+    return r;
+}
+
+static int builtin_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
+                            const char *snapshot_dir, bool merges, struct error *err)
+{
+    int r = check_snapshot_dir(snapshot_dir, err);
+    if (r == 0)
+        r = merges ? merge(self, spec, snapshot_dir, err)
+                   : create(self, spec, snapshot_dir, "Full", err);
     return r < 0 ? r : check_snapshot(spec, snapshot_dir, err);
 }
 

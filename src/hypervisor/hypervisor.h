@@ -59,8 +59,22 @@ struct vm_process {
     uint64_t start_ticks; /* field 22 of /proc/<pid>/stat: tells a reused pid apart */
 };
 
+/* What the next standby of a VM does with its retained base, the memory file it was restored from.
+ */
+enum hypervisor_saving {
+    /* A private base is merged: only what changed is written into it. One that other owners share
+     * is unshared and merged where that is a reflink; where it would be a copy, a fresh file of all
+     * memory is written instead: that has the changes in it and is not written twice. */
+    HYPERVISOR_SAVES_CHEAPEST,
+    /* Always unshared and merged, for VMMs that write into whatever file is there. */
+    HYPERVISOR_SAVES_MERGED,
+    /* A fresh file every time, for VMMs that know no diffs. */
+    HYPERVISOR_SAVES_FULL,
+};
+
 struct hypervisor {
     const char *name; /* "builtin", "firecracker", ... */
+    enum hypervisor_saving saving;
 
     /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
      * missing run/ and log/ are made. Stale api and vsock sockets are removed first; other names in
@@ -77,10 +91,13 @@ struct hypervisor {
                    struct error *err);
     int (*pause)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     int (*resume)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
-    /* Full snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that
-     * directory exists and is empty. Files are complete and synced when it returns. */
+    /* Snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that
+     * directory exists and is empty. With `merge` it holds `memory`, the file that the VM was
+     * restored from or a copy of it, with one name, and what differs is written into that. Files
+     * are complete and synced when it returns. A merge that failed leaves a file that is good for
+     * another merge of this VM, and for nothing else. */
     int (*snapshot)(const struct hypervisor *self, const struct vm_spec *spec,
-                    const char *snapshot_dir, struct error *err);
+                    const char *snapshot_dir, bool merge, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     /* "Running", "Paused", "Not started" into `state`; an error if the VMM does not answer. */

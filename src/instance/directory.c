@@ -125,8 +125,21 @@ int directory_clean_run(struct operation *op, struct error *err)
     return r < 0 ? r : make_one(op->guest_fd, "run", err);
 }
 
+/* An unshare that was interrupted leaves its copy there. */
+static int sweep_base(struct operation *op, struct error *err)
+{
+    int exists = file_exists(op->guest_fd, GUEST_BASE, err);
+    if (exists <= 0)
+        return exists;
+    const struct label label = operation_label(op, GUEST_BASE);
+    _cleanup_(close) int base = dir_open(op->guest_fd, GUEST_BASE, err);
+    return base < 0 ? base : stack_sweep(base, label.text, err);
+}
+
 int directory_sweep(struct operation *op, struct error *err)
 {
     int r = stack_sweep(op->guest_fd, op->guest_dir, err);
+    if (r >= 0)
+        r = sweep_base(op, err);
     return r < 0 ? r : 0;
 }

@@ -36,10 +36,6 @@ static void set_stack(const struct telemetry *telemetry)
     for (size_t i = 0; i < ARRAY_SIZE(errnums); i++)
         metric_set(telemetry->fallbacks, (double)stack_fallback_count(errnums[i]),
                    (const char *const[]){errno_name(errnums[i])});
-    struct stack_unshare_totals totals = stack_unshare_totals();
-    metric_set(telemetry->unshares, (double)totals.count, NULL);
-    metric_set(telemetry->unshare_bytes, (double)totals.bytes_copied, NULL);
-    metric_set(telemetry->unshare_seconds, (double)totals.duration_ns / 1e9, NULL);
 }
 
 char *host_metrics(struct host *host, size_t *length, struct error *err)

@@ -7,8 +7,8 @@
  * Once the guest runs it may change its disks, and then its memory image no longer fits them. So
  * snapshot/ must be gone, durably, before the first instruction: that is why the VM is loaded
  * paused. Until then a failure kills the VMM and nothing has changed. The VMM has the memory file
- * mapped: the rename does not disturb it. base/memory is kept until the next standby has published
- * its snapshot. */
+ * mapped: the rename does not disturb it. base/memory is kept for the next standby, which may write
+ * what changed into it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

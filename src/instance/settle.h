@@ -11,7 +11,9 @@
  *  2. base/state is there only from that rename until the guest has acknowledged that it woke. So:
  *     base/state with a paused VM was never resumed; base/state without a VM can go back to being a
  *     snapshot if the guest has no disk it could have changed, and must not otherwise.
- *  3. base/memory is what a running VM was restored from. Nothing else ever depends on it.
+ *  3. base/memory is what a running VM was restored from, a copy of it, or either with pages of a
+ *     standby that failed (merge.h). Nothing but the next standby ever depends on it, and
+ *     base/state is never beside it when it has such pages.
  *
  *   VMM       directory              state
  *   none      snapshot/              Standby

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running -> Standby, in this order (the promises are those of settle.h):
  *
- *   pause; save into a temporary directory; sync the disks; publish snapshot/; write the row; kill
- *   the VMM; drop base/.
+ *   make a temporary directory, and move the retained base into it if it is to be merged (merge.h);
+ *   pause; save into that directory; sync the disks; publish snapshot/; write the row; kill the
+ * VMM; drop base/.
  *
  * Until snapshot/ is published every failure is undone by resuming the VM. Publishing before the
  * kill costs nothing, since a paused VM changes neither memory nor disks, and it means that at no
@@ -22,11 +23,24 @@
 #include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/host.h"
+#include "instance/merge.h"
 #include "instance/settle.h"
+#include "instance/telemetry.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
 #include "stack/stack.h"
+
+/* Where the image is made, and whether of the retained base. */
+struct saving {
+    char *temporary; /* a name in the guest directory */
+    bool merges;
+};
+
+static void cleanup_saving(struct saving *saving)
+{
+    free(saving->temporary);
+}
 
 /* base/state means "not resumed yet" (promise 2): it must not be there when the VM is paused now. A
  * restore that could not remove it left it behind. */
@@ -59,21 +73,29 @@ static int sync_disks(const struct operation *op, struct error *err)
     return step("standby-synced", err);
 }
 
-static int save(struct operation *op, const char *temporary, struct error *err)
+/* While the guest runs: what takes its time here costs it no pause. */
+static int prepare(struct operation *op, struct saving *saving, struct error *err)
+{
+    if (mkdirat(op->guest_fd, saving->temporary, 0700) < 0)
+        return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir,
+                           saving->temporary);
+    trace_phase(op, "unshare");
+    return merge_prepare(op, saving->temporary, &saving->merges, err);
+}
+
+static int save(struct operation *op, const struct saving *saving, struct error *err)
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
-    if (mkdirat(op->guest_fd, temporary, 0700) < 0)
-        return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir, temporary);
     trace_phase(op, "save");
-    int r = hypervisor->snapshot(hypervisor, &spec, temporary, err);
+    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->merges, err);
     if (r == 0)
         r = step("standby-saved", err);
     trace_phase(op, "publish");
     if (r == 0)
         r = sync_disks(op, err);
     if (r == 0)
-        r = stack_publish_directory(op->guest_fd, temporary, GUEST_SNAPSHOT, err);
+        r = stack_publish_directory(op->guest_fd, saving->temporary, GUEST_SNAPSHOT, err);
     return r < 0 ? r : step("standby-published", err);
 }
 
@@ -90,7 +112,7 @@ static int record_standby(struct operation *op, struct error *err)
     return r < 0 ? r : step("standby-recorded", err);
 }
 
-static int pause_and_save(struct operation *op, const char *temporary, struct error *err)
+static int pause_and_save(struct operation *op, const struct saving *saving, struct error *err)
 {
     const struct hypervisor *hypervisor = &op->host->hypervisor;
     const struct vm_spec spec = operation_spec(op);
@@ -101,7 +123,7 @@ static int pause_and_save(struct operation *op, const char *temporary, struct er
     operation_show(op, INSTANCE_PAUSED);
     r = step("standby-paused", err);
     if (r == 0)
-        r = save(op, temporary, err);
+        r = save(op, saving, err);
     return r < 0 ? r : record_standby(op, err);
 }
 
@@ -118,17 +140,26 @@ static int make_run(struct operation *op, struct error *err)
     return r;
 }
 
-/* The VM goes on. What was written goes first: a running VM never has a snapshot/ (promise 1), so
- * if that can't be removed the VM stays paused and nobody may touch it. */
-static int undo(struct operation *op, const char *temporary, const struct instance_record *before,
-                struct error *err)
+/* snapshot/ is no more, and what was in it is as if it had never been published. */
+static int withdraw(struct operation *op, const struct saving *saving, struct error *err)
 {
-    int r = directory_drop(op, GUEST_SNAPSHOT, err);
+    int r = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
+    return r <= 0 ? r : directory_rename(op, GUEST_SNAPSHOT, saving->temporary, err);
+}
+
+/* The VM goes on. What was written goes first: a running VM never has a snapshot/ (promise 1), so
+ * if that can't be removed the VM stays paused and nobody may touch it. Without the base the next
+ * standby writes all memory. */
+static int undo(struct operation *op, const struct saving *saving,
+                const struct instance_record *before, struct error *err)
+{
+    int r = withdraw(op, saving, err);
     if (r < 0)
         return r;
-    struct error sweep = {0};
-    if (tree_remove(op->guest_fd, temporary, &sweep) < 0)
-        log_warning("instance %s: %s", op->record.id, sweep.message);
+    struct error cause = {0};
+    if ((saving->merges && merge_undo(op, saving->temporary, &cause) < 0) ||
+        tree_remove(op->guest_fd, saving->temporary, &cause) < 0)
+        log_warning("instance %s: %s", op->record.id, cause.message);
     bool row_changed = op->record.state != before->state;
     op->record = *before;
     r = row_changed ? store_update(op->host->store, before, err) : 0;
@@ -140,11 +171,11 @@ static int undo(struct operation *op, const char *temporary, const struct instan
 }
 
 /* Tells why it failed, and if the VM could not go on, that too. Returns `r`. */
-static int fail(struct operation *op, const char *temporary, const struct instance_record *before,
-                int r, struct error *err)
+static int fail(struct operation *op, const struct saving *saving,
+                const struct instance_record *before, int r, struct error *err)
 {
     struct error cause = {0};
-    int undone = undo(op, temporary, before, &cause);
+    int undone = undo(op, saving, before, &cause);
     if (undone == 0)
         return r;
     struct vm_process process;
@@ -183,20 +214,29 @@ static int finish(struct operation *op, struct error *err)
     return 0;
 }
 
+static void count(const struct operation *op, const struct saving *saving)
+{
+    metric_add(op->host->telemetry->memory_saves, 1,
+               (const char *const[]){saving->merges ? "merge" : "full"});
+}
+
 int standby_locked(struct operation *op, struct error *err)
 {
     const struct instance_record before = op->record;
-    _cleanup_(free) char *temporary = temporary_name(GUEST_SNAPSHOT);
-    if (!temporary)
+    _cleanup_(saving) struct saving saving = {.temporary = temporary_name(GUEST_SNAPSHOT)};
+    if (!saving.temporary)
         return error_errno(err, ENOMEM, op->guest_dir, "standby of %s", op->record.name);
     int r = directory_sweep(op, err);
     if (r == 0)
         r = remove_base_state(op, err);
     if (r < 0)
         return r;
-    r = pause_and_save(op, temporary, err);
+    r = prepare(op, &saving, err);
+    if (r == 0)
+        r = pause_and_save(op, &saving, err);
     if (r < 0)
-        return fail(op, temporary, &before, r, err);
+        return fail(op, &saving, &before, r, err);
+    count(op, &saving);
     r = finish(op, err);
     if (r == 0)
         operation_show(op, INSTANCE_STANDBY);

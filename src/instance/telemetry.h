@@ -20,7 +20,7 @@ struct telemetry {
     struct vmm_samples *samples;
     struct metric *operations, *durations, *phases, *vmms_ended, *expired;
     struct metric *instances, *private_bytes, *shared_bytes, *sampled;
-    struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds;
+    struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds, *memory_saves;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
     struct metric *expansions, *expansion_seconds;
     pthread_mutex_t log_lock; /* guards the exchange of a full operation log for a new one */

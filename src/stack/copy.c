@@ -39,11 +39,15 @@ int temporary_create(const struct stack_file *to, mode_t mode, struct temporary 
 }
 
 static int copy_content(int in, int out, uint64_t size, const struct stack_file *from,
-                        const struct stack_file *to, struct stack_result *result, struct error *err)
+                        const struct stack_file *to, enum copy_means means,
+                        struct stack_result *result, struct error *err)
 {
     int r = reflink(in, out, from, to, err);
     if (r < 0)
         return r;
+    if (r == 0 && means == COPY_REFLINK)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "%s can't be reflinked",
+                         image_label(from));
     result->method = r > 0 ? STACK_REFLINK : STACK_SPARSE_COPY;
     if (r > 0)
         return 0;
@@ -74,7 +78,7 @@ static int finish(int out, const struct stat *source, const struct stack_file *t
     return r < 0 ? error_errno(err, -r, image_label(to), "sync %s", image_label(to)) : 0;
 }
 
-int copy_make(const struct stack_file *from, const struct stack_file *to,
+int copy_make(const struct stack_file *from, const struct stack_file *to, enum copy_means means,
               struct temporary *temporary, struct stack_result *result, struct error *err)
 {
     struct stat st;
@@ -87,7 +91,7 @@ int copy_make(const struct stack_file *from, const struct stack_file *to,
     _cleanup_(close) int out = temporary_create(to, st.st_mode, temporary, err);
     if (out < 0)
         return out;
-    r = copy_content(in, out, (uint64_t)st.st_size, from, to, result, err);
+    r = copy_content(in, out, (uint64_t)st.st_size, from, to, means, result, err);
     if (r == 0)
         r = check_unchanged(in, &st, from, err);
     return r < 0 ? r : finish(out, &st, to, err);
@@ -121,7 +125,7 @@ int stack_copy(const struct stack_file *from, const struct stack_file *to,
     *result = (struct stack_result){.link_count = 1};
     int r = image_absent(to, err);
     if (r == 0)
-        r = copy_make(from, to, &temporary, result, err);
+        r = copy_make(from, to, COPY_ANY, &temporary, result, err);
     if (r == 0)
         r = copy_publish(to, &temporary, &how, err);
     return r;

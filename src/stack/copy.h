@@ -21,10 +21,14 @@ void cleanup_temporary(struct temporary *temporary);
 int temporary_create(const struct stack_file *to, mode_t mode, struct temporary *temporary,
                      struct error *err);
 
-/* Copies `from` to a fresh temporary name beside `to`: reflink, else sparse copy; mode and
- * modification time are the source's; synced. Sets `method` and adds to `bytes_copied`. A source
- * that changes meanwhile is -EBUSY. */
-int copy_make(const struct stack_file *from, const struct stack_file *to,
+enum copy_means {
+    COPY_ANY,     /* reflink, else sparse copy */
+    COPY_REFLINK, /* ERROR_UNSUPPORTED, -EOPNOTSUPP, where these files can't be reflinked */
+};
+
+/* Copies `from` to a fresh temporary name beside `to`; mode and modification time are the source's;
+ * synced. Sets `method` and adds to `bytes_copied`. A source that changes meanwhile is -EBUSY. */
+int copy_make(const struct stack_file *from, const struct stack_file *to, enum copy_means means,
               struct temporary *temporary, struct stack_result *result, struct error *err);
 
 /* How a finished temporary gets its name. */

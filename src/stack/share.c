@@ -41,7 +41,7 @@ static int share_by_copy(const struct stack_file *from, const struct stack_file 
     static const struct copy_publication how = {.before_rename = "stack-share-before-rename",
                                                 .after_rename = "stack-share-after-rename"};
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
-    int r = copy_make(from, to, &temporary, result, err);
+    int r = copy_make(from, to, COPY_ANY, &temporary, result, err);
     if (r == 0)
         r = copy_publish(to, &temporary, &how, err);
     if (r == 0)

@@ -70,7 +70,7 @@ static int spread_make(const struct stack_file *from, const struct spread *sprea
     static const struct copy_publication how = {.before_rename = "stack-spread-before-rename",
                                                 .after_rename = "stack-spread-after-rename"};
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
-    int r = copy_make(from, &spread->file, &temporary, result, err);
+    int r = copy_make(from, &spread->file, COPY_ANY, &temporary, result, err);
     return r < 0 ? r : copy_publish(&spread->file, &temporary, &how, err);
 }
 

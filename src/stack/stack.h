@@ -62,6 +62,10 @@ int stack_copy(const struct stack_file *from, const struct stack_file *to,
  * the other owners' inode is not touched. Sweeps this file's temporaries of an earlier, interrupted
  * attempt and its spread copies first. The caller holds the instance's lock for writing (R5). */
 int stack_unshare(const struct stack_file *file, struct stack_result *result, struct error *err);
+/* The same where it costs no copy: a file that can't be reflinked stays shared, and
+ * `result->link_count` tells. */
+int stack_unshare_by_reflink(const struct stack_file *file, struct stack_result *result,
+                             struct error *err);
 
 /* Opens an image for writing in place: only if its link count is one (R2), else -EMLINK naming the
  * count. Returns the descriptor (owner: caller). */
@@ -101,11 +105,5 @@ int stack_sweep(int dirfd, const char *label, struct error *err);
 
 /* How often sharing fell back from link(2), by errno, since the process started: for metrics. */
 uint64_t stack_fallback_count(int errnum);
-
-/* What stack_unshare() has done since the process started, where there was something to do. */
-struct stack_unshare_totals {
-    uint64_t count, bytes_copied, duration_ns;
-};
-struct stack_unshare_totals stack_unshare_totals(void);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef TINE_VMM_MEMORY_H
 #define TINE_VMM_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,16 @@ int guest_memory_discard(struct guest_memory *memory, uint64_t gpa, uint64_t len
  * `memory->size`. Pages that were never touched are not read. vCPUs and devices must stand still.
  * Does not sync. `*data_bytes` (may be NULL) receives how many bytes were written. */
 int guest_memory_save(const struct guest_memory *memory, int fd, const char *path,
+                      uint64_t *data_bytes, struct error *err);
+
+/* Writes what differs from the file that the memory is mapped from; without one, everything.
+ *   in_place: `fd` is open for reading and writing and has `memory->size` bytes: that file, which
+ *     becomes an image of now, or a copy of it. Its size is not changed. Only whoever knows that
+ *     nobody else has the file may do that (R2). After a failure it has some pages of now and is
+ *     good for another diff in place and for nothing else; the guest never notices.
+ *   else: a fresh empty file; a hole in it means "as in the base", or zero where there is no base.
+ * Memory that was discarded is zero. vCPUs and devices must stand still. Does not sync. */
+int guest_memory_diff(const struct guest_memory *memory, int fd, const char *path, bool in_place,
                       uint64_t *data_bytes, struct error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A full snapshot of a paused VM: memory file and state file. */
+/* A snapshot of a paused VM: memory file and state file. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +41,20 @@ static int state_write(struct vmm *vmm, struct snapshot_file *file, struct error
     return r < 0 ? r : snapshot_file_sync(file, err);
 }
 
-static int memory_write(struct vmm *vmm, struct snapshot_file *file, uint64_t *data_bytes,
-                        struct error *err)
+/* What became of the memory file. */
+struct written {
+    uint64_t bytes;
+    const char *how;
+};
+
+static int memory_write(struct vmm *vmm, struct snapshot_file *file, bool diff,
+                        struct written *written, struct error *err)
 {
-    int r = guest_memory_save(&vmm->machine->memory, file->fd, file->path, data_bytes, err);
+    const struct guest_memory *memory = &vmm->machine->memory;
+    written->how = file->in_place ? "a diff in place" : diff ? "a diff" : "all";
+    int r =
+        diff ? guest_memory_diff(memory, file->fd, file->path, file->in_place, &written->bytes, err)
+             : guest_memory_save(memory, file->fd, file->path, &written->bytes, err);
     return r < 0 ? r : snapshot_file_sync(file, err);
 }
 
@@ -52,6 +62,14 @@ static int failpoint_check(const char *name, const char *path, struct error *err
 {
     int r = failpoint(name);
     return r < 0 ? error_errno(err, -r, path, "publish %s", path) : 0;
+}
+
+static int state_place(struct snapshot_file *state, struct error *err)
+{
+    int r = failpoint_check("vmm-snapshot-state", state->path, err);
+    if (r == 0)
+        r = snapshot_file_place(state, err);
+    return r < 0 ? r : snapshot_file_sync_directory(state, err);
 }
 
 static int publish(struct snapshot_file *state, struct snapshot_file *memory, struct error *err)
@@ -68,17 +86,41 @@ static int publish(struct snapshot_file *state, struct snapshot_file *memory, st
         r = snapshot_file_place(memory, err);
     if (r == 0)
         r = snapshot_file_sync_directory(memory, err);
-    if (r == 0)
-        r = failpoint_check("vmm-snapshot-state", state->path, err);
-    if (r == 0)
-        r = snapshot_file_place(state, err);
-    if (r == 0)
-        r = snapshot_file_sync_directory(state, err);
-    return r;
+    return r < 0 ? r : state_place(state, err);
 }
 
-int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
-                        struct error *err)
+/* Both files are new. */
+static int create_new(struct vmm *vmm, struct snapshot_file *state, struct snapshot_file *memory,
+                      bool diff, struct written *written, struct error *err)
+{
+    int r = state_write(vmm, state, err);
+    if (r == 0)
+        r = memory_write(vmm, memory, diff, written, err);
+    return r < 0 ? r : publish(state, memory, err);
+}
+
+/* The state alone is new. */
+static int create_in_place(struct vmm *vmm, struct snapshot_file *state,
+                           struct snapshot_file *memory, struct written *written, struct error *err)
+{
+    int r = state_write(vmm, state, err);
+    if (r == 0)
+        r = snapshot_file_remove_old(state, memory, err);
+    if (r == 0)
+        r = memory_write(vmm, memory, true, written, err);
+    return r < 0 ? r : state_place(state, err);
+}
+
+static int memory_open(const struct vmm *vmm, const struct snapshot_create_request *request,
+                       struct snapshot_file *memory, struct error *err)
+{
+    const uint64_t size = vmm->machine->memory.size;
+    int r = request->diff ? snapshot_file_open(memory, request->mem_file_path, size, err) : 0;
+    return r == 0 ? snapshot_file_create(memory, request->mem_file_path, err) : r < 0 ? r : 0;
+}
+
+static int check(const struct vmm *vmm, const struct snapshot_create_request *request,
+                 struct error *err)
 {
     if (vmm->state != VMM_PAUSED)
         return error_set(err, ERROR_STATE, EBUSY,
@@ -87,27 +129,33 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
     if (strcmp(request->snapshot_path, request->mem_file_path) == 0)
         return error_set(err, ERROR_INVALID, EINVAL, "snapshot_path and mem_file_path are both %s",
                          request->snapshot_path);
+    return 0;
+}
+
+int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
+                        struct error *err)
+{
     uint64_t start = time_monotonic_ns();
-    uint64_t data_bytes = 0;
+    struct written written = {.bytes = 0};
     _cleanup_(snapshot_file) struct snapshot_file state = SNAPSHOT_FILE_NONE;
     _cleanup_(snapshot_file) struct snapshot_file memory = SNAPSHOT_FILE_NONE;
-    int r = snapshot_file_create(&state, request->snapshot_path, err);
+    int r = check(vmm, request, err);
+    if (r < 0)
+        return r;
+    r = snapshot_file_create(&state, request->snapshot_path, err);
     if (r == 0)
-        r = snapshot_file_create(&memory, request->mem_file_path, err);
-    /* The state first: saving devices may still write into guest memory. */
+        r = memory_open(vmm, request, &memory, err);
+    /* The state first, in both: saving devices may still write into guest memory. */
     if (r == 0)
-        r = state_write(vmm, &state, err);
-    if (r == 0)
-        r = memory_write(vmm, &memory, &data_bytes, err);
-    if (r == 0)
-        r = publish(&state, &memory, err);
+        r = memory.in_place ? create_in_place(vmm, &state, &memory, &written, err)
+                            : create_new(vmm, &state, &memory, request->diff, &written, err);
     if (r < 0)
         return error_wrap(err, "create snapshot");
     snapshot_file_commit(&memory);
     snapshot_file_commit(&state);
-    log_info("snapshot: %llu of %llu MiB written in %llu ms",
-             (unsigned long long)(data_bytes >> 20),
-             (unsigned long long)(vmm->machine->memory.size >> 20),
+    log_info("snapshot: %s: %llu of %llu KiB written in %llu ms", written.how,
+             (unsigned long long)(written.bytes >> 10),
+             (unsigned long long)(vmm->machine->memory.size >> 10),
              (unsigned long long)((time_monotonic_ns() - start) / 1000000));
     return 0;
 }

@@ -40,6 +40,59 @@ int snapshot_file_create(struct snapshot_file *file, const char *path, struct er
     return 0;
 }
 
+int snapshot_file_open(struct snapshot_file *file, const char *path, uint64_t size,
+                       struct error *err)
+{
+    struct stat st;
+    *file = SNAPSHOT_FILE_NONE;
+    int r = target_check(path, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, path, "open %s", path);
+    if (fstat(fd, &st) < 0)
+        return error_errno(err, errno, path, "stat %s", path);
+    if ((uint64_t)st.st_size != size)
+        return 0;
+    if (st.st_nlink > 1)
+        return error_set(err, ERROR_INVALID, EMLINK,
+                         "%s has %llu names: a diff is not written into a file that others share",
+                         path, (unsigned long long)st.st_nlink);
+    file->path = path;
+    file->fd = TAKE_FD(fd);
+    file->in_place = true;
+    return 1;
+}
+
+/* Given under two names of one place, the memory would be removed as the old state. */
+static int refuse_same(const struct snapshot_file *state, const struct snapshot_file *memory,
+                       struct error *err)
+{
+    struct stat a, b;
+    if (fstat(memory->fd, &b) < 0)
+        return error_errno(err, errno, memory->path, "stat %s", memory->path);
+    if (lstat(state->path, &a) < 0)
+        return errno == ENOENT ? 0 : error_errno(err, errno, state->path, "stat %s", state->path);
+    if (a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return error_set(err, ERROR_INVALID, EINVAL, "%s and %s are the same file", state->path,
+                         memory->path);
+    return 0;
+}
+
+int snapshot_file_remove_old(const struct snapshot_file *state, const struct snapshot_file *memory,
+                             struct error *err)
+{
+    int r = refuse_same(state, memory, err);
+    if (r < 0)
+        return r;
+    if (unlink(state->path) < 0)
+        return errno == ENOENT
+                   ? 0
+                   : error_errno(err, errno, state->path, "remove the old %s", state->path);
+    return snapshot_file_sync_directory(state, err);
+}
+
 int snapshot_file_sync(struct snapshot_file *file, struct error *err)
 {
     if (fsync(file->fd) < 0)

@@ -18,6 +18,7 @@ struct vmm;
 struct snapshot_create_request {
     const char *snapshot_path;
     const char *mem_file_path;
+    bool diff; /* what differs from the memory file that the VM was loaded from */
 };
 
 struct snapshot_load_request {
@@ -47,10 +48,16 @@ int vmm_start(struct vmm *vmm, struct error *err);
 int vmm_pause(struct vmm *vmm, struct error *err);
 int vmm_resume(struct vmm *vmm, struct error *err);
 
-/* Full snapshot of a paused VM. Both files are written under temporary names, synced and renamed
+/* Snapshot of a paused VM. Both files are written under temporary names, synced and renamed
  * into place, memory first, so neither path ever holds half a file, and an existing file of that
  * name, whoever else links it, is left as it is but for losing this name (R2, R3). On failure the
- * VM is still paused and usable, and nothing is left behind. */
+ * VM is still paused and usable, and nothing is left behind.
+ *
+ * With `diff`, a memory file that is there and has the size of guest memory is written in place,
+ * and then it must have no other name (-EMLINK, R2): it is the file that the VM was loaded from, or
+ * a copy of it, and becomes an image of now. The old state is removed before. After a failure the
+ * file is good for another diff of this VM and for nothing else (guest_memory_diff()), and there is
+ * no state. */
 int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
                         struct error *err);
 /* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,

@@ -54,6 +54,65 @@ static int write_memory(const struct fake *fake, const char *path)
     return r;
 }
 
+/* Documentation/admin-guide/mm/pagemap.rst: present or swapped, and not the file's. */
+static int page_is_own(int pagemap, const uint8_t *page)
+{
+    uint64_t entry = 0;
+    off_t at = (off_t)((uintptr_t)page / PAGE * sizeof(entry));
+    if (pread(pagemap, &entry, sizeof(entry), at) != (ssize_t)sizeof(entry))
+        abort();
+    return entry >> 62 != 0 && !(entry >> 61 & 1);
+}
+
+static int write_own_pages(const struct fake *fake, int fd)
+{
+    char *half_order = fake_order("half-diff", NULL);
+    size_t end = half_order ? FAKE_USED / 2 : FAKE_USED;
+    free(half_order);
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int r = pagemap < 0 ? -1 : 0;
+    for (size_t at = 0; r == 0 && at < end; at += PAGE) {
+        if (page_is_own(pagemap, fake->memory + at) &&
+            pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
+            r = -1;
+    }
+    if (pagemap >= 0)
+        close(pagemap);
+    if (r == 0 && end < FAKE_USED) {
+        errno = EIO;
+        r = -1;
+    }
+    return r;
+}
+
+/* A diff goes into the file that is there, of which nobody else may have a name. */
+static int write_diff(const struct fake *fake, const char *path)
+{
+    struct stat st;
+    char *fresh_order = fake_order("fresh-diff", NULL);
+    int fresh = fresh_order != NULL;
+    free(fresh_order);
+    if (fresh)
+        return unlink(path) < 0 ? -1 : write_memory(fake, path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    errno = 0;
+    int r = fstat(fd, &st);
+    if (r == 0 && ((size_t)st.st_size != fake->memory_size || st.st_nlink != 1)) {
+        errno = st.st_nlink != 1 ? EMLINK : EINVAL;
+        r = -1;
+    }
+    if (r == 0)
+        r = write_own_pages(fake, fd);
+    if (r == 0)
+        r = fsync(fd);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return r;
+}
+
 static int write_state(const struct fake *fake, const char *path)
 {
     json_t *state = json_pack("{s:s, s:s, s:O}", "boot_id", fake->boot_id, "hostname",
@@ -75,8 +134,10 @@ int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t
     const char *memory = json_string_value(json_object_get(request, "mem_file_path"));
     if (!state || write_state(fake, state) < 0)
         return fail(fault, size, "write state", state);
-    if (!memory || write_memory(fake, memory) < 0)
-        return fail(fault, size, "write memory", memory);
+    const char *type = json_string_value(json_object_get(request, "snapshot_type"));
+    int diff = type && strcmp(type, "Diff") == 0;
+    if (!memory || (diff ? write_diff(fake, memory) : write_memory(fake, memory)) < 0)
+        return fail(fault, size, diff ? "write a diff into" : "write memory", memory);
     return 0;
 }
 

@@ -15,6 +15,8 @@
  *   hang PATH             never answers
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page
+ *   half-diff             writes half of a diff in place and answers with 400
+ *   fresh-diff            writes a diff into a fresh file of that name
  *   no-agent              its guest never listens
  *   stays                 its guest does not power off when its program is over
  * Every request is appended to log/requests: "METHOD PATH BODY". */

@@ -230,7 +230,7 @@ static void standby(const struct vm_spec *spec, struct vm_process *process)
     struct error err = {0};
     assert_int_equal(mkdir(in_guest(spec->guest_dir, GUEST_SNAPSHOT), 0700), 0);
     assert_int_equal(hypervisor.pause(&hypervisor, spec, &err), 0);
-    if (hypervisor.snapshot(&hypervisor, spec, GUEST_SNAPSHOT, &err) != 0)
+    if (hypervisor.snapshot(&hypervisor, spec, GUEST_SNAPSHOT, false, &err) != 0)
         fail_msg("%s", err.message);
     end(process);
 }
@@ -433,7 +433,7 @@ static void test_bad_snapshot_names(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         assert_int_equal(hypervisor.restore(&hypervisor, &spec, names[i], true, &process, NULL),
                          -EINVAL);
-        assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, names[i], NULL), -EINVAL);
+        assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, names[i], false, NULL), -EINVAL);
     }
     assert_no_children();
     guest_remove(guest);
@@ -481,25 +481,72 @@ static void test_snapshot_fails(void **state)
     struct error err = {0};
     struct vm_process process = boot(&spec);
     assert_int_equal(mkdir(in_guest(guest, GUEST_SNAPSHOT), 0700), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -EREMOTEIO);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err),
+                     -EREMOTEIO);
     assert_true(contains(err.message, "not paused"));
     assert_int_equal(hypervisor.pause(&hypervisor, &spec, &err), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, "missing", &err), -EREMOTEIO);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, "missing", false, &err), -EREMOTEIO);
     assert_true(contains(err.message, "missing"));
     /* The VMM's disk is full. */
     write_file(in_guest(guest, "fake-vmm"), "full /snapshot/create no room for the memory");
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -ENOSPC);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), -ENOSPC);
     assert_int_equal(err.code, ERROR_RESOURCES);
     assert_true(contains(err.message, "no room for the memory"));
     /* The VMM says it is done, but the memory file is short: that is no standby. */
     write_file(in_guest(guest, "fake-vmm"), "short-memory");
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), -EINVAL);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), -EINVAL);
     assert_int_equal(err.code, ERROR_CORRUPT);
     assert_true(contains(err.message, "67104768"));
     assert_int_equal(unlink(in_guest(guest, "fake-vmm")), 0);
-    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, &err), 0);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, false, &err), 0);
     assert_int_equal(hypervisor.resume(&hypervisor, &spec, &err), 0); /* it goes on */
     query_is(&spec, "Running");
+    end(&process);
+    guest_remove(guest);
+}
+
+/* A diff goes into the file that is there, or nowhere. */
+static void test_merge(void **state)
+{
+    struct hypervisor hypervisor = driver();
+    char *guest = guest_make(), out[4096];
+    struct vm_spec spec = spec_of(guest);
+    struct error err = {0};
+    struct vm_process process = boot(&spec);
+    assert_int_equal(guest_run(guest, "remember", "first", out), 0);
+    standby(&spec, &process);
+    process = restore(&spec);
+    assert_int_equal(guest_run(guest, "remember", "second", out), 0);
+    assert_int_equal(hypervisor.pause(&hypervisor, &spec, &err), 0);
+    const char *memory = in_guest(guest, "snapshot/memory"), *away = in_guest(guest, "away");
+    struct stat before, after;
+    assert_int_equal(rename(memory, away), 0);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, true, &err), -ENOENT);
+    write_file(memory, "short");
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, true, &err), -EINVAL);
+    assert_int_equal(err.code, ERROR_CORRUPT);
+    assert_int_equal(rename(away, memory), 0);
+    /* Others have it. */
+    assert_int_equal(link(memory, away), 0);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, true, &err),
+                     -EREMOTEIO);
+    assert_true(contains(err.message, "write a diff into"));
+    assert_int_equal(unlink(away), 0);
+    assert_int_equal(stat(memory, &before), 0);
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, true, &err), 0);
+    assert_int_equal(stat(memory, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    /* A VMM that makes a file of its own has made one of the changes alone. */
+    assert_int_equal(link(memory, away), 0);
+    write_file(in_guest(guest, "fake-vmm"), "fresh-diff");
+    assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, GUEST_SNAPSHOT, true, &err), -ESTALE);
+    assert_int_equal(err.code, ERROR_CORRUPT);
+    assert_int_equal(unlink(in_guest(guest, "fake-vmm")), 0);
+    assert_int_equal(rename(away, memory), 0);
+    end(&process);
+    process = restore(&spec);
+    assert_int_equal(guest_run(guest, "recall", NULL, out), 0);
+    assert_string_equal(out, "second\n");
     end(&process);
     guest_remove(guest);
 }
@@ -563,6 +610,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bad_snapshot_names),
         cmocka_unit_test(test_restore_fails),
         cmocka_unit_test(test_snapshot_fails),
+        cmocka_unit_test(test_merge),
         cmocka_unit_test(test_boot_at_once),
     };
     if (argc != 2) {

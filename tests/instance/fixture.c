@@ -69,14 +69,22 @@ void assert_fails(int result, const struct error *err, enum error_code code, con
     assert_null(strchr(err->message, '\n'));
 }
 
-void fixture_open(struct fixture *fixture)
+struct host *fixture_host(const struct fixture *fixture, struct error *err)
 {
-    struct error err = {0};
+    struct hypervisor driver = hypervisor_builtin(fixture->vmm);
+    driver.saving = fixture->saving;
     const struct host_options options = {.data_dir = fixture->data,
                                          .vmm_binary = fixture->vmm,
                                          .kit_dir = fixture->kit,
-                                         .agent_timeout_ms = AGENT_MS};
-    fixture->host = host_open(&options, &err);
+                                         .agent_timeout_ms = AGENT_MS,
+                                         .hypervisor = &driver};
+    return host_open(&options, err);
+}
+
+void fixture_open(struct fixture *fixture)
+{
+    struct error err = {0};
+    fixture->host = fixture_host(fixture, &err);
     assert_ok(fixture->host ? 0 : -1, &err);
 }
 
@@ -208,7 +216,7 @@ int fixture_teardown(void **state)
     return 0;
 }
 
-int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+static int prepare(int argc, char **argv)
 {
     if (argc < 2) {
         fprintf(stderr, "usage: %s FAKE_VMM\n", argv[0]);
@@ -217,6 +225,20 @@ int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t c
     fake_vmm = argv[1];
     log_set_level(getenv("TINE_TEST_LOG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return 0;
+}
+
+int fixture_main_with(int argc, char **argv, int (*run)(void))
+{
+    int r = prepare(argc, argv);
+    return r != 0 ? r : run();
+}
+
+int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+{
+    int r = prepare(argc, argv);
+    if (r != 0)
+        return r;
     return _cmocka_run_group_tests("instance", tests, count, NULL, NULL);
 }
 

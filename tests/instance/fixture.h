@@ -20,11 +20,16 @@ struct fixture {
     char dir[64];
     char data[80], kit[80], kernel[80], initrd[80], writable[80], read_only[80];
     const char *vmm;
+    enum hypervisor_saving saving; /* of the driver; taken up by the next fixture_open() */
     struct host *host;
 };
 
+/* Opens a host as the fixture says. */
+struct host *fixture_host(const struct fixture *fixture, struct error *err);
 /* Set from argv[1] by fixture_main(). */
 int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
+/* The same with another runner. */
+int fixture_main_with(int argc, char **argv, int (*run)(void));
 int fixture_setup(void **state);
 /* The same in a directory of the caller's, empty and made. */
 struct fixture *fixture_make(const char *dir);

@@ -18,9 +18,10 @@
 #define RESTORE                                                                         \
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "
-#define STANDBY                                                                       \
-    "standby-paused standby-saved standby-synced standby-published standby-recorded " \
-    "stack-publish-before-rename stack-publish-after-rename "
+#define MERGE "merge-unshared merge-moved "
+#define STANDBY                                                                             \
+    MERGE "standby-paused standby-saved standby-synced standby-published standby-recorded " \
+          "stack-publish-before-rename stack-publish-after-rename "
 #define FORK SHARE PUBLISH "fork-reserved fork-linked fork-published "
 
 /* How often, and where trouble can be made. */

@@ -167,7 +167,8 @@ static void check_owner(struct world *world, const struct thing *thing, bool sna
         assert_there(path.text, "base/state", false);
 }
 
-/* R4: the guest's memory file is mapped privately, and nowhere open for writing. */
+/* R4: the guest's memory file is mapped privately, and nowhere open for writing. A standby that
+ * failed may have left a private copy in its place. */
 static void check_mappings(struct world *world, const struct thing *thing)
 {
     const struct instance_record record = fixture_get(world->fixture, thing->name);
@@ -187,7 +188,7 @@ static void check_mappings(struct world *world, const struct thing *thing)
         if (flags[3] != 'p')
             fail_msg("R4: %s is mapped %s", memory.text, flags);
     }
-    if (restored && !mapped)
+    if (restored && !mapped && st.st_nlink > 1)
         fail_msg("R4: the VMM of %s does not map %s", thing->name, memory.text);
 }
 

@@ -194,11 +194,9 @@ static void child_main(struct world *world, const struct step *step, int begun)
 {
     struct job jobs[SPACE_FORKS + 1];
     struct fixture *fixture = world->fixture;
-    const struct host_options options = {
-        .data_dir = fixture->data, .vmm_binary = fixture->vmm, .kit_dir = fixture->kit};
     struct error err = {0};
     int status = 0;
-    fixture->host = host_open(&options, &err);
+    fixture->host = fixture_host(fixture, &err);
     if (!fixture->host)
         _exit(100);
     if (step->failpoint[0])

@@ -28,8 +28,10 @@ struct scenario {
     bool new_instance;    /* "new" may be there afterwards, whole, or not at all */
     const char *outcomes; /* of "web": first letters of states ('B' is Standby), 'x' deleted */
     const char *failpoints;
-    bool cold;   /* its snapshot is of kind Stopped, whatever web's state */
-    bool packed; /* web's memory is compressed */
+    bool cold;     /* its snapshot is of kind Stopped, whatever web's state */
+    bool packed;   /* web's memory is compressed */
+    bool restored; /* web has a retained base */
+    bool shared;   /* and a snapshot has it too */
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -58,6 +60,16 @@ static const struct scenario scenarios[] = {
     {"standby", INSTANCE_RUNNING, false, "RB",
      "standby-paused standby-saved standby-synced standby-published standby-recorded "
      "standby-killed " PUBLISH},
+    {"standby", INSTANCE_RUNNING, false, "RB",
+     "merge-unshared merge-moved standby-paused standby-saved standby-synced standby-published "
+     "standby-recorded standby-killed " PUBLISH,
+     .restored = true},
+    {"standby", INSTANCE_RUNNING, false, "RB",
+     "stack-share-sync stack-unshare-before-rename stack-unshare-after-rename merge-unshared "
+     "merge-moved standby-saved ",
+     .restored = true, .shared = true},
+    {"fork", INSTANCE_RUNNING, true, "RB", "merge-moved standby-saved standby-killed fork-linked ",
+     .restored = true},
     {"restore", INSTANCE_STANDBY, false, "RB", RESTORE},
     {"fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
@@ -96,6 +108,7 @@ static struct fixture *child_fixture(char **argv)
     snprintf(fixture->writable, sizeof(fixture->writable), "%s/writable", argv[3]);
     snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", argv[3]);
     fixture->vmm = argv[1];
+    fixture->saving = HYPERVISOR_SAVES_MERGED;
     return fixture;
 }
 
@@ -178,11 +191,9 @@ static int run_operation(struct fixture *fixture, const char *name, struct error
 static int child_main(char **argv)
 {
     struct fixture *fixture = child_fixture(argv);
-    const struct host_options options = {
-        .data_dir = fixture->data, .vmm_binary = fixture->vmm, .kit_dir = fixture->kit};
     struct error err = {0};
     log_set_level(LOG_LEVEL_ERROR);
-    fixture->host = host_open(&options, &err);
+    fixture->host = fixture_host(fixture, &err);
     if (fixture->host) {
         setenv("TINE_FAILPOINT", argv[5], 1);
         run_operation(fixture, argv[4], &err);
@@ -309,6 +320,17 @@ static void prepare(struct fixture *fixture, enum instance_state state, bool pac
         assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
 }
 
+static void prepare_base(struct fixture *fixture, bool shared)
+{
+    struct error err = {0};
+    assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
+    if (shared)
+        fixture_snapshot(fixture, "web", INSTANCE_STANDBY, "old");
+    assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
+    guest_remember(fixture, "web", LATER);
+    guest_remember(fixture, "web", NOTE);
+}
+
 static bool uses_snapshot(const struct scenario *scenario)
 {
     return strncmp(scenario->name, "snapshot-", strlen("snapshot-")) == 0 &&
@@ -361,6 +383,8 @@ static void test_every_step_of_every_operation(void **state)
         snprintf(points, sizeof(points), "%s", scenarios[i].failpoints);
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             prepare(fixture, scenarios[i].from, scenarios[i].packed);
+            if (scenarios[i].restored)
+                prepare_base(fixture, scenarios[i].shared);
             if (uses_snapshot(&scenarios[i]))
                 prepare_snapshot(fixture, &scenarios[i]);
             fixture_close(fixture);
@@ -378,10 +402,12 @@ static void test_crash_twice(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const points[] = {"standby-published", "standby-recorded", "standby-killed"};
-    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(points); i++) {
         prepare(fixture, INSTANCE_RUNNING, false);
+        if (i % 2)
+            prepare_base(fixture, false);
         fixture_close(fixture);
-        crash(fixture, "standby", points[i]);
+        crash(fixture, "standby", points[i / 2]);
         crash(fixture, "restore", "restore-renamed");
         fixture_open(fixture);
         assert_works(fixture, "web", NOTE);

@@ -58,6 +58,7 @@ static const struct {
     enum instance_state from;
     bool diskless;
     const char *failpoints;
+    bool restored; /* it has a retained base */
 } walks[] = {
     {do_create, INSTANCE_RUNNING, false,
      "create-reserved create-copied stack-publish-before-rename stack-publish-after-rename "
@@ -68,6 +69,11 @@ static const struct {
      "standby-paused standby-saved standby-synced stack-publish-before-rename "
      "stack-publish-after-rename "
      "standby-published standby-recorded"},
+    {do_standby, INSTANCE_RUNNING, false,
+     "merge-unshared merge-moved standby-paused standby-saved standby-synced "
+     "stack-publish-before-rename stack-publish-after-rename "
+     "standby-published standby-recorded",
+     .restored = true},
     {do_restore, INSTANCE_STANDBY, false,
      "restore-prepared restore-loaded restore-recorded restore-renamed"},
     {do_restore, INSTANCE_STANDBY, true, "restore-resumed restore-told"},
@@ -83,6 +89,9 @@ static const struct {
      "standby-paused standby-saved standby-synced standby-published standby-recorded fork-reserved "
      "fork-linked "
      "fork-published"},
+    {do_fork, INSTANCE_RUNNING, false,
+     "merge-unshared merge-moved standby-saved standby-published fork-linked fork-published",
+     .restored = true},
 };
 
 static void reach(struct fixture *fixture, enum instance_state state)
@@ -143,6 +152,11 @@ static void test_every_failpoint(void **state)
         else
             fixture_create(fixture, "web");
         reach(fixture, walks[i].from);
+        if (walks[i].restored) {
+            assert_ok(do_standby(fixture, &err), &err);
+            assert_ok(do_restore(fixture, &err), &err);
+            guest_remember(fixture, "web", NOTE);
+        }
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             /* The source of a fork from Running is woken again, from a new base. */
             if (walks[i].from == INSTANCE_RUNNING && walks[i].run == do_fork) {

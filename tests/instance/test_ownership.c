@@ -91,6 +91,9 @@ static void step_once(struct world *world, bool thorough)
 static void sequence(struct world *world, uint64_t seed)
 {
     world_begin(world, seed);
+    world->fixture->saving =
+        seed / TROUBLE_KINDS % 2 ? HYPERVISOR_SAVES_MERGED : HYPERVISOR_SAVES_CHEAPEST;
+    fixture_reopen(world->fixture);
     story.seed = seed;
     story.count = 0;
     unsigned steps = STEPS_MIN + (unsigned)random_next(world, SPACE_STEPS - STEPS_MIN + 1);

@@ -395,6 +395,8 @@ static void run_on(const char *type, uint64_t fallback)
     world_begin(world, seed ? strtoull(seed, NULL, 10) : fallback);
     world->trouble = TROUBLE_NONE;
     world->fixture = fixture_make(power->inner);
+    world->fixture->saving = HYPERVISOR_SAVES_MERGED;
+    fixture_reopen(world->fixture);
     inner_sync(power); /* the files that instances are made of are not what is tested */
     assert_int_equal(pthread_create(&power->cutter, NULL, cut_run, power), 0);
     operate(power);

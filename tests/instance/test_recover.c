@@ -317,7 +317,7 @@ static void test_paused_with_a_snapshot(void **state)
     pause_vm(fixture, &record);
     struct path snapshot = guest_path(fixture, record.id, GUEST_SNAPSHOT);
     assert_int_equal(mkdir(snapshot.text, 0700), 0);
-    assert_ok(driver.snapshot(&driver, &spec, GUEST_SNAPSHOT, &err), &err);
+    assert_ok(driver.snapshot(&driver, &spec, GUEST_SNAPSHOT, false, &err), &err);
     fixture_reopen(fixture);
     assert_state(fixture, "web", INSTANCE_STANDBY);
     assert_absent(fixture, record.id, GUEST_BASE);

@@ -284,7 +284,7 @@ static void test_metrics(void **state)
         {"tine_instances{state=\"Unknown\"}", 0},
         {"tine_memory_sampled_vmms", 1},
         {"tine_memory_share_fallback_total{errno=\"EMLINK\"}", 0},
-        {"tine_unshares_total", 0},
+        {"tine_memory_saves_total{kind=\"full\"}", 1},
         {"tine_vmms_ended_total", 0},
         {"tine_build_info{version=\"" TINE_VERSION "\"}", 1},
     };
@@ -296,7 +296,8 @@ static void test_metrics(void **state)
     assert_true(started > 1e9 && started <= (double)time_realtime_ns() / 1e9);
     /* The phases add up to the whole, but for what the text form rounds. */
     double whole = sample_of(text, "tine_operation_duration_seconds_sum{operation=\"standby\"}");
-    static const char *const phases[] = {"wait", "pause", "save", "publish", "record", "kill"};
+    static const char *const phases[] = {"wait",    "unshare", "pause", "save",
+                                         "publish", "record",  "kill"};
     for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
         char series[128];
         snprintf(series, sizeof(series),

@@ -285,7 +285,7 @@ static void test_destination_appears(void **state)
     struct stack_result result = {.bytes_copied = 0};
     struct temporary temporary = {.dirfd = -1};
     struct error err = {0};
-    assert_int_equal(copy_make(&from, &to, &temporary, &result, &err), 0);
+    assert_int_equal(copy_make(&from, &to, COPY_ANY, &temporary, &result, &err), 0);
     image_make(pair.b, "fork", 10, NULL, 0, 0);
     assert_int_equal(copy_publish(&to, &temporary, &how, &err), -EEXIST);
     cleanup_temporary(&temporary);

@@ -26,15 +26,14 @@ struct create_body {
 
 static int create(struct api_call *call, const struct create_body *body, struct error *err)
 {
-    if (body->diff)
-        return refuse(err, "snapshot/create: only snapshot_type 'Full' is supported");
     if (strcmp(body->snapshot_path, body->mem_file_path) == 0)
         return refuse(err, "snapshot/create: snapshot_path and mem_file_path are the same");
     if (vmm_state(call->vmm) != VMM_PAUSED)
         return error_set(err, ERROR_STATE, EINVAL,
                          "snapshot/create: the microVM is running, pause it first");
     const struct snapshot_create_request request = {.snapshot_path = body->snapshot_path,
-                                                    .mem_file_path = body->mem_file_path};
+                                                    .mem_file_path = body->mem_file_path,
+                                                    .diff = body->diff};
     return vmm_snapshot_create(call->vmm, &request, err);
 }
 

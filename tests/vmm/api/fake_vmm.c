@@ -107,6 +107,7 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
     struct fake_calls *calls = &vmm->calls;
     remember(calls->snapshot_path, sizeof(calls->snapshot_path), request->snapshot_path);
     remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
+    calls->diff = request->diff;
     return change(vmm, &calls->create, vmm->state, err);
 }
 

@@ -71,14 +71,18 @@ static void test_snapshot_create(void **state)
     assert_string_equal(calls->mem_file_path, "/m");
     expect(f, 204, NULL, "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Full\"}");
-    expect(f, 400, "only snapshot_type 'Full'", "PUT", CREATE,
+    assert_false(calls->diff);
+    expect(f, 204, NULL, "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Diff\"}");
+    assert_true(calls->diff);
+    expect(f, 400, "'snapshot_type' must be", "PUT", CREATE,
+           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Delta\"}");
     expect(f, 400, "unknown field 'version'", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"version\":\"1.0\"}");
     expect(f, 400, "are the same", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/s\"}");
     expect(f, 400, "'mem_file_path' is missing", "PUT", CREATE, "{\"snapshot_path\":\"/s\"}");
-    assert_int_equal(calls->create, 2);
+    assert_int_equal(calls->create, 3);
     fake_vmm_fail(f->vmm, ENOSPC, "write /m: no room");
     const struct response *full = expect(f, 400, "write /m: no room", "PUT", CREATE, good);
     assert_string_equal(full->body,

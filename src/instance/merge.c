@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance/merge.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "instance/telemetry.h"
+#include "stack/stack.h"
+
+/* base/, opened, and what is in it. */
+struct base {
+    int dir;
+    struct label label;
+    struct stack_file memory;
+};
+
+static void cleanup_base(struct base *base)
+{
+    if (base->dir >= 0)
+        close(base->dir);
+}
+
+/* 1: there is one, 0: the VM has none. Of another size it is not what the VM was restored from, and
+ * a VMM would not write into it. */
+static int base_open(const struct operation *op, struct base *base, struct error *err)
+{
+    base->label = operation_label(op, GUEST_BASE "/" SNAPSHOT_MEMORY);
+    int exists = file_exists(op->guest_fd, GUEST_BASE "/" SNAPSHOT_MEMORY, err);
+    if (exists <= 0)
+        return exists;
+    base->dir = dir_open(op->guest_fd, GUEST_BASE, err);
+    if (base->dir < 0)
+        return base->dir;
+    base->memory = (struct stack_file){base->dir, SNAPSHOT_MEMORY, base->label.text};
+    int r = stack_check_size(&base->memory, op->record.memory_bytes, err);
+    return r < 0 ? r : 1;
+}
+
+static void count(const struct operation *op, const struct stack_result *result, uint64_t ns)
+{
+    const struct telemetry *telemetry = op->host->telemetry;
+    const char *const method[] = {stack_method_name(result->method)};
+    metric_add(telemetry->unshares, 1, method);
+    metric_add(telemetry->unshare_bytes, (double)result->bytes_copied, method);
+    metric_observe(telemetry->unshare_seconds, (double)ns / 1e9, method);
+    log_info("instance %s: its base was shared: %s, %llu MiB, in %llu ms", op->record.id, *method,
+             (unsigned long long)(result->bytes_copied >> 20), (unsigned long long)(ns / 1000000));
+}
+
+/* 1: nobody else has it any more, 0: to unshare it would cost more than it saves. */
+static int unshare_base(const struct operation *op, const struct base *base, struct error *err)
+{
+    struct stack_result result;
+    uint64_t begin = time_monotonic_ns();
+    bool always = op->host->hypervisor.saving == HYPERVISOR_SAVES_MERGED;
+    int r = always ? stack_unshare(&base->memory, &result, err)
+                   : stack_unshare_by_reflink(&base->memory, &result, err);
+    if (r < 0)
+        return r;
+    if (result.method != STACK_LINK)
+        count(op, &result, time_monotonic_ns() - begin);
+    r = step("merge-unshared", err);
+    return r < 0 ? r : result.link_count == 1;
+}
+
+/* Before the first byte is written the file has left its old name for good, and with it the state
+ * that a restore may have left there: whatever base/state a power cut brings back, base/memory is
+ * not beside it. */
+static int move(struct operation *op, const struct base *base, const char *temporary, bool *moved,
+                struct error *err)
+{
+    _cleanup_(close) int to = dir_open(op->guest_fd, temporary, err);
+    if (to < 0)
+        return to;
+    if (renameat(base->dir, SNAPSHOT_MEMORY, to, SNAPSHOT_MEMORY) < 0)
+        return error_errno(err, errno, base->label.text, "move %s to %s", base->label.text,
+                           temporary);
+    *moved = true;
+    int r = dir_sync(base->dir, base->label.text, err);
+    if (r == 0)
+        r = dir_sync(to, temporary, err);
+    if (r == 0)
+        r = dir_sync(op->guest_fd, op->guest_dir, err);
+    return r < 0 ? r : step("merge-moved", err);
+}
+
+int merge_prepare(struct operation *op, const char *temporary, bool *merges, struct error *err)
+{
+    _cleanup_(base) struct base base = {.dir = -1};
+    *merges = false;
+    if (op->host->hypervisor.saving == HYPERVISOR_SAVES_FULL)
+        return 0;
+    int r = base_open(op, &base, err);
+    if (r > 0)
+        r = unshare_base(op, &base, err);
+    return r <= 0 ? r : move(op, &base, temporary, merges, err);
+}
+
+int merge_undo(struct operation *op, const char *temporary, struct error *err)
+{
+    _cleanup_(close) int from = dir_open(op->guest_fd, temporary, err);
+    if (from < 0)
+        return from;
+    if (renameat(from, SNAPSHOT_MEMORY, op->guest_fd, GUEST_BASE "/" SNAPSHOT_MEMORY) < 0)
+        return error_errno(err, errno, temporary, "move %s/" SNAPSHOT_MEMORY " back to " GUEST_BASE,
+                           temporary);
+    return 0;
+}
