@@ -159,6 +159,10 @@ static int boot(const struct cli *cli, const struct run_options *options, struct
 {
     if (http_run(cli, "booting", call, 1, NULL, NULL) != CLI_OK)
         return cli_fail(cli, options->name, &call->failure);
+    struct failure failure = {0};
+    program_check(call->reply, &failure);
+    if (failure.exit_status != 0)
+        return cli_fail(cli, view_text(call->reply, "name"), &failure);
     if (cli->json) {
         json_object_set_new(call->reply, "elapsed_ms", json_real(call->elapsed_ms));
         return cli_print_json(json_incref(call->reply));

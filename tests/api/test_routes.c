@@ -399,7 +399,7 @@ static void test_create_refused(void **state)
         {"{\"devices\":[\"d\"]}", 501, "not_supported", "devices: "},
         {"{\"gpu\":{\"profile\":\"p\"}}", 501, "not_supported", "gpu: "},
         {"{\"credentials\":{\"c\":{}}}", 501, "not_supported", "credentials: "},
-        {"{\"gpu\":true}", 501, "not_supported", "gpu: "},
+        {"{\"gpu\":true}", 400, "Bad Request", "gpu"},
         {"{\"name\":\"fail-corrupt\"}", 500, "internal_error", "as told"},
         {"{\"name\":\"fail-timeout\"}", 500, "internal_error", "as told"},
         {"{\"name\":\"fail-state\"}", 409, "invalid_state", "as told"},

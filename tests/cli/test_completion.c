@@ -89,7 +89,7 @@ static void test_options(void **state)
     /* Behind -- there are no options, and those of another program are not ours. */
     expect(*state, "tine rm -- -", "");
     expect(*state, "tine exec web -", "");
-    expect(*state, "tine run --e", "--env --entrypoint");
+    expect(*state, "tine run --e", "--env --entrypoint --expires-at");
     expect(*state, "tine run -- -", "");
 }
 
