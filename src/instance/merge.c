@@ -62,8 +62,11 @@ static int unshare_base(const struct operation *op, const struct base *base, str
         return r;
     if (result.method != STACK_LINK)
         count(op, &result, time_monotonic_ns() - begin);
-    r = step("merge-unshared", err);
-    return r < 0 ? r : result.link_count == 1;
+    if (result.link_count != 1)
+        return 0;
+    _cleanup_(close) int fd = stack_open_writable(&base->memory, err);
+    r = fd < 0 ? fd : step("merge-unshared", err);
+    return r < 0 ? r : 1;
 }
 
 /* Before the first byte is written the file has left its old name for good, and with it the state

@@ -68,7 +68,8 @@ int stack_unshare_by_reflink(const struct stack_file *file, struct stack_result 
                              struct error *err);
 
 /* Opens an image for writing in place: only if its link count is one (R2), else -EMLINK naming the
- * count. Returns the descriptor (owner: caller). */
+ * count. The file is readied for that, whoever writes it then: its holes can be trusted afterwards.
+ * Returns the descriptor (owner: caller). */
 int stack_open_writable(const struct stack_file *file, struct error *err);
 
 /* Checks that an image is there, regular, and exactly `size` bytes; ERROR_CORRUPT with both sizes

@@ -2,12 +2,15 @@
 /* Unsharing: the other owners never notice. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,6 +83,19 @@ static void test_missing(void **state)
     pair_remove(&pair);
 }
 
+/* XFS must not reserve room behind what is written: its SEEK_DATA may take data for holes there. */
+static void assert_no_reserve(const struct pair *pair, int fd)
+{
+    struct fsxattr attributes;
+    struct statfs fs;
+    if (strcmp(pair->to->type, "xfs") != 0)
+        return;
+    assert_int_equal(fstatfs(fd, &fs), 0);
+    assert_int_equal(ioctl(fd, FS_IOC_FSGETXATTR, &attributes), 0);
+    assert_true(attributes.fsx_xflags & FS_XFLAG_COWEXTSIZE);
+    assert_int_equal(attributes.fsx_cowextsize, fs.f_bsize);
+}
+
 static void test_shared(void **state)
 {
     struct pair pair = shared_pair(state);
@@ -99,6 +115,7 @@ static void test_shared(void **state)
     struct stack_file file = in_dir(pair.a, "memory");
     int fd = stack_open_writable(&file, NULL);
     assert_true(fd >= 0);
+    assert_no_reserve(&pair, fd);
     assert_int_equal(pwrite(fd, "dirty", 5, 32 * KIB), 5);
     close(fd);
     assert_sibling_untouched(&pair, &sibling);
