@@ -40,7 +40,7 @@ static int open_log(int dir, bool may_make, uint64_t *size)
 
 static int open_for(int dir, size_t length, bool may_make)
 {
-    uint64_t size;
+    uint64_t size = 0;
     int fd = open_log(dir, may_make, &size);
     if (fd < 0 || !may_make || size + length <= OPERATION_LOG_LIMIT)
         return fd;

@@ -179,7 +179,7 @@ static void test_what_is_no_log(void **state)
     snprintf(victim.text, sizeof(victim.text), "%.200s/" OPERATIONS_LOG, fixture->dir);
     assert_int_equal(stat(victim.text, &st), -1);
     tag(fixture);
-    static const char *const lines[][2] = {{" tag: ok in ", "record "}};
+    static const char *const lines[][2] = {{" update: ok in ", "record "}};
     assert_lines(fixture, "web", lines, 1);
 }
 
