@@ -14,7 +14,7 @@
 #include "pager/uffd.h"
 
 #define PENDING_MAX   65536u
-#define RETRY_SPINS   16u /* tries at once, before the pauses */
+#define RETRY_SPINS   32u /* tries of one turn */
 #define RETRY_WAIT_NS 500000u
 
 static bool is_served(const struct session *session)
@@ -47,8 +47,6 @@ static void pend(struct session *session, uint64_t address)
         return;
     }
     pending->addresses[pending->count++] = address;
-    if (session->retry_ns == 0)
-        session->retry_ns = 1;
 }
 
 static void record(struct session *session, uint64_t page, uint64_t count)
@@ -226,20 +224,26 @@ static size_t journal_read(struct session *session)
     return 0;
 }
 
-/* Every fault that waits is one that the kernel has already handed out, so what is left to be read
- * gets shorter until the event that blocks it is reached. */
-void serve_pending(struct session *session)
+static void retry(struct session *session)
 {
     struct pending_faults waiting = session->pending;
     session->pending = (struct pending_faults){0};
-    session->retry_ns = 0;
     for (uint32_t i = 0; i < waiting.count && is_served(session); i++)
         answer_fault(session, waiting.addresses[i]);
     free(waiting.addresses);
-    if (session->pending.count == 0)
-        session->retries = 0;
-    else if (++session->retries > RETRY_SPINS)
-        session->retry_ns = time_monotonic_ns() + RETRY_WAIT_NS;
+}
+
+/* Fills are refused from the moment a thread of the peer announces a change until it has gone on
+ * after its event was read. Where changes come one after the other, the moments in between are
+ * short and have to be caught. */
+void serve_pending(struct session *session)
+{
+    for (unsigned i = 0; i < RETRY_SPINS && session->pending.count > 0; i++) {
+        if (i > 0)
+            sched_yield();
+        retry(session);
+    }
+    session->retry_ns = session->pending.count > 0 ? time_monotonic_ns() + RETRY_WAIT_NS : 0;
 }
 
 void serve_events(struct session *session)

@@ -63,7 +63,6 @@ struct session {
     struct run_length runs;
     struct pending_faults pending;
     uint64_t retry_ns; /* when to try the pending faults again; 0: there are none */
-    unsigned retries;
 
     const struct touch_record *prefetch_record; /* borrowed from `stored` */
     struct background prefetch, complete;
