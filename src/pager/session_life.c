@@ -165,13 +165,14 @@ static void peer_introduced(void *context, struct handshake_peer *peer, const st
     struct error failure = {0};
     if (err)
         failure = *err;
+    /* First of all: a pager that is killed once it serves must leave no socket behind. */
+    handshake_destroy(session->handshake);
+    session->handshake = NULL;
     if (peer && peer_accept(session->pager, session, peer, &failure) == 0)
         log_info("session %s: serves process %d from %s", session->id, session->peer_pid,
                  session->label);
     else
         session_fail(session, "%s", failure.message);
-    handshake_destroy(session->handshake);
-    session->handshake = NULL;
 }
 
 static int wait_for_peer(struct pager *pager, struct session *session,

@@ -222,15 +222,16 @@ static void test_event_in_the_dead_pagers_hands(void **state)
     pager_kill(place);
     /* What is in the journal, and nowhere else yet. */
     struct uffd_msg event = {.event = UFFD_EVENT_REMOVE};
-    event.arg.remove.start = (uintptr_t)vm_page(&vm, 8);
+    event.arg.remove.start = (uintptr_t)vm_page(&vm, 200);
     event.arg.remove.end = event.arg.remove.start + 2 * PAGE;
     assert_int_equal(
         pwrite(held[1], &event, sizeof(event), offsetof(struct session_block_header, journal)),
         sizeof(event));
     pager_begin(place, "TINE_PAGER", "0.1.0");
     assert_int_equal(take_over(place, "a", held), 200);
-    assert_true(page_is_zeros(vm_page(&vm, 9))); /* not touched before */
-    assert_true(page_is_image(vm_page(&vm, 12), 12));
+    assert_true(page_is_zeros(vm_page(&vm, 200)));
+    assert_true(page_is_zeros(vm_page(&vm, 201)));
+    assert_true(page_is_image(vm_page(&vm, 202), 202));
     vm_close(&vm);
 }
 
