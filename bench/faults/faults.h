@@ -23,7 +23,8 @@ struct pattern {
  * at a time, a quarter in all. Exits on a name that is unknown. */
 void pattern_make(struct pattern *pattern, const char *name, uint64_t pages);
 
-/* Makes the file of so many pages unless it is there: random data, every eighth page a hole. */
+/* Makes the file of so many pages unless it is there: random data, an eighth of it holes
+ * of 32 pages. */
 void image_make(const char *path, uint64_t pages);
 
 /* A handler process with a socket for every VM, "<directory>/<n>.sock". */

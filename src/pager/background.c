@@ -10,6 +10,7 @@
 #include "pager/uffd.h"
 
 #define SLICE_PAGES    64u
+#define PIECE_COST     2u       /* of a piece of a slice, in pages */
 #define AHEAD_PAGES    1024u    /* that are being fetched from the device */
 #define DEVICE_WAIT_NS 1000000u /* between two looks whether they have come */
 #define DEVICE_ROUNDS  100u     /* then the copy waits for them */
@@ -102,7 +103,8 @@ static uint64_t prefetch_end(const struct session *session, uint64_t page, uint6
     return next;
 }
 
-static void prefetch_slice(struct session *session, uint64_t now_ns)
+/* One piece of the record's current run; what it cost of the slice. */
+static unsigned prefetch_piece(struct session *session, uint64_t now_ns)
 {
     struct background *work = &session->prefetch;
     const struct touch_run *run = &session->prefetch_record->runs[work->run];
@@ -111,14 +113,17 @@ static void prefetch_slice(struct session *session, uint64_t now_ns)
     uint64_t page = bitmap_next_clear(&session->block.present,
                                       run->page > work->page ? run->page : work->page, run_end);
     uint64_t end = prefetch_end(session, page, smaller(run_end, page + SLICE_PAGES));
-    prefetch_advise(session);
+    unsigned cost = 1;
     if (end > page) {
-        if (!ready(session, work, page, end - page, now_ns))
-            return;
+        if (!ready(session, work, page, end - page, now_ns)) {
+            prefetch_advise(session);
+            return cost;
+        }
         struct fill_result fill = fill_pages(session, page, end, false, &err);
         session->block.header->counters.prefetched_pages += fill.filled;
         if (!went_well(session, work, fill.status, &err, "prefetch", now_ns))
-            return;
+            return cost;
+        cost = PIECE_COST + (unsigned)(end - page);
     }
     work->page = end > page ? end : page + 1;
     if (work->page >= run_end) {
@@ -126,6 +131,14 @@ static void prefetch_slice(struct session *session, uint64_t now_ns)
         work->run++;
         work->active = work->run < session->prefetch_record->count;
     }
+    return cost;
+}
+
+static void prefetch_slice(struct session *session, uint64_t now_ns)
+{
+    const struct background *work = &session->prefetch;
+    for (unsigned spent = 0; spent < SLICE_PAGES && work->active && work->due_ns <= now_ns;)
+        spent += prefetch_piece(session, now_ns);
 }
 
 /* ---- all of it ---- */
@@ -223,9 +236,10 @@ static void complete_slice(struct session *session, uint64_t now_ns)
     if (work->pass == 0)
         page = bitmap_next_clear(&session->block.present, page, last);
     uint64_t end = smaller(last, page + SLICE_PAGES);
-    complete_advise(session, page, last);
-    if (page < end && !ready(session, work, page, end - page, now_ns))
+    if (page < end && !ready(session, work, page, end - page, now_ns)) {
+        complete_advise(session, page, last);
         return;
+    }
     if (work->pass > 0)
         forget_present(session, page, end);
     struct fill_result fill = fill_pages(session, page, end, true, &err);

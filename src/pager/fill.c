@@ -17,6 +17,7 @@ struct filler {
     struct session *session;
     const struct region *region;
     bool skip_zero;
+    bool asleep; /* pages were filled without waking who waits for them */
     uint64_t filled;
     struct error *err;
 };
@@ -74,12 +75,13 @@ static uint64_t address_of(const struct filler *filler, uint64_t page)
     return filler->region->base + ((page << PAGE_SHIFT) - filler->region->offset);
 }
 
-static struct uffd_result piece_fill(const struct filler *filler, const struct piece *piece)
+static struct uffd_result piece_fill(const struct filler *filler, const struct piece *piece,
+                                     bool wake)
 {
     uint64_t address = address_of(filler, piece->page), length = piece->count << PAGE_SHIFT;
     return piece->kind == PIECE_COPY
-               ? uffd_copy(filler->session->uffd, address, piece->from, length)
-               : uffd_zero(filler->session->uffd, address, length);
+               ? uffd_copy(filler->session->uffd, address, piece->from, length, wake)
+               : uffd_zero(filler->session->uffd, address, length, wake);
 }
 
 static void mark_filled(struct filler *filler, const struct piece *piece, uint64_t pages)
@@ -126,8 +128,8 @@ static enum fill_status piece_refused(struct filler *filler, const struct piece 
     }
 }
 
-/* One piece at `*page`; moves on behind what is settled. */
-static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t count)
+/* One piece at `*page`, of `count` missing pages; moves on behind what is settled. */
+static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t count, uint64_t end)
 {
     struct piece piece;
     if (piece_find(filler, *page, count, &piece) < 0)
@@ -136,10 +138,14 @@ static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t cou
         *page += piece.count;
         return FILL_DONE;
     }
-    struct uffd_result result = piece_fill(filler, &piece);
+    /* A thread that is woken by the first of several pieces runs into the next one before it is
+     * there, and asks for what is on its way. */
+    bool wake = !filler->asleep && piece.page + piece.count == end;
+    filler->asleep |= !wake;
+    struct uffd_result result = piece_fill(filler, &piece, wake);
     if (piece.count > 1 && (result.outcome == UFFD_UNMAPPED || result.outcome == UFFD_SOURCE)) {
         piece.count = 1;
-        result = piece_fill(filler, &piece);
+        result = piece_fill(filler, &piece, wake);
     }
     if (result.outcome == UFFD_FILLED) {
         mark_filled(filler, &piece, result.filled >> PAGE_SHIFT);
@@ -172,11 +178,14 @@ struct fill_result fill_pages(struct session *session, uint64_t page, uint64_t e
     enum fill_status status = filler.region ? FILL_DONE : FILL_OVER;
     if (!filler.region)
         return (struct fill_result){.status = FILL_DONE}; /* the peer has given it up */
+    uint64_t first = page;
     while (status == FILL_DONE) {
         page = bitmap_next_clear(&session->block.present, page, end);
         if (page >= end)
             break;
-        status = step(&filler, &page, missing(session, page, end));
+        status = step(&filler, &page, missing(session, page, end), end);
     }
+    if (filler.asleep && page > first)
+        uffd_wake(session->uffd, address_of(&filler, first), (page - first) << PAGE_SHIFT);
     return (struct fill_result){.status = status, .filled = filler.filled};
 }

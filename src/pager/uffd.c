@@ -42,16 +42,21 @@ static struct uffd_result result(int r, int errnum, int64_t count)
     return failure(EAGAIN);
 }
 
-struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length)
+struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length,
+                             bool wake)
 {
-    struct uffdio_copy copy = {.dst = address, .src = (uintptr_t)from, .len = length};
+    struct uffdio_copy copy = {.dst = address,
+                               .src = (uintptr_t)from,
+                               .len = length,
+                               .mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE};
     int r = ioctl(uffd, UFFDIO_COPY, &copy);
     return result(r, errno, copy.copy);
 }
 
-struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length)
+struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake)
 {
-    struct uffdio_zeropage zero = {.range = {.start = address, .len = length}};
+    struct uffdio_zeropage zero = {.range = {.start = address, .len = length},
+                                   .mode = wake ? 0 : UFFDIO_ZEROPAGE_MODE_DONTWAKE};
     int r = ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
     return result(r, errno, zero.zeropage);
 }
@@ -77,19 +82,19 @@ enum uffd_outcome uffd_probe(int uffd, uint64_t address)
     void *unreadable = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (unreadable == MAP_FAILED)
         return UFFD_AGAIN;
-    enum uffd_outcome outcome = uffd_copy(uffd, address, unreadable, PAGE_SIZE).outcome;
+    enum uffd_outcome outcome = uffd_copy(uffd, address, unreadable, PAGE_SIZE, true).outcome;
     munmap(unreadable, PAGE_SIZE);
     return outcome;
 }
 
 bool uffd_gone(int uffd)
 {
-    return uffd_zero(uffd, NOWHERE, PAGE_SIZE).outcome == UFFD_GONE;
+    return uffd_zero(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_GONE;
 }
 
 bool uffd_busy(int uffd)
 {
-    return uffd_zero(uffd, NOWHERE, PAGE_SIZE).outcome == UFFD_AGAIN;
+    return uffd_zero(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_AGAIN;
 }
 
 bool is_uffd(int fd)

@@ -13,7 +13,7 @@
 #define PAGE_SIZE  4096u
 
 enum uffd_outcome {
-    UFFD_FILLED,   /* at least one page was; who waited for it goes on */
+    UFFD_FILLED,   /* at least one page was */
     UFFD_PRESENT,  /* the first page is there already */
     UFFD_AGAIN,    /* the peer changes its mappings: read events, then again; or short of memory */
     UFFD_UNMAPPED, /* the range is not one registered mapping */
@@ -29,10 +29,12 @@ struct uffd_result {
 };
 
 /* UFFDIO_COPY: a page that is present is never changed. `from` may lie in a mapped file that has
- * become shorter: that is UFFD_SOURCE, not a signal. */
-struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length);
+ * become shorter: that is UFFD_SOURCE, not a signal. Without `wake` who waits for the pages goes on
+ * only after uffd_wake(). */
+struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length,
+                             bool wake);
 /* UFFDIO_ZEROPAGE */
-struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length);
+struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake);
 /* Lets every thread that waits in the range look again: what is missing raises a new event. */
 void uffd_wake(int uffd, uint64_t address, uint64_t length);
 /* Takes the range out of the descriptor's care; waiting threads go on, missing pages are zero from
