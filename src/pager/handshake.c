@@ -2,7 +2,6 @@
 #include "pager/handshake.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +65,6 @@ static void succeed(struct handshake *handshake, const struct region_table *regi
     handshake->config.done(handshake->config.context, &peer, NULL);
     cleanup_close(&peer.uffd);
     cleanup_close(&peer.socket);
-}
-
-/* The peer's descriptor may block, and reads from it must not. */
-static int uffd_accept(int fd, struct error *err)
-{
-    int r = uffd_check(fd, err);
-    int flags = r == 0 ? fcntl(fd, F_GETFL) : 0;
-    if (r == 0 && (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
-        r = error_errno(err, errno, NULL, "make the userfaultfd non-blocking");
-    return r;
 }
 
 /* Looks whether the text is complete. */

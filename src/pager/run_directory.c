@@ -23,37 +23,46 @@ static int lock(const char *path, struct error *err)
     return error_errno(err, errno, path, "lock %s", path);
 }
 
-static int paths_make(struct run_directory *directory, char **lock_path, const char *run_dir,
-                      const char *version, struct error *err)
+/* Owner: caller; NULL and `err` when out of memory. */
+static char *join(const char *directory, const char *name, struct error *err)
 {
-    if (asprintf(&directory->path, "%s/pager/%s", run_dir, version) < 0)
-        directory->path = NULL;
-    if (!directory->path || asprintf(&directory->socket, "%s/control.sock", directory->path) < 0)
-        directory->socket = NULL;
-    if (!directory->path || asprintf(lock_path, "%s/lock", directory->path) < 0)
-        *lock_path = NULL;
-    return directory->socket && *lock_path ? 0 : error_errno(err, ENOMEM, NULL, "%s", run_dir);
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", directory, name) >= 0)
+        return path;
+    error_errno(err, ENOMEM, directory, "in %s", directory);
+    return NULL;
+}
+
+static int lock_directory(struct run_directory *directory, struct error *err)
+{
+    int r = dir_make_all(directory->path, err);
+    if (r < 0)
+        return r;
+    _cleanup_(free) char *lock_path = join(directory->path, "lock", err);
+    directory->socket = join(directory->path, "control.sock", err);
+    if (!lock_path || !directory->socket)
+        return -ENOMEM;
+    directory->lock_fd = lock(lock_path, err);
+    if (directory->lock_fd < 0)
+        return directory->lock_fd;
+    if (unlink(directory->socket) < 0 && errno != ENOENT)
+        return error_errno(err, errno, directory->socket, "remove %s", directory->socket);
+    return 0;
 }
 
 int run_directory_open(struct run_directory *directory, const char *run_dir, const char *version,
                        struct error *err)
 {
-    _cleanup_(free) char *lock_path = NULL;
     *directory = (struct run_directory){.lock_fd = -1};
-    int r = paths_make(directory, &lock_path, run_dir, version, err);
-    if (r == 0)
-        r = dir_make_all(directory->path, err);
-    if (r == 0)
-        r = directory->lock_fd = lock(lock_path, err);
-    if (r >= 0 && unlink(directory->socket) < 0 && errno != ENOENT)
-        r = error_errno(err, errno, directory->socket, "remove %s", directory->socket);
+    _cleanup_(free) char *all = join(run_dir, "pager", err);
+    directory->path = all ? join(all, version, err) : NULL;
+    int r = directory->path ? lock_directory(directory, err) : -ENOMEM;
     if (r < 0) {
         cleanup_close(&directory->lock_fd);
         free(directory->path);
         free(directory->socket);
-        return r;
     }
-    return 0;
+    return r;
 }
 
 void run_directory_close(struct run_directory *directory)

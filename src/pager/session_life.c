@@ -48,7 +48,7 @@ static struct page_source *shared_source(const struct pager *pager, const struct
 static int source_open(struct pager *pager, struct session *session,
                        const struct pager_session_request *request, struct error *err)
 {
-    struct stat st;
+    struct stat st = {0};
     session->directory_fd = dir_open(AT_FDCWD, request->directory, err);
     if (session->directory_fd < 0)
         return session->directory_fd;
@@ -76,7 +76,7 @@ static void source_release(struct page_source *source)
 static int overlay_read(const struct session *session, const struct pager_overlay *overlay,
                         uint8_t *page, struct error *err)
 {
-    struct stat st;
+    struct stat st = {0};
     if (overlay->page >= session->source->identity.size >> PAGE_SHIFT)
         return error_set(err, ERROR_INVALID, EINVAL, "page %" PRIu64 " is outside the image",
                          overlay->page);
@@ -192,13 +192,14 @@ static int wait_for_peer(struct pager *pager, struct session *session,
 static int take_over(struct pager *pager, struct session *session,
                      struct pager_session_request *request, struct error *err)
 {
-    int r = uffd_check(request->uffd, err);
+    int r = uffd_accept(request->uffd, err);
     if (r == 0)
         r = session_block_adopt(&session->block, TAKE_FD(request->state_fd),
                                 &session->source->identity, request->cache_key, err);
     if (r < 0)
         return r;
     session->uffd = TAKE_FD(request->uffd);
+    session->record_ms = 0; /* its first touches are over */
     r = serve_begin(pager, session, serve_take_over, err);
     if (r == 0)
         log_info("session %s: taken over, from %s", session->id, session->label);

@@ -42,7 +42,7 @@ bool touch_record_add(struct touch_record *record, uint64_t page, uint64_t count
     if (last && last->page + last->count == page) {
         last->count += count;
     } else {
-        if (record->count == record->capacity && !grow(record))
+        if ((!record->runs || record->count == record->capacity) && !grow(record))
             return false;
         record->runs[record->count++] = (struct touch_run){.page = page, .count = count};
     }
@@ -116,7 +116,7 @@ static int runs_check(const struct touch_record *record, uint64_t image_pages, s
 int touch_record_decode(struct touch_record *record, const uint8_t *data, size_t length,
                         const char *cache_key, uint64_t image_pages, struct error *err)
 {
-    struct file_header header;
+    struct file_header header = {0};
     int r = frame_check(data, length, &header, err);
     if (r < 0)
         return r;

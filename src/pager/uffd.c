@@ -2,6 +2,7 @@
 #include "pager/uffd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
@@ -97,7 +98,7 @@ bool uffd_busy(int uffd)
     return uffd_zero(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_AGAIN;
 }
 
-bool is_uffd(int fd)
+static bool is_uffd(int fd)
 {
     char link[64], target[64] = "";
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -120,7 +121,7 @@ static int features_read(int fd, uint64_t *features, struct error *err)
     return error_set(err, ERROR_UNSUPPORTED, EPROTO, "%s has no line of the API", path);
 }
 
-int uffd_check(int fd, struct error *err)
+int uffd_accept(int fd, struct error *err)
 {
     uint64_t features = 0;
     if (!is_uffd(fd))
@@ -134,5 +135,8 @@ int uffd_check(int fd, struct error *err)
     if (features & UFFD_FEATURE_EVENT_FORK)
         return error_set(err, ERROR_INVALID, EINVAL,
                          "the userfaultfd has UFFD_FEATURE_EVENT_FORK, which is not supported");
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return error_errno(err, errno, NULL, "make the userfaultfd non-blocking");
     return 0;
 }

@@ -52,9 +52,8 @@ bool uffd_busy(int uffd);
 
 /* Checks that the descriptor is a userfaultfd whose peer has done its handshake, with
  * UFFD_FEATURE_EVENT_REMOVE (without which memory given back would get its old content again) and
- * without EVENT_FORK (a child's memory is not served). ERROR_INVALID in words. */
-int uffd_check(int fd, struct error *err);
-/* Only whether it is one. */
-bool is_uffd(int fd);
+ * without EVENT_FORK (a child's memory is not served); and makes it non-blocking. ERROR_INVALID in
+ * words. */
+int uffd_accept(int fd, struct error *err);
 
 #endif

@@ -423,6 +423,13 @@ static void test_requests(void **state)
     assert_int_equal(write(fd, "x", 1), 1);
     close(fd);
     expect_refused(place, "layers", json_pack("[s]", "odd"), 400, "not a number of pages");
+    int many[] = {1, 1, 1, 1, 1};
+    struct reply reply = pager_call(place, "GET", "/health", NULL, many, 5);
+    assert_int_equal(reply.status, 400);
+    reply_free(&reply);
+    reply = pager_call(place, "POST", "/sessions", session_body(place, "new"), many, 2);
+    assert_int_equal(reply.status, 400);
+    reply_free(&reply);
     pager_expect(place, "GET", "/sessions/none", NULL, 404);
     pager_expect(place, "GET", "/nothing", NULL, 404);
     pager_expect(place, "POST", "/sessions/good/complete", json_pack("{s:i}", "bandwidth_mib", 0),
