@@ -196,7 +196,7 @@ static void test_peer_that_leaves(void **state)
     vm_open(&vm, 4, 1, UFFD_FEATURE_EVENT_REMOVE);
     pager_expect(&stage->place, "POST", "/sessions", session_body(&stage->place, "bad"), 200);
     int fd = handshake_send(&stage->place, "bad", "[", 1, &vm.uffd, 1);
-    int second = handshake_send(&stage->place, "bad", "[", 1, NULL, 0); /* gets nowhere */
+    int second = handshake_send(&stage->place, "bad", "", 0, NULL, 0); /* gets nowhere */
     close(second);
     close(fd);
     expect_failed(&stage->place, "bad", "closed before its regions were complete");
