@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -283,13 +284,16 @@ static void test_fault_outside_the_regions(void **state)
 struct flood {
     struct vm *vm;
     atomic_bool stop;
+    atomic_uint rounds;
 };
 
 static void *flood(void *argument)
 {
     struct flood *flood = argument;
-    while (!atomic_load(&flood->stop))
+    while (!atomic_load(&flood->stop)) {
         madvise(vm_page(flood->vm, 400), 100 * PAGE, MADV_DONTNEED);
+        atomic_fetch_add(&flood->rounds, 1);
+    }
     return NULL;
 }
 
@@ -301,6 +305,8 @@ static void test_flood_of_removes(void **state)
     pthread_t thread;
     vm_begin(&vm, &stage->place, "flood", PAGES, 1);
     assert_int_equal(pthread_create(&thread, NULL, flood, &work), 0);
+    while (atomic_load(&work.rounds) < 100)
+        sched_yield();
     for (uint64_t page = 0; page < 400; page++)
         assert_true(page_is_image(vm_page(&vm, page), page));
     assert_int_equal(vm_wrong_pages(&stage->good), 0); /* the other one is served all the while */
