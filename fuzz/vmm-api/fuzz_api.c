@@ -68,11 +68,11 @@ static void digest(struct outcome *outcome, const char *bytes, size_t length)
 
 static void serve(struct api *api, const struct http_request *request)
 {
-    struct api_answer answer;
+    struct http_answer answer;
     api_dispatch(api, request, &answer);
-    require(answer.status == STATUS_OK || answer.status == STATUS_BAD ||
-            answer.status == STATUS_NO_CONTENT);
-    require((answer.body == NULL) == (answer.status == STATUS_NO_CONTENT));
+    require(answer.status == HTTP_OK || answer.status == HTTP_BAD_REQUEST ||
+            answer.status == HTTP_NO_CONTENT);
+    require((answer.body == NULL) == (answer.status == HTTP_NO_CONTENT));
     free(answer.body);
 }
 

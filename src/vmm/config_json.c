@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vmm/json_fields.h"
+#include "http/json_fields.h"
 
 /* A configuration has a dozen paths of a few KiB at most. */
 #define CONFIG_TEXT_LIMIT (1u << 20)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/loop.h"
 #include "vmm/config.h"
 #include "vmm/devices/bus.h"
 #include "vmm/devices/i8042.h"
@@ -17,7 +18,6 @@
 #include "vmm/devices/vmgenid.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vcpu.h"
-#include "vmm/loop.h"
 #include "vmm/memory.h"
 
 /* What a machine stands in; borrowed. */

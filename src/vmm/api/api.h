@@ -5,7 +5,7 @@
 #define TINE_VMM_API_API_H
 
 #include "base/error.h"
-#include "vmm/loop.h"
+#include "base/loop.h"
 #include "vmm/vmm.h"
 
 #define API_BODY_LIMIT 51200u /* bytes, default of --http-api-max-payload-size */

@@ -7,44 +7,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "http/server.h"
 #include "vmm/api/api.h"
-#include "vmm/api/http_parser.h"
 
-#define API_MAX_CONNECTIONS 10
-#define API_LEVEL           "1.16.1" /* the version of Firecracker's API that is spoken */
-
-enum { STATUS_OK = 200, STATUS_NO_CONTENT = 204, STATUS_BAD = 400, STATUS_BUSY = 503 };
-
-struct connection;
+#define API_LEVEL "1.16.1" /* the version of Firecracker's API that is spoken */
 
 struct api {
-    struct loop *loop; /* borrowed, like `vmm` */
-    struct vmm *vmm;
-    size_t body_limit;
-    struct loop_source listener;
-    int spare_fd; /* given up for a moment to turn a client away when descriptors run out */
-    struct connection *connections[API_MAX_CONNECTIONS];
+    struct http_server *server;
+    struct vmm *vmm;      /* borrowed */
     bool boot_configured; /* something boot-specific was set: no snapshot can be loaded any more */
     char *metrics_path;   /* NULL: not configured */
     uint64_t requests, failures;
 };
 
-/* ---- one client (connection.c) ---- */
-
-/* Takes `fd` over, also on failure (NULL). */
-struct connection *api_connection_create(struct api *api, int fd, struct error *err);
-void api_connection_destroy(struct connection *connection);
-/* api.c: the connection is over; frees its place and destroys it. */
-void api_connection_closed(struct api *api, struct connection *connection);
-
 /* ---- one request (dispatch.c) ---- */
 
-struct api_answer {
-    int status;
-    char *body; /* JSON text, owner: whoever got the answer; NULL: none */
-    bool fatal; /* the process ends with status 1 once the answer is out */
-};
-void api_dispatch(struct api *api, const struct http_request *request, struct api_answer *answer);
+void api_dispatch(struct api *api, const struct http_request *request, struct http_answer *answer);
 
 /* A request on its way through a handler. */
 struct api_call {

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "http/response.h"
 #include "vmm/api/api_private.h"
-#include "vmm/api/http_response.h"
 
 static const struct route routes[] = {
     {"GET", "/", PHASE_BOTH, get_instance},
@@ -112,25 +112,25 @@ static int call_handler(struct api_call *call, const struct http_request *reques
 }
 
 static void answer_failure(const struct api_call *call, const struct http_request *request,
-                           const struct error *err, struct api_answer *answer)
+                           const struct error *err, struct http_answer *answer)
 {
-    answer->status = STATUS_BAD;
+    answer->status = HTTP_BAD_REQUEST;
     answer->fatal = call->fatal;
     answer->body = http_error_body("fault_message", err->message, err->errnum);
     log_info("api: %s %s: %s", request->method, request->path, err->message);
 }
 
-void api_dispatch(struct api *api, const struct http_request *request, struct api_answer *answer)
+void api_dispatch(struct api *api, const struct http_request *request, struct http_answer *answer)
 {
     struct api_call call = {.api = api, .vmm = api->vmm};
     struct error err = {0};
-    *answer = (struct api_answer){.status = STATUS_NO_CONTENT};
+    *answer = (struct http_answer){.status = HTTP_NO_CONTENT};
     api->requests++;
     if (call_handler(&call, request, &err) < 0) {
         api->failures++;
         answer_failure(&call, request, &err, answer);
     } else if (call.answer) {
-        answer->status = STATUS_OK;
+        answer->status = HTTP_OK;
         answer->body = json_dumps(call.answer, JSON_COMPACT);
     }
     json_decref(call.answer);

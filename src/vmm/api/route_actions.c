@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "http/json_fields.h"
 #include "vmm/api/api_private.h"
-#include "vmm/json_fields.h"
 
 struct choice {
     char value[24];

@@ -4,9 +4,9 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "http/json_fields.h"
 #include "vmm/api/api_private.h"
 #include "vmm/config_json.h"
-#include "vmm/json_fields.h"
 
 static int balloon_present(const struct vm_config *config, struct error *err)
 {

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "http/json_fields.h"
 #include "vmm/api/api_private.h"
 #include "vmm/api/host_file.h"
 #include "vmm/config_json.h"
-#include "vmm/json_fields.h"
 
 static int id_check(const char *in_path, const char *in_body, struct error *err)
 {

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "http/json_fields.h"
 #include "vmm/api/api_private.h"
 #include "vmm/config_json.h"
-#include "vmm/json_fields.h"
 
 static int refuse(struct error *err, const char *why)
 {

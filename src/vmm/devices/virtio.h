@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/loop.h"
 #include "vmm/config.h"
 #include "vmm/devices/bus.h"
 #include "vmm/devices/virtqueue.h"
-#include "vmm/loop.h"
 #include "vmm/memory.h"
 #include "vmm/state.h"
 

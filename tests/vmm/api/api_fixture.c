@@ -20,8 +20,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/unix_socket.h"
-#include "vmm/loop.h"
 
 static void *serve(void *argument)
 {

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "vmm/loop.h"
+#include "base/loop.h"
 
 /* A source that counts its calls and may do something in them. */
 struct probe {

@@ -25,8 +25,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/unix_socket.h"
-#include "vmm/loop.h"
 
 #define PATIENCE_MS 30000 /* only so that a lost interrupt fails the test instead of hanging it */
 #define QUEUE_AREA  0x100000ull

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's half of HTTP/1.x that a VMM's API needs: requests whose body length is given by
  * Content-Length. Fed with whatever bytes arrive; what comes in is hostile. */
-#ifndef TINE_VMM_API_HTTP_PARSER_H
-#define TINE_VMM_API_HTTP_PARSER_H
+#ifndef TINE_HTTP_PARSER_H
+#define TINE_HTTP_PARSER_H
 
 #include <stdbool.h>
 #include <stddef.h>

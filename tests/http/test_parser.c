@@ -8,7 +8,7 @@
 /* clang-format on */
 #include <string.h>
 
-#include "vmm/api/http_parser.h"
+#include "http/parser.h"
 
 #define LIMIT 100u
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vmm/api/http_parser.h"
+#include "http/parser.h"
 
 #include <ctype.h>
 #include <stdlib.h>

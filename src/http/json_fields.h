@@ -2,8 +2,8 @@
 /* JSON objects from and to C structs by a table of fields, one table for both ways. Reading is
  * strict: unknown fields, missing required ones, wrong types and values out of range are errors
  * that name the field. A null optional field counts as absent. */
-#ifndef TINE_VMM_JSON_FIELDS_H
-#define TINE_VMM_JSON_FIELDS_H
+#ifndef TINE_HTTP_JSON_FIELDS_H
+#define TINE_HTTP_JSON_FIELDS_H
 
 #include <jansson.h>
 #include <stdbool.h>

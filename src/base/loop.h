@@ -2,8 +2,8 @@
 /* The event loop: epoll over sources, one thread. Two loops are nested: the API's and, inside it,
  * the devices'. Pausing a VM takes the device loop out, so devices stand still while the API goes
  * on answering, and no descriptor spins. */
-#ifndef TINE_VMM_LOOP_H
-#define TINE_VMM_LOOP_H
+#ifndef TINE_BASE_LOOP_H
+#define TINE_BASE_LOOP_H
 
 #include <pthread.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vmm/json_fields.h"
+#include "http/json_fields.h"
 
 #include <errno.h>
 #include <string.h>

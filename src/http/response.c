@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vmm/api/http_response.h"
+#include "http/response.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -10,7 +10,18 @@
 
 #define STATUS_NO_CONTENT 204
 
-char *http_response(int status, const char *body, bool close, size_t *length)
+char *http_continue(const char *server, size_t *length)
+{
+    char *text = NULL;
+    int n =
+        asprintf(&text, "HTTP/1.1 100 \r\nServer: %s\r\nConnection: keep-alive\r\n\r\n", server);
+    if (n < 0)
+        return NULL;
+    *length = (size_t)n;
+    return text;
+}
+
+char *http_response(const char *server, int status, const char *body, bool close, size_t *length)
 {
     const char *connection = close ? "close" : "keep-alive";
     char content[96] = "";
@@ -20,8 +31,8 @@ char *http_response(int status, const char *body, bool close, size_t *length)
         snprintf(content, sizeof(content),
                  "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
     char *text = NULL;
-    int n = asprintf(&text, "HTTP/1.1 %d \r\nServer: Firecracker API\r\nConnection: %s\r\n%s\r\n%s",
-                     status, connection, content, body);
+    int n = asprintf(&text, "HTTP/1.1 %d \r\nServer: %s\r\nConnection: %s\r\n%s\r\n%s", status,
+                     server, connection, content, body);
     if (n < 0)
         return NULL;
     *length = (size_t)n;

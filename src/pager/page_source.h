@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the pages of an image come from. The fault path knows only this; a raw file is one kind
+ * (raw_source.h). Sources are shared by sessions of one image and used by several threads at once;
+ * they are opened and given up on the control thread only. */
+#ifndef TINE_PAGER_PAGE_SOURCE_H
+#define TINE_PAGER_PAGE_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum page_kind { PAGE_DATA, PAGE_ZERO };
+
+/* What tells one image from another that took its place: kept with a session's state. */
+struct page_source_identity {
+    uint64_t size; /* bytes, whole pages */
+    int64_t modified_ns;
+};
+
+struct page_source;
+
+struct page_source_ops {
+    void (*destroy)(struct page_source *source);
+    /* The kind of `page`, and how many pages from there on (at most `limit`, at least one) are of
+     * the same kind. A page of zeros may count as data. */
+    uint64_t (*run)(struct page_source *source, uint64_t page, uint64_t limit,
+                    enum page_kind *kind);
+    /* Memory to copy from, for pages of data; it stays valid as long as the source. NULL and `err`
+     * if the image is not what was opened any more. Reading it with anything but the kernel's own
+     * copy may raise SIGBUS. */
+    const void *(*pages)(struct page_source *source, uint64_t page, uint64_t count,
+                         struct error *err);
+    /* Why the copy of a page failed: always an error. */
+    int (*explain)(struct page_source *source, uint64_t page, struct error *err);
+    /* Begins to fetch the pages from the device, without waiting. */
+    void (*advise)(struct page_source *source, uint64_t page, uint64_t count);
+    /* True if copying the pages waits for no device. */
+    bool (*resident)(struct page_source *source, uint64_t page, uint64_t count);
+};
+
+struct page_source {
+    const struct page_source_ops *ops;
+    struct page_source_identity identity;
+    unsigned references;
+};
+
+#endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts that need no VM: regions, run lengths, records, the session's shared state, the guard,
+ * the raw source. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "pager/guard.h"
+#include "pager/process_mark.h"
+#include "pager/raw_source.h"
+#include "pager/record_store.h"
+#include "pager/run_length.h"
+#include "pager/session_block.h"
+
+/* ---- regions ---- */
+
+static void test_regions_as_firecracker_sends_them(void **state)
+{
+    static const char text[] =
+        "[{\"base_host_virt_addr\":140737488355328,\"size\":8192,\"offset\":0,\"page_size\":4096,"
+        "\"page_size_kib\":4096},{\"base_host_virt_addr\":1048576,\"size\":4096,\"offset\":8192,"
+        "\"page_size_kib\":4096,\"new\":[]}]";
+    struct region_table table;
+    struct error err = {0};
+    for (size_t length = 0; length < sizeof(text) - 1; length++)
+        assert_int_equal(regions_parse(text, length, &table, &err), -EAGAIN);
+    assert_int_equal(regions_parse(text, sizeof(text) - 1, &table, &err), 0);
+    assert_int_equal(table.count, 2);
+    assert_int_equal(table.regions[0].base, 140737488355328);
+    assert_int_equal(table.regions[1].offset, 8192);
+    assert_int_equal(regions_check(&table, 3 * PAGE_SIZE, &err), 0);
+    assert_true(regions_check(&table, 2 * PAGE_SIZE, &err) < 0);
+    assert_ptr_equal(regions_at(&table, 1048576), &table.regions[1]);
+    assert_null(regions_at(&table, 1048576 + 4096));
+    assert_ptr_equal(regions_of_page(&table, 1), &table.regions[0]);
+    assert_null(regions_of_page(&table, 3));
+}
+
+static void test_regions_move(void **state)
+{
+    struct region_table table = {.count = 1, .regions = {{0x100000, 16 * PAGE_SIZE, 0}}};
+    assert_int_equal(regions_move(&table, 0x104000, 0x900000, 2 * PAGE_SIZE), 0);
+    assert_int_equal(table.count, 3);
+    const struct region *moved = regions_at(&table, 0x901000);
+    assert_non_null(moved);
+    assert_int_equal(moved->offset + (0x901000 - moved->base), 5 * PAGE_SIZE);
+    assert_null(regions_at(&table, 0x105000));
+    assert_ptr_not_equal(regions_at(&table, 0x106000), regions_at(&table, 0x103000));
+    assert_int_equal(regions_unmap(&table, 0x100000, 0x110000), 0);
+    assert_int_equal(table.count, 1); /* what was moved away is still there */
+    assert_int_equal(regions_unmap(&table, 0x900000, 0x902000), 0);
+    assert_int_equal(table.count, 0);
+}
+
+static void test_regions_too_many_pieces(void **state)
+{
+    struct region_table table = {.count = 1, .regions = {{0x100000, 1024 * PAGE_SIZE, 0}}};
+    int r = 0;
+    for (unsigned i = 1; i < 1024 && r == 0; i += 2)
+        r = regions_unmap(&table, 0x100000 + i * PAGE_SIZE, 0x100000 + (i + 1) * PAGE_SIZE);
+    assert_int_equal(r, -E2BIG);
+    assert_int_equal(table.count, REGIONS_MAX);
+}
+
+/* ---- run lengths ---- */
+
+static void test_run_length_sequential(void **state)
+{
+    struct run_length runs;
+    uint64_t page = 0;
+    unsigned faults = 0;
+    run_length_init(&runs);
+    for (; page < 4096; faults++)
+        page += run_length_next(&runs, page, page > 0);
+    assert_true(faults <= 4096 / RUN_MAX + 3);
+}
+
+static void test_run_length_interleaved_streams(void **state)
+{
+    struct run_length runs;
+    uint64_t page[4] = {0, 100000, 200000, 300000};
+    run_length_init(&runs);
+    for (int i = 0; i < 40; i++)
+        page[i % 4] += run_length_next(&runs, page[i % 4], false);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(run_length_next(&runs, page[i], false), RUN_MAX);
+}
+
+static void test_run_length_random(void **state)
+{
+    struct run_length runs;
+    run_length_init(&runs);
+    for (uint64_t i = 1; i < 20; i++)
+        (void)run_length_next(&runs, i * 7919 * 1000 % 1000003, false);
+    assert_int_equal(run_length_next(&runs, 5, false), 1);
+    /* Where the neighbours turn out to be used too, it grows again. */
+    (void)run_length_next(&runs, 50000, true);
+    (void)run_length_next(&runs, 60000, true);
+    assert_int_equal(run_length_next(&runs, 70000, true), 8);
+}
+
+/* ---- records ---- */
+
+static struct touch_record some_record(void)
+{
+    struct touch_record record = {0};
+    for (uint64_t i = 0; i < 100; i++)
+        assert_true(touch_record_add(&record, i * 1000, 1 + i % 3));
+    assert_true(touch_record_add(&record, 99001, 5)); /* goes on where the last run ended */
+    return record;
+}
+
+static void test_record_comes_back(void **state)
+{
+    struct touch_record record = some_record(), read = {0};
+    struct error err = {0};
+    size_t length = 0;
+    assert_int_equal(record.count, 100);
+    _cleanup_(free) uint8_t *data = touch_record_encode(&record, "key", 200000, &length);
+    assert_int_equal(touch_record_decode(&read, data, length, "key", 200000, &err), 0);
+    assert_int_equal(read.count, record.count);
+    assert_int_equal(read.pages, record.pages);
+    assert_memory_equal(read.runs, record.runs, record.count * sizeof(*record.runs));
+    touch_record_free(&read);
+    assert_true(touch_record_decode(&read, data, length, "other", 200000, &err) < 0);
+    assert_non_null(strstr(err.message, "another cache key"));
+    assert_true(touch_record_decode(&read, data, length, "key", 100000, &err) < 0);
+    assert_non_null(strstr(err.message, "another size"));
+    for (size_t i = 0; i < length; i += 7) {
+        data[i] ^= 1;
+        assert_true(touch_record_decode(&read, data, length, "key", 200000, &err) < 0);
+        data[i] ^= 1;
+        assert_true(touch_record_decode(&read, data, i, "key", 200000, &err) < 0);
+    }
+    touch_record_free(&record);
+}
+
+static void test_record_outside_the_image(void **state)
+{
+    struct touch_record record = some_record(), read = {0};
+    struct error err = {0};
+    size_t length = 0;
+    record.runs[50] = (struct touch_run){.page = 1, .count = UINT64_MAX};
+    _cleanup_(free) uint8_t *data = touch_record_encode(&record, "key", 200000, &length);
+    assert_true(touch_record_decode(&read, data, length, "key", 200000, &err) < 0);
+    assert_non_null(strstr(err.message, "outside the image"));
+    touch_record_free(&record);
+}
+
+static void test_record_is_bounded(void **state)
+{
+    struct touch_record record = {0};
+    for (uint64_t i = 0; i < TOUCH_RECORD_MAX_RUNS; i++)
+        assert_true(touch_record_add(&record, 2 * i, 1));
+    assert_false(touch_record_add(&record, 1ull << 30, 1));
+    touch_record_free(&record);
+}
+
+static void test_store_forgets_the_oldest(void **state)
+{
+    struct record_store *store = record_store_create();
+    char key[32];
+    assert_non_null(store);
+    struct stored_record *used = NULL;
+    for (unsigned i = 0; i < RECORD_STORE_MAX + 10; i++) {
+        struct touch_record record = some_record();
+        snprintf(key, sizeof(key), "key-%u", i);
+        record_store_put(store, key, 200000, &record);
+        if (i == 0)
+            used = record_store_find(store, key, 200000);
+    }
+    assert_int_equal(stored_record_get(used)->count, 100); /* nobody takes it from its user */
+    assert_null(record_store_find(store, "key-1", 200000));
+    assert_null(record_store_find(store, key, 100000));
+    struct stored_record *last = record_store_find(store, key, 200000);
+    assert_non_null(last);
+    stored_record_release(last);
+    stored_record_release(used);
+    record_store_destroy(store);
+}
+
+/* ---- the session's shared state ---- */
+
+static const struct page_source_identity image = {.size = 100 * PAGE_SIZE, .modified_ns = 5};
+
+static void block_make(struct session_block *block)
+{
+    static const uint64_t pages[] = {7, 9};
+    uint8_t data[2 * PAGE_SIZE];
+    struct error err = {0};
+    const struct region_table table = {.count = 1, .regions = {{0x100000, 16 * PAGE_SIZE, 0}}};
+    memset(data, 1, PAGE_SIZE);
+    memset(data + PAGE_SIZE, 2, PAGE_SIZE);
+    const struct session_block_config config = {.image = image,
+                                                .cache_key = "key",
+                                                .overlay_pages = pages,
+                                                .overlay_data = data,
+                                                .overlay_count = 2};
+    assert_int_equal(session_block_create(block, &config, &err), 0);
+    session_block_set_regions(block, &table);
+}
+
+static void test_block_is_taken_over(void **state)
+{
+    struct session_block block, next;
+    struct error err = {0};
+    block_make(&block);
+    bitmap_set(&block.removed, 99);
+    int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
+    assert_true(session_block_adopt(&next, fcntl(held, F_DUPFD_CLOEXEC, 0), &image, "key", &err) <
+                0);
+    assert_int_equal(err.code, ERROR_STATE);
+    session_block_release(&block);
+    assert_int_equal(session_block_adopt(&next, held, &image, "key", &err), 0);
+    assert_true(bitmap_get(&next.removed, 99));
+    assert_false(bitmap_get(&next.removed, 98));
+    assert_int_equal(session_block_regions(&next)->count, 1);
+    assert_int_equal(session_block_overlay(&next, 9)[100], 2);
+    assert_null(session_block_overlay(&next, 8));
+    session_block_release(&next);
+}
+
+static void spoil_magic(struct session_block_header *header)
+{
+    header->magic[0] = 'X';
+}
+
+static void spoil_version(struct session_block_header *header)
+{
+    header->version++;
+}
+
+static void spoil_constants(struct session_block_header *header)
+{
+    header->overlay_count = 1000;
+}
+
+static void spoil_active(struct session_block_header *header)
+{
+    header->active = 2;
+}
+
+static void spoil_regions(struct session_block_header *header)
+{
+    header->tables[header->active].count = 1000;
+}
+
+static void spoil_region(struct session_block_header *header)
+{
+    header->tables[header->active].regions[0].size = 1ull << 40;
+}
+
+static void test_block_is_hostile(void **state)
+{
+    static const struct {
+        void (*spoil)(struct session_block_header *header);
+        const char *reason;
+    } cases[] = {
+        {spoil_magic, "magic"},          {spoil_version, "version 2"},
+        {spoil_constants, "checksum"},   {spoil_active, "without a VM"},
+        {spoil_regions, "1000 regions"}, {spoil_region, "in the image"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct session_block block, next;
+        struct error err = {0};
+        block_make(&block);
+        int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
+        cases[i].spoil(block.header);
+        session_block_release(&block);
+        assert_true(session_block_adopt(&next, held, &image, "key", &err) < 0);
+        assert_non_null(strstr(err.message, cases[i].reason));
+    }
+}
+
+static void test_block_of_another_image(void **state)
+{
+    struct session_block block, next;
+    struct error err = {0};
+    const struct page_source_identity longer = {.size = 100000 * PAGE_SIZE, .modified_ns = 5};
+    const struct page_source_identity written = {.size = image.size, .modified_ns = 6};
+    block_make(&block);
+    int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
+    session_block_release(&block);
+    assert_true(session_block_adopt(&next, dup(held), &longer, "key", &err) < 0);
+    assert_non_null(strstr(err.message, "bytes, the image needs"));
+    assert_true(session_block_adopt(&next, dup(held), &written, "key", &err) < 0);
+    assert_non_null(strstr(err.message, "another image"));
+    assert_true(session_block_adopt(&next, dup(held), &image, "other", &err) < 0);
+    assert_non_null(strstr(err.message, "another cache key"));
+    assert_int_equal(session_block_adopt(&next, held, &image, "key", &err), 0);
+    session_block_release(&next);
+}
+
+static void test_process_mark(void **state)
+{
+    uint64_t mark = process_mark();
+    assert_true(process_lives(mark));
+    assert_false(process_lives(mark ^ 1)); /* the same pid, started at another time */
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        mark = process_mark();
+        _exit(write(ends[1], &mark, sizeof(mark)) == sizeof(mark) ? 0 : 1);
+    }
+    assert_int_equal(read(ends[0], &mark, sizeof(mark)), sizeof(mark));
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    assert_false(process_lives(mark)); /* ended, not yet waited for */
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(process_lives(mark));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* ---- images ---- */
+
+static int image_file(const char *content, size_t length, uint64_t size)
+{
+    char path[] = "/tmp/tine-pager-image-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    assert_true(fd >= 0);
+    unlink(path);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    assert_int_equal(pwrite(fd, content, length, 8 * PAGE_SIZE), (ssize_t)length);
+    return fd;
+}
+
+static void test_guard(void **state)
+{
+    struct error err = {0};
+    _cleanup_(close) int fd = image_file("x", 1, 16 * PAGE_SIZE);
+    assert_int_equal(guard_install(&err), 0);
+    uint8_t *map = mmap(NULL, 16 * PAGE_SIZE, PROT_READ, MAP_PRIVATE, fd, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    assert_true(page_is_zero(map + 9 * PAGE_SIZE));
+    assert_false(page_is_zero(map + 8 * PAGE_SIZE));
+    assert_int_equal(ftruncate(fd, 4 * PAGE_SIZE), 0);
+    for (int i = 0; i < 3; i++)
+        assert_false(page_is_zero(map + 9 * PAGE_SIZE));
+    assert_true(page_is_zero(map + 3 * PAGE_SIZE));
+    munmap(map, 16 * PAGE_SIZE);
+}
+
+static void test_raw_source(void **state)
+{
+    struct stat st;
+    struct error err = {0};
+    enum page_kind kind;
+    _cleanup_(close) int fd = image_file("x", 1, 16 * PAGE_SIZE);
+    assert_int_equal(guard_install(&err), 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    struct page_source *source = raw_source_open(fd, &st, "memory", &err);
+    assert_non_null(source);
+    assert_int_equal(source->ops->run(source, 0, 16, &kind), 8);
+    assert_int_equal(kind, PAGE_ZERO);
+    assert_int_equal(source->ops->run(source, 8, 8, &kind), 1);
+    assert_int_equal(kind, PAGE_DATA);
+    assert_memory_equal(source->ops->pages(source, 8, 1, &err), "x", 1);
+    assert_true(raw_source_is(source, &st));
+    assert_int_equal(ftruncate(fd, 8 * PAGE_SIZE), 0);
+    assert_null(source->ops->pages(source, 8, 1, &err));
+    assert_non_null(strstr(err.message, "memory had 65536 bytes and has 32768 now"));
+    assert_true(source->ops->explain(source, 8, &err) < 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_false(raw_source_is(source, &st));
+    source->ops->destroy(source);
+}
+
+static void test_bitmap(void **state)
+{
+    struct bitmap map;
+    assert_int_equal(bitmap_create(&map, 200), 0);
+    for (uint64_t bit = 10; bit < 150; bit++)
+        bitmap_set(&map, bit);
+    assert_int_equal(bitmap_next_clear(&map, 0, 200), 0);
+    assert_int_equal(bitmap_next_clear(&map, 10, 200), 150);
+    assert_int_equal(bitmap_next_clear(&map, 100, 120), 120);
+    bitmap_clear(&map, 127);
+    assert_int_equal(bitmap_next_clear(&map, 10, 200), 127);
+    assert_int_equal(bitmap_count(&map), 139);
+    bitmap_free(&map);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_regions_as_firecracker_sends_them),
+        cmocka_unit_test(test_regions_move),
+        cmocka_unit_test(test_regions_too_many_pieces),
+        cmocka_unit_test(test_run_length_sequential),
+        cmocka_unit_test(test_run_length_interleaved_streams),
+        cmocka_unit_test(test_run_length_random),
+        cmocka_unit_test(test_record_comes_back),
+        cmocka_unit_test(test_record_outside_the_image),
+        cmocka_unit_test(test_record_is_bounded),
+        cmocka_unit_test(test_store_forgets_the_oldest),
+        cmocka_unit_test(test_block_is_taken_over),
+        cmocka_unit_test(test_block_is_hostile),
+        cmocka_unit_test(test_block_of_another_image),
+        cmocka_unit_test(test_process_mark),
+        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_raw_source),
+        cmocka_unit_test(test_bitmap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
