@@ -109,6 +109,15 @@ int batch_run(struct batch *batch, json_t **summary)
     return status;
 }
 
+int batch_run_all(struct batch *batch)
+{
+    json_t *summary = NULL;
+    int status = batch_run(batch, &summary);
+    if (summary)
+        cli_print_json(summary);
+    return status;
+}
+
 int batch_over_names(const struct cli *cli, const char *label, const char *method, const char *rest,
                      const json_t *body, char **names, unsigned count)
 {
@@ -126,9 +135,5 @@ int batch_over_names(const struct cli *cli, const char *label, const char *metho
         if (!batch->calls[i].path)
             return CLI_FAILED;
     }
-    json_t *summary = NULL;
-    int status = batch_run(batch, &summary);
-    if (summary)
-        cli_print_json(summary);
-    return status;
+    return batch_run_all(batch);
 }

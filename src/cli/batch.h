@@ -31,6 +31,8 @@ static inline void cleanup_batch(struct batch **batch)
 /* Runs it. Returns the exit status: that of the first failure. The caller may add to `*summary`
  * (owner: caller), which is what --json prints; it is NULL without --json. */
 int batch_run(struct batch *batch, json_t **summary);
+/* Runs it and prints that object as it is. */
+int batch_run_all(struct batch *batch);
 /* The same operation on instances named by operands: POST (or `method`) to each one's `rest`. */
 int batch_over_names(const struct cli *cli, const char *label, const char *method, const char *rest,
                      const json_t *body, char **names, unsigned count);

@@ -18,11 +18,7 @@ static int rm_run(const struct cli *cli, const void *options, char **operands, u
         if (!batch->calls[i].path)
             return CLI_FAILED;
     }
-    json_t *summary = NULL;
-    int status = batch_run(batch, &summary);
-    if (summary)
-        cli_print_json(summary);
-    return status;
+    return batch_run_all(batch);
 }
 
 const struct command image_rm_command = {

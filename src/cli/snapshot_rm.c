@@ -38,13 +38,7 @@ static int rm_run(const struct cli *cli, const void *options, char **operands, u
     batch->label = "removing";
     batch->done_key = "removed";
     int status = find_all(cli, list, operands, batch);
-    if (status != CLI_OK)
-        return status;
-    json_t *summary = NULL;
-    status = batch_run(batch, &summary);
-    if (summary)
-        cli_print_json(summary);
-    return status;
+    return status == CLI_OK ? batch_run_all(batch) : status;
 }
 
 const struct command snapshot_rm_command = {

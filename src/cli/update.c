@@ -89,13 +89,7 @@ static int update_run(const struct cli *cli, const void *data, char **operands, 
         return CLI_FAILED;
     batch->label = "updating";
     status = prepare(cli, options, common, operands, batch);
-    if (status != CLI_OK)
-        return status;
-    json_t *summary = NULL;
-    status = batch_run(batch, &summary);
-    if (summary)
-        cli_print_json(summary);
-    return status;
+    return status == CLI_OK ? batch_run_all(batch) : status;
 }
 
 #define OPTION(member) offsetof(struct update_options, member)

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 
 #define ANSWER_LIMIT (1u << 20) /* bytes of a body; a VMM that sends more is broken */
 
@@ -44,11 +45,6 @@ static void cleanup_curl(CURL **curl)
 static void cleanup_headers(struct curl_slist **headers)
 {
     curl_slist_free_all(*headers);
-}
-
-static void cleanup_json(json_t **json)
-{
-    json_decref(*json);
 }
 
 static void curl_start(void)

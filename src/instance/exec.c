@@ -7,19 +7,11 @@
 #include "instance/program.h"
 #include "instance/reach.h"
 
-static size_t length_of(const char *const *vector)
-{
-    size_t n = 0;
-    while (vector && vector[n])
-        n++;
-    return n;
-}
-
 /* The instance's variables, then the command's: of two with one name the agent takes the later.
  * Owner of the vector: caller; its strings are those of the two. */
 static const char **env_join(const char *const *first, const char *const *second)
 {
-    size_t before = length_of(first), behind = length_of(second);
+    size_t before = vector_length(first), behind = vector_length(second);
     const char **env = calloc(before + behind + 1, sizeof(*env));
     for (size_t i = 0; env && i < before + behind; i++)
         env[i] = i < before ? first[i] : second[i - before];

@@ -41,7 +41,7 @@ struct host {
     struct watch *watch;
     struct compressor *compressor;
     struct due *expiry;
-    struct due *restarts[4]; /* RESTART_WORKERS */
+    struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */
 };
 
 /* An instance in somebody's hands: its lock, its row as it is known, its guest directory. */

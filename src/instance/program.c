@@ -2,20 +2,15 @@
 #include "instance/program.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 
 #define STRINGS_MAX   256 /* arguments, or variables */
 #define FIELD(member) offsetof(struct program, member), sizeof(((struct program *)0)->member)
-
-static void cleanup_json(json_t **json)
-{
-    json_decref(*json);
-}
 
 static int check_arguments(const char *field, const json_t *array, struct error *err)
 {
@@ -183,7 +178,7 @@ static char **env_make(json_t *object)
     return env;
 }
 
-static size_t vector_length(char *const *vector)
+size_t vector_length(const char *const *vector)
 {
     size_t n = 0;
     while (vector && vector[n])
@@ -208,9 +203,10 @@ int program_vectors(const struct program *program, struct program_vectors *vecto
     if (r == 0) {
         vectors->argv = argv_make(json[0], json[1]);
         vectors->env = env_make(json[2]);
-        if (vector_length(vectors->argv) != json_array_size(json[0]) + json_array_size(json[1]) ||
-            vector_length(vectors->env) != json_object_size(json[2]) || !vectors->argv ||
-            !vectors->env)
+        if (vector_length((const char *const *)vectors->argv) !=
+                json_array_size(json[0]) + json_array_size(json[1]) ||
+            vector_length((const char *const *)vectors->env) != json_object_size(json[2]) ||
+            !vectors->argv || !vectors->env)
             r = error_errno(err, ENOMEM, NULL, "the program's arguments");
     }
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)

@@ -17,6 +17,8 @@ int program_defaults(struct program *program, const struct program *image, struc
 /* True if there is something to start. */
 bool program_given(const struct program *program);
 
+/* How many strings there are up to the NULL; none in NULL. */
+size_t vector_length(const char *const *vector);
 /* A program's texts as the agent wants them. */
 struct program_vectors {
     char **argv, **env; /* up to a NULL */

@@ -77,7 +77,7 @@ void restart_plan(struct instance_record *record, const char *why)
 
 void restart_tell(struct host *host, const struct instance_record *record)
 {
-    for (size_t i = 0; record->restart_next_ns > 0 && i < RESTART_WORKERS; i++)
+    for (size_t i = 0; record->restart_next_ns > 0 && i < ARRAY_SIZE(host->restarts); i++)
         due_poke(host->restarts[i]);
 }
 

@@ -8,8 +8,6 @@
 
 #include "instance/due.h"
 
-#define RESTART_WORKERS 4 /* a guest that never gets ready does not hold up the others */
-
 #define RESTART_MANUAL_STOP "manual_stop"
 #define RESTART_EXHAUSTED   "max_attempts_exceeded"
 

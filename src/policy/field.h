@@ -3,6 +3,7 @@
 #ifndef TINE_POLICY_FIELD_H
 #define TINE_POLICY_FIELD_H
 
+#include "base/json.h"
 #include "policy/policy.h"
 
 enum field_kind {
@@ -47,11 +48,5 @@ int field_invalid(struct error *err, const char *path, const char *name, const c
 /* The canonical form of an object; owner: caller. NULL: ERROR_INVALID. */
 json_t *object_canonical(const struct field_table *table, const char *path, const json_t *given,
                          struct error *err);
-
-/* For `_cleanup_(json)`. */
-static inline void cleanup_json(json_t **json)
-{
-    json_decref(*json);
-}
 
 #endif
