@@ -14,26 +14,11 @@
 
 #include "../image/tar.h"
 #include "base/cleanup.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
 #include "openapi.h"
 
 #define PIECE ((size_t)100000)
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static char *small_tar(size_t *length)
 {
@@ -246,14 +231,14 @@ static void test_restart(void **state)
     imported(daemon, "name=x");
     json_t *before = http_expect(daemon, "GET", "/images", NULL, 200);
     daemon_terminate(daemon);
-    daemon_spawn(daemon, double_path, NULL);
+    daemon_spawn(daemon, daemon_program(), NULL);
     json_t *after = http_expect(daemon, "GET", "/images", NULL, 200);
     assert_true(json_equal(before, after));
     json_decref(before);
     json_decref(after);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -263,6 +248,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,23 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "daemon_fixture.h"
 #include "http_client.h"
-
-static const char *double_path;
-
-static int setup(void **state)
-{
-    static struct daemon daemon;
-    daemon_start(&daemon, double_path, NULL);
-    *state = &daemon;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    daemon_stop(*state);
-    return 0;
-}
 
 static uint64_t time_of(const json_t *instance, const char *name)
 {
@@ -169,7 +154,7 @@ static void test_compression_of_host(void **state)
     struct daemon *daemon = *state;
     static const char *const arguments[] = {"--snapshot-compression", "lz4:3", NULL};
     daemon_terminate(daemon);
-    daemon_spawn(daemon, double_path, arguments);
+    daemon_spawn(daemon, daemon_program(), arguments);
     json_decref(http_expect(daemon, "POST", "/instances", "{\"name\":\"a\"}", 201));
     json_decref(http_expect(daemon, "POST", "/instances",
                             "{\"name\":\"b\",\"snapshot_policy\":{\"compression\":"
@@ -269,7 +254,7 @@ static void test_too_long(void **state)
                  "more than 4095 bytes of JSON in all");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, daemon_setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
@@ -281,6 +266,6 @@ int main(int argc, char **argv)
     };
     if (argc != 2)
         return 2;
-    double_path = argv[1];
+    daemon_program_set(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -411,3 +411,21 @@ void guest_orders(const struct fixture *fixture, const char *id, const char *ord
     else
         assert_int_equal(unlink(path.text), 0);
 }
+
+#define EVENT_MS 20000
+
+struct event await_event(struct events_reader *reader, const char *kind)
+{
+    struct event event = {.sequence = 0};
+    uint64_t lost = 0, deadline = time_monotonic_ns() + EVENT_MS * 1000000ull;
+    while (time_monotonic_ns() < deadline) {
+        int r = events_next(reader, &event, &lost);
+        assert_true(r >= 0);
+        if (r > 0 && strcmp(event.kind, kind) == 0)
+            return event;
+        if (r == 0)
+            time_sleep_ms(5);
+    }
+    fail_msg("no event %s", kind);
+    return event;
+}

@@ -12,6 +12,7 @@
 
 #include <sys/stat.h>
 
+#include "events/events.h"
 #include "instance/snapshot.h"
 
 #define FIXTURE_MEMORY (64ull << 20)
@@ -93,5 +94,8 @@ void assert_absent(const struct fixture *fixture, const char *id, const char *na
 void file_make(const char *path, const char *text, off_t size);
 /* Orders for the fake VMM; NULL removes them. */
 void guest_orders(const struct fixture *fixture, const char *id, const char *orders);
+
+/* The next event of that kind; the test fails if there is none within 20 seconds. */
+struct event await_event(struct events_reader *reader, const char *kind);
 
 #endif

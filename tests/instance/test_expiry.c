@@ -35,22 +35,6 @@ static void update(struct fixture *fixture, const char *name, uint64_t ttl_ns,
     assert_ok(instance_update(fixture->host, name, &changes, NULL, &err), &err);
 }
 
-static struct event next_event(struct events_reader *reader, const char *kind)
-{
-    struct event event = {.sequence = 0};
-    uint64_t lost = 0, deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
-    while (time_monotonic_ns() < deadline) {
-        int r = events_next(reader, &event, &lost);
-        assert_true(r >= 0);
-        if (r > 0 && strcmp(event.kind, kind) == 0)
-            return event;
-        if (r == 0)
-            time_sleep_ms(5);
-    }
-    fail_msg("no event %s", kind);
-    return event;
-}
-
 static double expired(struct fixture *fixture)
 {
     double value = -1;
@@ -80,7 +64,7 @@ static void test_is_deleted(void **state)
     struct instance_record record = create(fixture, "short", 1, 0);
     assert_int_equal(record.expires_at_ns, record.created_at_ns + 1);
     await_expired(fixture, 1, "short");
-    struct event event = next_event(&reader, "delete");
+    struct event event = await_event(&reader, "delete");
     assert_string_equal(event.instance_id, record.id);
     assert_string_equal(event.result, "ok");
     assert_string_equal(event.state, "");
@@ -222,7 +206,7 @@ static void test_fails_at_first(void **state)
     setenv("TINE_FAILPOINT", "delete-killed=EIO", 1);
     update(fixture, "web", 1, 0);
     for (int i = 0; i < 2; i++) {
-        struct event event = next_event(&reader, "delete");
+        struct event event = await_event(&reader, "delete");
         assert_string_equal(event.result, "system");
         assert_non_null(strstr(event.message, "expired at "));
         assert_non_null(strstr(event.message, "delete-killed"));

@@ -70,29 +70,13 @@ static void await_blocked(struct fixture *fixture, const char *name, const char 
     assert_int_equal(fixture_get(fixture, name).restart_next_ns, 0);
 }
 
-static struct event next_event(struct events_reader *reader, const char *kind)
-{
-    struct event event = {.sequence = 0};
-    uint64_t lost = 0, deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
-    while (time_monotonic_ns() < deadline) {
-        int r = events_next(reader, &event, &lost);
-        assert_true(r >= 0);
-        if (r > 0 && strcmp(event.kind, kind) == 0)
-            return event;
-        if (r == 0)
-            time_sleep_ms(5);
-    }
-    fail_msg("no event %s", kind);
-    return event;
-}
-
 static void test_always(void **state)
 {
     struct fixture *fixture = *state;
     struct instance_record before = create(fixture, "web", POLICY("always", "100ms", "0", LONG));
     struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
     power_off(fixture, "web");
-    struct event event = next_event(&reader, "restart");
+    struct event event = await_event(&reader, "restart");
     assert_string_equal(event.result, "ok");
     assert_string_equal(event.state, "Running");
     assert_string_equal(event.message, "attempt 1");
@@ -159,7 +143,7 @@ static void test_stable(void **state)
         uint64_t before = fixture_get(fixture, "web").restart_last_ns;
         struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
         end_vmm(fixture, "web");
-        next_event(&reader, "restart");
+        await_event(&reader, "restart");
         assert_true(await_attempts(fixture, "web", 1).restart_last_ns > before);
     }
 }
@@ -173,7 +157,7 @@ static void test_starts_that_fail(void **state)
     guest_orders(fixture, record.id, "refuse /actions out of luck\n");
     end_vmm(fixture, "web");
     for (int i = 0; i < 2; i++) {
-        struct event event = next_event(&reader, "restart");
+        struct event event = await_event(&reader, "restart");
         assert_string_not_equal(event.result, "ok");
         assert_string_equal(event.state, "Stopped");
     }

@@ -364,3 +364,21 @@ uint64_t vm_wrong_pages(const struct vm *vm)
     }
     return wrong;
 }
+
+/* ---- all of it ---- */
+
+struct place *place_new(uint64_t pages)
+{
+    struct place *place = calloc(1, sizeof(*place));
+    assert_non_null(place);
+    place_open(place);
+    image_make(place, "memory", pages);
+    pager_begin(place, "TINE_PAGER", "0.1.0");
+    return place;
+}
+
+void place_free(struct place *place)
+{
+    place_close(place);
+    free(place);
+}

@@ -22,6 +22,9 @@ struct place {
 void place_open(struct place *place);
 /* Kills the pager and removes everything. */
 void place_close(struct place *place);
+/* A place with the image "memory" of so many pages and a pager at work. place_free() ends it. */
+struct place *place_new(uint64_t pages);
+void place_free(struct place *place);
 /* Starts the program that `variable` of the environment names, and waits until it answers. */
 void pager_begin(struct place *place, const char *variable, const char *version);
 /* SIGKILL, and waits for the end. */

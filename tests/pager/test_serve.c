@@ -23,19 +23,13 @@
 
 static int setup(void **state)
 {
-    struct place *place = calloc(1, sizeof(*place));
-    assert_non_null(place);
-    place_open(place);
-    image_make(place, "memory", PAGES);
-    pager_begin(place, "TINE_PAGER", "0.1.0");
-    *state = place;
+    *state = place_new(PAGES);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    place_close(*state);
-    free(*state);
+    place_free(*state);
     return 0;
 }
 
