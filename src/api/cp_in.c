@@ -60,7 +60,8 @@ static void serve_frame(struct cp_session *session, const struct agent_frame *fr
 {
     struct agent_failure failure;
     struct error err = {0};
-    bool sent = session->ended && frame_stream_queued(&session->agent) == 0;
+    /* An agent that hung up (deaf) has not got what was dropped for it. */
+    bool sent = session->ended && !session->deaf && frame_stream_queued(&session->agent) == 0;
     if (frame->type == AGENT_OK && sent) {
         settle(session, "");
     } else if (frame->type == AGENT_FAILED && agent_failure_parse(&failure, frame) == 0) {
