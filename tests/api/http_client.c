@@ -125,7 +125,7 @@ void http_release(struct http_reply *reply)
 
 const char *http_header(const struct http_reply *reply, const char *name)
 {
-    static char value[256];
+    static _Thread_local char value[256]; /* test_snapshots calls from threads */
     char wanted[128];
     snprintf(wanted, sizeof(wanted), "\r\n%s: ", name);
     const char *at = strcasestr(reply->head, wanted);
