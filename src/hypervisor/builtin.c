@@ -265,23 +265,27 @@ static int check_snapshot_dir(const char *name, struct error *err)
     return 0;
 }
 
-static json_t *load_body(const char *snapshot_dir, bool resume)
+static json_t *load_body(const char *snapshot_dir, const struct vm_restore *how)
 {
-    char state[PATH_MAX], memory[PATH_MAX];
+    char state[PATH_MAX], backend[PATH_MAX];
     snprintf(state, sizeof(state), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_STATE, snapshot_dir);
-    snprintf(memory, sizeof(memory), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_MEMORY, snapshot_dir);
+    if (how->pager_socket)
+        snprintf(backend, sizeof(backend), HYPERVISOR_GUEST_DIR "/%s", how->pager_socket);
+    else
+        snprintf(backend, sizeof(backend), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_MEMORY,
+                 snapshot_dir);
     return json_pack("{s:s, s:{s:s, s:s}, s:b, s:b}", "snapshot_path", state, "mem_backend",
-                     "backend_type", "File", "backend_path", memory, "resume_vm", resume,
-                     "clock_realtime", 1);
+                     "backend_type", how->pager_socket ? "Uffd" : "File", "backend_path", backend,
+                     "resume_vm", how->resume, "clock_realtime", 1);
 }
 
 static int load(const struct vmm_api *api, const struct vm_spec *spec, const char *snapshot_dir,
-                bool resume, struct error *err)
+                const struct vm_restore *how, struct error *err)
 {
     int r = put_serial(api, spec, err);
     if (r < 0)
         return r;
-    r = vmm_api_put(api, "/snapshot/load", load_body(snapshot_dir, resume), err);
+    r = vmm_api_put(api, "/snapshot/load", load_body(snapshot_dir, how), err);
     /* The request was ours: what the VMM can't load is the files' fault, not the user's. */
     if (r == -EREMOTEIO && err)
         err->code = ERROR_SYSTEM;
@@ -289,11 +293,10 @@ static int load(const struct vmm_api *api, const struct vm_spec *spec, const cha
 }
 
 static int builtin_restore(const struct hypervisor *self, const struct vm_spec *spec,
-                           const char *snapshot_dir, bool resume, struct vm_process *process,
+                           const struct vm_restore *how, struct vm_process *process,
                            struct error *err)
 {
-    if (!snapshot_dir)
-        snapshot_dir = GUEST_SNAPSHOT;
+    const char *snapshot_dir = how->snapshot_dir ? how->snapshot_dir : GUEST_SNAPSHOT;
     struct attempt attempt = {.self = self, .spec = spec, .process.pidfd = -1};
     _cleanup_(call) struct call call = {.socket = NULL};
     int r = check_snapshot_dir(snapshot_dir, err);
@@ -307,7 +310,7 @@ static int builtin_restore(const struct hypervisor *self, const struct vm_spec *
         return r;
     r = wait_ready(&attempt, err);
     if (r == 0)
-        r = load(&call.api, spec, snapshot_dir, resume, err);
+        r = load(&call.api, spec, snapshot_dir, how, err);
     if (r < 0)
         return attempt_fail(&attempt, r, err);
     *process = attempt.process;

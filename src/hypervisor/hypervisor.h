@@ -18,6 +18,7 @@
  */
 #define GUEST_API_SOCKET   "run/api.sock"
 #define GUEST_VSOCK_SOCKET "run/vsock.sock" /* guest port P: run/vsock.sock_P on the host */
+#define GUEST_PAGER_SOCKET "run/pager.sock" /* made by the pager, connected to by the VMM */
 #define GUEST_VMM_LOG      "log/vmm.log"
 #define GUEST_CONSOLE_LOG  "log/console.log"
 #define GUEST_KERNEL       "boot/kernel"
@@ -72,6 +73,15 @@ enum hypervisor_saving {
     HYPERVISOR_SAVES_FULL,
 };
 
+/* How a snapshot is restored. */
+struct vm_restore {
+    const char *snapshot_dir; /* a name in the guest directory; NULL: GUEST_SNAPSHOT */
+    bool resume;
+    /* The socket, by its name in the guest directory, of the pager that the VMM hands its memory
+     * to; NULL: the VMM maps the snapshot's memory file. */
+    const char *pager_socket;
+};
+
 struct hypervisor {
     const char *name; /* "builtin", "firecracker", ... */
     enum hypervisor_saving saving;
@@ -82,13 +92,12 @@ struct hypervisor {
      * message carries the last lines of the VMM's log where that is the cause. */
     int (*boot)(const struct hypervisor *self, const struct vm_spec *spec,
                 struct vm_process *process, struct error *err);
-    /* Starts a VMM process and loads GUEST_SNAPSHOT or `snapshot_dir` (a name in the guest
-     * directory) into it. With `resume` the VM runs when it returns; without, it is "Paused" and
-     * has not executed an instruction: the caller can still give up and keep the snapshot. On
-     * failure no process is left. */
+    /* Starts a VMM process and loads a snapshot into it. With `how->resume` the VM runs when it
+     * returns; without, it is "Paused" and has not executed an instruction: the caller can still
+     * give up and keep the snapshot. A pager is asked for pages before this returns. On failure no
+     * process is left. */
     int (*restore)(const struct hypervisor *self, const struct vm_spec *spec,
-                   const char *snapshot_dir, bool resume, struct vm_process *process,
-                   struct error *err);
+                   const struct vm_restore *how, struct vm_process *process, struct error *err);
     int (*pause)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     int (*resume)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     /* Snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that

@@ -201,7 +201,7 @@ int restore_locked(struct operation *op, struct error *err)
     if (r == 0)
         r = step("restore-prepared", err);
     if (r == 0)
-        r = hypervisor->restore(hypervisor, &spec, GUEST_SNAPSHOT, false, &process, err);
+        r = hypervisor->restore(hypervisor, &spec, &(struct vm_restore){0}, &process, err);
     if (r < 0)
         return r;
     operation_show(op, INSTANCE_PAUSED);

@@ -235,12 +235,14 @@ static void standby(const struct vm_spec *spec, struct vm_process *process)
     end(process);
 }
 
+static const struct vm_restore running = {.resume = true};
+
 static struct vm_process restore(const struct vm_spec *spec)
 {
     struct hypervisor hypervisor = driver();
     struct vm_process process;
     struct error err = {0};
-    if (hypervisor.restore(&hypervisor, spec, NULL, true, &process, &err) != 0)
+    if (hypervisor.restore(&hypervisor, spec, &running, &process, &err) != 0)
         fail_msg("%s", err.message);
     return process;
 }
@@ -334,7 +336,7 @@ static void test_restore_paused(void **state)
     struct error err = {0};
     assert_int_equal(guest_run(guest, "remember", "me", out), 0);
     standby(&spec, &process);
-    if (hypervisor.restore(&hypervisor, &spec, NULL, false, &process, &err) != 0)
+    if (hypervisor.restore(&hypervisor, &spec, &(struct vm_restore){0}, &process, &err) != 0)
         fail_msg("%s", err.message);
     query_is(&spec, "Paused");
     assert_int_equal(hypervisor.resume(&hypervisor, &spec, NULL), 0);
@@ -431,7 +433,9 @@ static void test_bad_snapshot_names(void **state)
     struct vm_spec spec = spec_of(guest);
     struct vm_process process;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        assert_int_equal(hypervisor.restore(&hypervisor, &spec, names[i], true, &process, NULL),
+        assert_int_equal(hypervisor.restore(&hypervisor, &spec,
+                                            &(struct vm_restore){.snapshot_dir = names[i]},
+                                            &process, NULL),
                          -EINVAL);
         assert_int_equal(hypervisor.snapshot(&hypervisor, &spec, names[i], false, NULL), -EINVAL);
     }
@@ -445,7 +449,7 @@ static void restore_fails(const struct vm_spec *spec, const char *words)
     struct hypervisor hypervisor = driver();
     struct vm_process process;
     struct error err = {0};
-    assert_int_equal(hypervisor.restore(&hypervisor, spec, NULL, true, &process, &err), -EREMOTEIO);
+    assert_int_equal(hypervisor.restore(&hypervisor, spec, &running, &process, &err), -EREMOTEIO);
     if (!contains(err.message, words))
         fail_msg("'%s' lacks '%s'", err.message, words);
     assert_int_equal(err.code, ERROR_SYSTEM);

@@ -82,11 +82,11 @@ static struct hypervisor real;
 static pthread_barrier_t all_here;
 
 static int restore_together(const struct hypervisor *self, const struct vm_spec *spec,
-                            const char *snapshot_dir, bool resume, struct vm_process *process,
+                            const struct vm_restore *how, struct vm_process *process,
                             struct error *err)
 {
     pthread_barrier_wait(&all_here);
-    return real.restore(self, spec, snapshot_dir, resume, process, err);
+    return real.restore(self, spec, how, process, err);
 }
 
 void crowd_meet(struct fixture *fixture, unsigned count)
