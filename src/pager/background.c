@@ -5,26 +5,17 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "pager/background_private.h"
 #include "pager/fill.h"
 #include "pager/serve.h"
 #include "pager/uffd.h"
 
-#define SLICE_PAGES    64u
-#define PIECE_COST     2u       /* of a piece of a slice, in pages */
-#define AHEAD_PAGES    1024u    /* that are being fetched from the device */
-#define DEVICE_WAIT_NS 1000000u /* between two looks whether they have come */
-#define DEVICE_ROUNDS  100u     /* then the copy waits for them */
-#define PASSES_MAX     8u       /* a VM that removes and touches faster is not completed */
+#define DEVICE_ROUNDS 100u /* then the copy waits for them */
+#define PASSES_MAX    8u   /* a VM that removes and touches faster is not completed */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
-}
-
-void background_prefetch(struct session *session, const struct touch_record *record)
-{
-    session->prefetch_record = record;
-    session->prefetch = (struct background){.active = record->count > 0};
 }
 
 void background_complete(struct session *session, uint64_t bandwidth)
@@ -34,18 +25,21 @@ void background_complete(struct session *session, uint64_t bandwidth)
     session->complete.bandwidth = bandwidth;
     session->state = SESSION_COMPLETING;
     session->prefetch.active = false; /* the rest includes it */
+    session->ahead.work.active = false;
+    session->ahead.count = 0;
 }
 
 uint64_t background_due(const struct session *session)
 {
+    if (session->ahead.work.active)
+        return session->ahead.work.due_ns;
     if (session->prefetch.active)
         return session->prefetch.due_ns;
     return session->complete.active ? session->complete.due_ns : UINT64_MAX;
 }
 
-/* True if the slice may be copied now; else it is looked at again later. */
-static bool ready(struct session *session, struct background *work, uint64_t page, uint64_t count,
-                  uint64_t now_ns)
+bool background_ready(struct session *session, struct background *work, uint64_t page,
+                      uint64_t count, uint64_t now_ns)
 {
     struct page_source *source = session->source;
     if (work->patience >= DEVICE_ROUNDS || source->ops->resident(source, page, count)) {
@@ -57,9 +51,8 @@ static bool ready(struct session *session, struct background *work, uint64_t pag
     return false;
 }
 
-/* What happened to a slice: true if the work can go on behind it. */
-static bool went_well(struct session *session, struct background *work, enum fill_status status,
-                      const struct error *err, const char *what, uint64_t now_ns)
+bool background_went_well(struct session *session, struct background *work, enum fill_status status,
+                          const struct error *err, const char *what, uint64_t now_ns)
 {
     if (status == FILL_DONE)
         return true;
@@ -73,25 +66,7 @@ static bool went_well(struct session *session, struct background *work, enum fil
     return false;
 }
 
-/* ---- by a record ---- */
-
-static void prefetch_advise(struct session *session)
-{
-    const struct touch_record *record = session->prefetch_record;
-    struct background *work = &session->prefetch;
-    struct page_source *source = session->source;
-    uint64_t ahead = 0;
-    for (uint32_t i = work->run; i < record->count && ahead < AHEAD_PAGES; i++) {
-        const struct touch_run *run = &record->runs[i];
-        if (i >= work->advised)
-            source->ops->advise(source, run->page, run->count);
-        work->advised = work->advised > i + 1u ? work->advised : i + 1u;
-        ahead += run->count;
-    }
-}
-
-/* The end of the pages from `page` on that are in its region and were never given back. */
-static uint64_t prefetch_end(const struct session *session, uint64_t page, uint64_t end)
+uint64_t background_end(const struct session *session, uint64_t page, uint64_t end)
 {
     const struct region *region = regions_of_page(session_block_regions(&session->block), page);
     if (!region)
@@ -103,42 +78,17 @@ static uint64_t prefetch_end(const struct session *session, uint64_t page, uint6
     return next;
 }
 
-/* One piece of the record's current run; what it cost of the slice. */
-static unsigned prefetch_piece(struct session *session, uint64_t now_ns)
+struct fill_result background_fill(struct session *session, const struct page_range *ranges,
+                                   unsigned count, struct error *err)
 {
-    struct background *work = &session->prefetch;
-    const struct touch_run *run = &session->prefetch_record->runs[work->run];
-    struct error err = {0};
-    uint64_t run_end = run->page + run->count;
-    uint64_t page = bitmap_next_clear(&session->block.present,
-                                      run->page > work->page ? run->page : work->page, run_end);
-    uint64_t end = prefetch_end(session, page, smaller(run_end, page + SLICE_PAGES));
-    unsigned cost = 1;
-    if (end > page) {
-        if (!ready(session, work, page, end - page, now_ns)) {
-            prefetch_advise(session);
-            return cost;
-        }
-        struct fill_result fill = fill_pages(session, page, end, false, &err);
-        session->block.header->counters.prefetched_pages += fill.filled;
-        if (!went_well(session, work, fill.status, &err, "prefetch", now_ns))
-            return cost;
-        cost = PIECE_COST + (unsigned)(end - page);
+    struct fill_result all = {.status = FILL_DONE};
+    all.filled = fill_together(session, ranges, count);
+    for (unsigned i = 0; i < count && all.status == FILL_DONE; i++) {
+        struct fill_result rest = fill_pages(session, ranges[i].page, ranges[i].end, false, err);
+        all.status = rest.status;
+        all.filled += rest.filled;
     }
-    work->page = end > page ? end : page + 1;
-    if (work->page >= run_end) {
-        work->page = 0;
-        work->run++;
-        work->active = work->run < session->prefetch_record->count;
-    }
-    return cost;
-}
-
-static void prefetch_slice(struct session *session, uint64_t now_ns)
-{
-    const struct background *work = &session->prefetch;
-    for (unsigned spent = 0; spent < SLICE_PAGES && work->active && work->due_ns <= now_ns;)
-        spent += prefetch_piece(session, now_ns);
+    return all;
 }
 
 /* ---- all of it ---- */
@@ -236,7 +186,7 @@ static void complete_slice(struct session *session, uint64_t now_ns)
     if (work->pass == 0)
         page = bitmap_next_clear(&session->block.present, page, last);
     uint64_t end = smaller(last, page + SLICE_PAGES);
-    if (page < end && !ready(session, work, page, end - page, now_ns)) {
+    if (page < end && !background_ready(session, work, page, end - page, now_ns)) {
         complete_advise(session, page, last);
         return;
     }
@@ -246,7 +196,7 @@ static void complete_slice(struct session *session, uint64_t now_ns)
     session->block.header->counters.completed_pages += fill.filled;
     work->pass_found += fill.filled;
     pace(work, fill.filled, now_ns);
-    if (went_well(session, work, fill.status, &err, "complete", now_ns))
+    if (background_went_well(session, work, fill.status, &err, "complete", now_ns))
         work->page = end;
     else if (fill.status == FILL_FAILED)
         failed_to_complete(session, err.message);
@@ -254,9 +204,12 @@ static void complete_slice(struct session *session, uint64_t now_ns)
 
 void background_slice(struct session *session, uint64_t now_ns)
 {
-    if (session->prefetch.active && session->prefetch.due_ns <= now_ns)
+    if (background_due(session) > now_ns)
+        return;
+    if (session->ahead.work.active)
+        ahead_slice(session, now_ns);
+    else if (session->prefetch.active)
         prefetch_slice(session, now_ns);
-    else if (!session->prefetch.active && session->complete.active &&
-             session->complete.due_ns <= now_ns)
+    else
         complete_slice(session, now_ns);
 }

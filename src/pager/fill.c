@@ -4,94 +4,30 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "pager/fill_piece.h"
 #include "pager/uffd.h"
-
-/* Pages of one kind that one call can fill. */
-struct piece {
-    enum { PIECE_COPY, PIECE_ZERO } kind;
-    uint64_t page, count;
-    const void *from; /* PIECE_COPY */
-};
 
 struct filler {
     struct session *session;
     const struct region *region;
     bool skip_zero;
-    bool asleep; /* pages were filled without waking who waits for them */
+    bool checked; /* the source is what it was */
+    bool asleep;  /* pages were filled without waking who waits for them */
     uint64_t filled;
     struct error *err;
 };
 
-/* How many of [page, end) are removed like `page`, or not removed like it. */
-static uint64_t same_removed(const struct session *session, uint64_t page, uint64_t end)
-{
-    bool removed = bitmap_get(&session->block.removed, page);
-    uint64_t next = page + 1;
-    while (next < end && bitmap_get(&session->block.removed, next) == removed)
-        next++;
-    return next - page;
-}
-
-static uint64_t until_overlay(const struct session *session, uint64_t page, uint64_t count)
-{
-    const struct session_block_header *header = session->block.header;
-    for (uint32_t i = 0; i < header->overlay_count; i++) {
-        uint64_t overlay = header->overlay_pages[i];
-        if (overlay > page && overlay - page < count)
-            count = overlay - page;
-    }
-    return count;
-}
-
-/* The longest piece from `page` on within `count` missing pages. What the peer has given back is
- * zero before all else. */
-static int piece_find(const struct filler *filler, uint64_t page, uint64_t count,
-                      struct piece *piece)
-{
-    struct session *session = filler->session;
-    struct page_source *source = session->source;
-    enum page_kind kind = PAGE_ZERO;
-    *piece = (struct piece){.kind = PIECE_ZERO, .page = page};
-    piece->count = same_removed(session, page, page + count);
-    if (bitmap_get(&session->block.removed, page))
-        return 0;
-    piece->from = session_block_overlay(&session->block, page);
-    if (piece->from) {
-        piece->kind = PIECE_COPY;
-        piece->count = 1;
-        return 0;
-    }
-    piece->count = until_overlay(session, page, piece->count);
-    piece->count = source->ops->run(source, page, piece->count, &kind);
-    if (kind == PAGE_ZERO)
-        return 0;
-    piece->kind = PIECE_COPY;
-    piece->from = source->ops->pages(source, page, piece->count, filler->err);
-    return piece->from ? 0 : -1;
-}
-
 static uint64_t address_of(const struct filler *filler, uint64_t page)
 {
-    return filler->region->base + ((page << PAGE_SHIFT) - filler->region->offset);
+    return region_address(filler->region, page);
 }
 
-static struct uffd_result piece_fill(const struct filler *filler, const struct piece *piece,
+static struct uffd_result piece_fill(const struct filler *filler, const struct fill_piece *piece,
                                      bool wake)
 {
     uint64_t address = address_of(filler, piece->page), length = piece->count << PAGE_SHIFT;
-    return piece->kind == PIECE_COPY
-               ? uffd_copy(filler->session->uffd, address, piece->from, length, wake)
-               : uffd_zero(filler->session->uffd, address, length, wake);
-}
-
-static void mark_filled(struct filler *filler, const struct piece *piece, uint64_t pages)
-{
-    struct session_block *block = &filler->session->block;
-    for (uint64_t i = 0; i < pages; i++)
-        bitmap_set(&block->present, piece->page + i);
-    *(piece->kind == PIECE_COPY ? &block->header->counters.copied_pages
-                                : &block->header->counters.zero_pages) += pages;
-    filler->filled += pages;
+    return piece->from ? uffd_copy(filler->session->uffd, address, piece->from, length, wake)
+                       : uffd_zero(filler->session->uffd, address, length, wake);
 }
 
 /* Somebody was faster, or the bitmap did not know; who waits for the page looks again. */
@@ -104,7 +40,7 @@ static void mark_present(struct filler *filler, uint64_t page)
 }
 
 /* Nothing is filled, or a page at a time: a call for several does not say which of them it is. */
-static enum fill_status piece_refused(struct filler *filler, const struct piece *piece,
+static enum fill_status piece_refused(struct filler *filler, const struct fill_piece *piece,
                                       const struct uffd_result *result)
 {
     struct session *session = filler->session;
@@ -131,10 +67,10 @@ static enum fill_status piece_refused(struct filler *filler, const struct piece 
 /* One piece at `*page`, of `count` missing pages; moves on behind what is settled. */
 static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t count, uint64_t end)
 {
-    struct piece piece;
-    if (piece_find(filler, *page, count, &piece) < 0)
+    struct fill_piece piece;
+    if (fill_piece_find(filler->session, *page, count, &filler->checked, &piece, filler->err) < 0)
         return FILL_FAILED;
-    if (piece.kind == PIECE_ZERO && filler->skip_zero) {
+    if (!piece.from && filler->skip_zero) {
         *page += piece.count;
         return FILL_DONE;
     }
@@ -148,7 +84,8 @@ static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t cou
         result = piece_fill(filler, &piece, wake);
     }
     if (result.outcome == UFFD_FILLED) {
-        mark_filled(filler, &piece, result.filled >> PAGE_SHIFT);
+        fill_piece_mark(filler->session, &piece, result.filled >> PAGE_SHIFT);
+        filler->filled += result.filled >> PAGE_SHIFT;
         *page += result.filled >> PAGE_SHIFT;
         return FILL_DONE;
     }
@@ -159,15 +96,6 @@ static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t cou
         status = piece_refused(filler, &piece, &result);
     *page += status == FILL_DONE ? 1 : 0;
     return status;
-}
-
-/* How many pages from `page` on are missing. */
-static uint64_t missing(const struct session *session, uint64_t page, uint64_t end)
-{
-    uint64_t next = page;
-    while (next < end && !bitmap_get(&session->block.present, next))
-        next++;
-    return next - page;
 }
 
 struct fill_result fill_pages(struct session *session, uint64_t page, uint64_t end, bool skip_zero,
@@ -183,7 +111,7 @@ struct fill_result fill_pages(struct session *session, uint64_t page, uint64_t e
         page = bitmap_next_clear(&session->block.present, page, end);
         if (page >= end)
             break;
-        status = step(&filler, &page, missing(session, page, end), end);
+        status = step(&filler, &page, fill_missing(session, page, end), end);
     }
     if (filler.asleep && page > first)
         uffd_wake(session->uffd, address_of(&filler, first), (page - first) << PAGE_SHIFT);

@@ -26,4 +26,9 @@ struct fill_result {
 struct fill_result fill_pages(struct session *session, uint64_t page, uint64_t end, bool skip_zero,
                               struct error *err);
 
+/* Fills what is missing in the ranges, each in one region, with the help of idle workers, and wakes
+ * who waits there. What can't be filled so is left: fill_pages() finds out why. The number of pages
+ * filled. */
+uint64_t fill_together(struct session *session, const struct page_range *ranges, unsigned count);
+
 #endif

@@ -26,9 +26,10 @@ struct page_source_ops {
      * the same kind. A page of zeros may count as data. */
     uint64_t (*run)(struct page_source *source, uint64_t page, uint64_t limit,
                     enum page_kind *kind);
+    /* -1 and `err` if the image is not what was opened any more; asked before pages are copied. */
+    int (*check)(struct page_source *source, struct error *err);
     /* Memory to copy from, for pages of data; it stays valid as long as the source. NULL and `err`
-     * if the image is not what was opened any more. Reading it with anything but the kernel's own
-     * copy may raise SIGBUS. */
+     * if they can't be had. Reading it with anything but the kernel's own copy may raise SIGBUS. */
     const void *(*pages)(struct page_source *source, uint64_t page, uint64_t count,
                          struct error *err);
     /* Why the copy of a page failed: always an error. */

@@ -159,7 +159,7 @@ static int workers_start(struct pager *pager, unsigned threads, struct error *er
     if (!pager->workers)
         return error_errno(err, ENOMEM, NULL, "start %u workers", threads);
     for (; pager->worker_count < threads; pager->worker_count++) {
-        pager->workers[pager->worker_count] = worker_start(err);
+        pager->workers[pager->worker_count] = worker_start(pager->crew, err);
         if (!pager->workers[pager->worker_count])
             return -err->errnum;
     }
@@ -180,9 +180,15 @@ struct pager *pager_create(const char *version, unsigned threads, struct loop *l
                            struct error *err)
 {
     struct pager *pager = calloc(1, sizeof(*pager));
-    if (pager)
+    if (pager) {
         pager->records = record_store_create();
-    if (!pager || !pager->records) {
+        pager->crew = crew_create();
+    }
+    if (!pager || !pager->records || !pager->crew) {
+        if (pager) {
+            record_store_destroy(pager->records);
+            crew_destroy(pager->crew);
+        }
         free(pager);
         error_errno(err, ENOMEM, NULL, "start the pager");
         return NULL;
@@ -212,6 +218,7 @@ void pager_destroy(struct pager *pager)
         close(pager->timer.fd);
     }
     record_store_destroy(pager->records);
+    crew_destroy(pager->crew);
     free(pager->workers);
     free(pager);
 }

@@ -2,6 +2,7 @@
 #ifndef TINE_PAGER_PAGER_PRIVATE_H
 #define TINE_PAGER_PAGER_PRIVATE_H
 
+#include "pager/crew.h"
 #include "pager/handshake.h"
 #include "pager/pager.h"
 #include "pager/record_store.h"
@@ -13,6 +14,7 @@ struct pager {
     struct loop_source timer;
     struct worker **workers;
     unsigned worker_count;
+    struct crew *crew; /* all of them */
     struct record_store *records;
     struct session *sessions[PAGER_MAX_SESSIONS];
     unsigned session_count;

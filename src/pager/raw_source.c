@@ -113,8 +113,9 @@ static uint64_t raw_run(struct page_source *source, uint64_t page, uint64_t limi
 
 /* The file must be what it was: bytes of one that was written are not this image's, and the page
  * that holds a new end reads as zeros behind it. */
-static int unchanged(const struct raw_source *raw, struct error *err)
+static int raw_check(struct page_source *source, struct error *err)
 {
+    const struct raw_source *raw = raw_of(source);
     struct stat st;
     if (fstat(raw->fd, &st) < 0)
         return error_errno(err, errno, raw->label, "stat %s", raw->label);
@@ -129,8 +130,7 @@ static int unchanged(const struct raw_source *raw, struct error *err)
 static const void *raw_pages(struct page_source *source, uint64_t page, uint64_t count,
                              struct error *err)
 {
-    struct raw_source *raw = raw_of(source);
-    return unchanged(raw, err) < 0 ? NULL : page_address(raw, page);
+    return page_address(raw_of(source), page);
 }
 
 static int raw_explain(struct page_source *source, uint64_t page, struct error *err)
@@ -138,7 +138,7 @@ static int raw_explain(struct page_source *source, uint64_t page, struct error *
     struct raw_source *raw = raw_of(source);
     uint64_t offset = page << PAGE_SHIFT;
     char byte = 0;
-    int r = unchanged(raw, err);
+    int r = raw_check(source, err);
     if (r == 0 && pread(raw->fd, &byte, 1, (off_t)offset) < 0)
         r = error_errno(err, errno, raw->label, "read %s at %" PRIu64, raw->label, offset);
     if (r == 0)
@@ -174,6 +174,7 @@ static bool raw_resident(struct page_source *source, uint64_t page, uint64_t cou
 static const struct page_source_ops raw_ops = {
     .destroy = raw_destroy,
     .run = raw_run,
+    .check = raw_check,
     .pages = raw_pages,
     .explain = raw_explain,
     .advise = raw_advise,

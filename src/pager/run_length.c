@@ -18,31 +18,39 @@ static uint32_t clamp(uint32_t length, uint32_t max)
     return length > max ? max : length;
 }
 
-/* A thread that runs ahead of its own last run may have skipped a few pages. */
-static bool follows(uint64_t next, uint64_t page, uint32_t length)
+/* A thread that runs ahead of its own last run may have skipped a few pages; one that is faster
+ * than what is filled ahead of it asks for what is planned. */
+static bool follows(const struct run_stream *stream, uint64_t page)
 {
-    return page >= next && page - next <= length / 4;
+    return stream->next != UINT64_MAX && page + stream->ahead >= stream->next &&
+           page <= stream->next + (stream->length < RUN_MAX ? stream->length : RUN_MAX) / 4;
 }
 
-static uint32_t stream_go_on(struct run_length *runs, unsigned index, uint64_t page)
+static struct run_plan stream_go_on(struct run_length *runs, struct run_stream *stream,
+                                    uint64_t page)
 {
-    uint32_t length = clamp(runs->streams[index].length * 2, RUN_MAX);
-    runs->streams[index].length = length;
-    runs->streams[index].next = page + length;
+    bool proven = stream->total >= RUN_PROVEN;
+    uint32_t length = proven ? RUN_PROVEN : clamp(stream->length * 2, RUN_MAX);
+    uint64_t planned = stream->next > page + length ? stream->next : page + length;
+    stream->total = clamp(stream->total + length, RUN_AHEAD);
+    stream->ahead = proven ? stream->total : 0;
+    stream->length = length;
+    stream->next = planned;
+    if (page + length + stream->ahead > planned)
+        stream->next = page + length + stream->ahead;
     runs->jump = clamp(runs->jump * 2, RUN_JUMP);
-    return length;
+    return (struct run_plan){.length = length, .ahead = planned, .end = stream->next};
 }
 
-uint32_t run_length_next(struct run_length *runs, uint64_t page, bool near)
+struct run_plan run_length_next(struct run_length *runs, uint64_t page, bool near)
 {
     for (unsigned i = 0; i < RUN_STREAMS; i++) {
-        if (runs->streams[i].next != UINT64_MAX &&
-            follows(runs->streams[i].next, page, runs->streams[i].length))
-            return stream_go_on(runs, i, page);
+        if (follows(&runs->streams[i], page))
+            return stream_go_on(runs, &runs->streams[i], page);
     }
     runs->jump = clamp(near ? runs->jump * 2 : runs->jump / 2, RUN_JUMP);
-    runs->streams[runs->oldest].next = page + runs->jump;
-    runs->streams[runs->oldest].length = runs->jump;
+    runs->streams[runs->oldest] =
+        (struct run_stream){.next = page + runs->jump, .length = runs->jump, .total = runs->jump};
     runs->oldest = (runs->oldest + 1) % RUN_STREAMS;
-    return runs->jump;
+    return (struct run_plan){.length = runs->jump};
 }

@@ -10,12 +10,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pager/background.h"
 #include "pager/fill.h"
 #include "pager/uffd.h"
 
-#define PENDING_MAX   65536u
-#define RETRY_SPINS   32u /* tries of one turn */
-#define RETRY_WAIT_NS 500000u
+#define PENDING_MAX    65536u
+#define TOGETHER_PAGES 64u /* where help is worth while */
+#define RETRY_SPINS    32u /* tries of one turn */
+#define RETRY_WAIT_NS  500000u
 
 static bool is_served(const struct session *session)
 {
@@ -49,12 +51,6 @@ static void pend(struct session *session, uint64_t address)
     pending->addresses[pending->count++] = address;
 }
 
-static void record(struct session *session, uint64_t page, uint64_t count)
-{
-    if (session->recording && !touch_record_add(&session->touched, page, count))
-        session->recording = false; /* full: what there is will be published */
-}
-
 static bool is_present(const struct session *session, const struct region *region, uint64_t page)
 {
     uint64_t first = region->offset >> PAGE_SHIFT;
@@ -63,7 +59,7 @@ static bool is_present(const struct session *session, const struct region *regio
 }
 
 /* The pages to fill for a fault at `page`: a run from there on, or, where the peer comes down from
- * above, up to there. */
+ * above, up to there. What a stream will need behind them is filled soon after. */
 static void window(struct session *session, const struct region *region, uint64_t page,
                    uint64_t *start, uint64_t *end)
 {
@@ -71,13 +67,14 @@ static void window(struct session *session, const struct region *region, uint64_
     uint64_t last = first + (region->size >> PAGE_SHIFT);
     bool before = is_present(session, region, page - 1);
     bool behind = is_present(session, region, page + 1);
-    uint32_t length = run_length_next(&session->runs, page, before || behind);
+    struct run_plan plan = run_length_next(&session->runs, page, before || behind);
     *start = page;
-    *end = last - page < length ? last : page + length;
+    *end = last - page < plan.length ? last : page + plan.length;
     if (behind && !before) {
-        *start = page - first < length ? first : page + 1 - length;
+        *start = page - first < plan.length ? first : page + 1 - plan.length;
         *end = page + 1;
     }
+    background_ahead(session, plan.ahead, plan.end);
 }
 
 /* A fault outside the regions: of memory that the peer has moved or given up since, whose thread
@@ -106,9 +103,12 @@ static void answer_fault(struct session *session, uint64_t address)
     window(session, region, page, &start, &end);
     /* A thread waits there, so whatever the bitmap says is asked of the kernel. */
     bitmap_clear(&session->block.present, page);
+    uint64_t filled = 0;
+    if (end - start >= TOGETHER_PAGES)
+        filled = fill_together(session, &(struct page_range){.page = start, .end = end}, 1);
     struct fill_result fill = fill_pages(session, start, end, false, &err);
-    if (fill.filled > 0)
-        record(session, start, end - start);
+    if (filled + fill.filled > 0)
+        session_touched(session, start, end - start);
     /* What goes wrong with a neighbour is its own fault's matter. */
     if (fill.status == FILL_FAILED && start < page)
         fill = fill_pages(session, page, page + 1, false, &err);

@@ -24,8 +24,15 @@ void session_fail(struct session *session, const char *format, ...)
         return;
     session->state = SESSION_FAILED;
     session->prefetch.active = session->complete.active = false;
+    session->ahead.work.active = false;
     va_start(arguments, format);
     vsnprintf(session->reason, sizeof(session->reason), format, arguments);
     va_end(arguments);
     log_error("session %s failed: %s", session->id, session->reason);
+}
+
+void session_touched(struct session *session, uint64_t page, uint64_t count)
+{
+    if (session->recording && !touch_record_add(&session->touched, page, count))
+        session->recording = false; /* full: what there is will be published */
 }

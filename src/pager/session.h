@@ -39,11 +39,22 @@ struct background {
     uint64_t due_ns;     /* not before (CLOCK_MONOTONIC) */
     unsigned patience;   /* rounds waited for the device */
     uint32_t run;        /* prefetch: the record's run */
-    uint64_t page;       /* the next page, within that run or of the image */
+    uint64_t page;       /* the next page of the image; prefetch: not before it, in that run */
     uint64_t advised;    /* complete: read ahead up to here; prefetch: number of runs */
     uint64_t bandwidth;  /* complete: bytes per second; 0: unlimited */
     unsigned pass;       /* complete: 0 fills, 1 and on check that nothing is missing */
     uint64_t pass_found; /* complete: pages that this pass had to fill */
+};
+
+struct page_range {
+    uint64_t page, end;
+};
+
+/* What streams of faults are going to need. */
+struct read_ahead {
+    struct background work;
+    struct page_range ranges[RUN_STREAMS];
+    unsigned count;
 };
 
 struct session {
@@ -66,6 +77,7 @@ struct session {
 
     const struct touch_record *prefetch_record; /* borrowed from `stored` */
     struct background prefetch, complete;
+    struct read_ahead ahead;
     bool recording;
     struct touch_record touched;
 
@@ -84,5 +96,8 @@ struct session {
 /* Marks it failed; the first reason counts. What waits goes on waiting: it must not get zeros. */
 void session_fail(struct session *session, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Pages were needed: they are in the record that is being made, if one is. */
+void session_touched(struct session *session, uint64_t page, uint64_t count);
 
 #endif

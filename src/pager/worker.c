@@ -14,11 +14,13 @@
 
 #include "base/clock.h"
 #include "pager/background.h"
+#include "pager/crew.h"
 #include "pager/serve.h"
 #include "pager/uffd.h"
 
-#define BATCH 32
-#define KICK  UINT64_MAX /* the eventfd among the epoll's data */
+#define BATCH      32
+#define HELP_LOOKS 200u       /* looks */
+#define KICK       UINT64_MAX /* the eventfd among the epoll's data */
 
 struct place {
     struct session *session;
@@ -30,6 +32,9 @@ struct worker {
     pthread_mutex_t lock; /* guards `places` and the sessions in them */
     atomic_uint waiting;  /* other threads that want the lock */
     int epoll_fd, event_fd;
+    struct crew *crew;
+    int member;  /* of the crew */
+    bool helped; /* just now */
     atomic_bool stopping;
     atomic_uint load;
     unsigned used; /* places up to here may hold a session */
@@ -127,13 +132,38 @@ static int turn(struct worker *worker, const struct epoll_event *events, int cou
     return next_due(worker);
 }
 
+/* One large fill is often followed by another: who has helped looks out for it for a while. */
+static int look_out(struct worker *worker, struct epoll_event *events)
+{
+    int count = 0;
+    for (unsigned looks = 0; count == 0 && looks < HELP_LOOKS; looks++) {
+        if (crew_help(worker->crew))
+            looks = 0;
+        count = epoll_wait(worker->epoll_fd, events, BATCH, 0);
+    }
+    return count;
+}
+
+static int wait_for_events(struct worker *worker, struct epoll_event *events, int timeout)
+{
+    int count = worker->helped ? look_out(worker, events) : 0;
+    if (count == 0) {
+        crew_set_idle(worker->crew, worker->member, timeout != 0);
+        count = epoll_wait(worker->epoll_fd, events, BATCH, timeout);
+        crew_set_idle(worker->crew, worker->member, false);
+    }
+    worker->helped = crew_help(worker->crew);
+    return count;
+}
+
 static void *run(void *argument)
 {
     struct worker *worker = argument;
     struct epoll_event events[BATCH];
     int timeout = -1;
+    worker->member = crew_join(worker->crew, worker->event_fd);
     while (!atomic_load(&worker->stopping)) {
-        int count = epoll_wait(worker->epoll_fd, events, BATCH, timeout);
+        int count = wait_for_events(worker, events, timeout);
         while (atomic_load(&worker->waiting) > 0)
             sched_yield();
         pthread_mutex_lock(&worker->lock);
@@ -158,6 +188,11 @@ void worker_unlock(struct worker *worker)
 void worker_kick(struct worker *worker)
 {
     (void)eventfd_write(worker->event_fd, 1); /* full means that it is readable */
+}
+
+void worker_fill(const struct worker *worker, int uffd, struct crew_piece *pieces, unsigned count)
+{
+    crew_fill(worker->crew, worker->member, uffd, pieces, count);
 }
 
 unsigned worker_load(const struct worker *worker)
@@ -241,7 +276,7 @@ static int thread_start(struct worker *worker)
     return r;
 }
 
-struct worker *worker_start(struct error *err)
+struct worker *worker_start(struct crew *crew, struct error *err)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (!worker) {
@@ -256,6 +291,7 @@ struct worker *worker_start(struct error *err)
         worker_free(worker);
         return NULL;
     }
+    worker->crew = crew;
     int r = watch(worker, worker->event_fd, EPOLLIN, KICK, err);
     if (r == 0 && (r = thread_start(worker)) != 0)
         r = error_errno(err, r, NULL, "start a worker");

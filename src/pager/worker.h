@@ -11,9 +11,12 @@
 
 #define WORKER_MAX_SESSIONS 1024u
 
+struct crew;
+struct crew_piece;
 struct worker;
 
-struct worker *worker_start(struct error *err);
+/* `crew` (borrowed) is whom it helps and is helped by. */
+struct worker *worker_start(struct crew *crew, struct error *err);
 /* Ends the thread. Its sessions were detached before. */
 void worker_stop(struct worker *worker);
 
@@ -27,6 +30,8 @@ int worker_attach(struct worker *worker, struct session *session, struct error *
 void worker_detach(struct session *session);
 /* Makes the thread look at its sessions' background work. */
 void worker_kick(struct worker *worker);
+/* Fills pieces with the help of other workers, see crew_fill(). */
+void worker_fill(const struct worker *worker, int uffd, struct crew_piece *pieces, unsigned count);
 /* How many sessions it has. */
 unsigned worker_load(const struct worker *worker);
 

@@ -3,14 +3,17 @@
  * the raw source. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,6 +22,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "pager/crew.h"
 #include "pager/guard.h"
 #include "pager/process_mark.h"
 #include "pager/raw_source.h"
@@ -84,9 +88,33 @@ static void test_run_length_sequential(void **state)
     uint64_t page = 0;
     unsigned faults = 0;
     run_length_init(&runs);
-    for (; page < 4096; faults++)
-        page += run_length_next(&runs, page, page > 0);
-    assert_true(faults <= 4096 / RUN_MAX + 3);
+    for (; page < 16384; faults++) {
+        struct run_plan plan = run_length_next(&runs, page, page > 0);
+        assert_true(plan.ahead >= page + plan.length || plan.ahead == plan.end);
+        assert_true(plan.end - plan.ahead <= RUN_AHEAD && plan.length <= RUN_PROVEN);
+        page = plan.end > plan.ahead ? plan.end : page + plan.length;
+    }
+    assert_true(faults <= 16384 / (RUN_PROVEN + RUN_AHEAD) + 10);
+}
+
+/* Who is faster than what is filled ahead of it asks for pages that are planned. */
+static void test_run_length_ahead_is_caught_up_with(void **state)
+{
+    struct run_length runs;
+    uint64_t page = 0, planned = 0;
+    run_length_init(&runs);
+    for (; page < 4096; page += RUN_PROVEN) {
+        struct run_plan plan = run_length_next(&runs, page, true);
+        assert_true(plan.end >= planned); /* nothing is planned twice */
+        assert_true(planned == 0 || plan.ahead >= planned);
+        planned = plan.end > plan.ahead ? plan.end : planned;
+        if (plan.length < RUN_PROVEN)
+            page -= RUN_PROVEN - plan.length;
+    }
+    assert_true(planned > 4096);
+    /* Somewhere else nothing is. */
+    struct run_plan plan = run_length_next(&runs, 1000000, false);
+    assert_true(plan.ahead == plan.end && plan.length <= RUN_JUMP);
 }
 
 static void test_run_length_interleaved_streams(void **state)
@@ -94,10 +122,10 @@ static void test_run_length_interleaved_streams(void **state)
     struct run_length runs;
     uint64_t page[4] = {0, 100000, 200000, 300000};
     run_length_init(&runs);
-    for (int i = 0; i < 40; i++)
-        page[i % 4] += run_length_next(&runs, page[i % 4], false);
+    for (int i = 0; i < 20; i++)
+        page[i % 4] += run_length_next(&runs, page[i % 4], false).length;
     for (int i = 0; i < 4; i++)
-        assert_int_equal(run_length_next(&runs, page[i], false), RUN_MAX);
+        assert_int_equal(run_length_next(&runs, page[i], false).length, RUN_MAX);
 }
 
 static void test_run_length_random(void **state)
@@ -106,11 +134,80 @@ static void test_run_length_random(void **state)
     run_length_init(&runs);
     for (uint64_t i = 1; i < 20; i++)
         (void)run_length_next(&runs, i * 7919 * 1000 % 1000003, false);
-    assert_int_equal(run_length_next(&runs, 5, false), 1);
+    assert_int_equal(run_length_next(&runs, 5, false).length, 1);
     /* Where the neighbours turn out to be used too, it grows again. */
     (void)run_length_next(&runs, 50000, true);
-    (void)run_length_next(&runs, 60000, true);
-    assert_int_equal(run_length_next(&runs, 70000, true), 8);
+    assert_int_equal(run_length_next(&runs, 60000, true).length, 4);
+}
+
+/* ---- the crew ---- */
+
+#define CREW_PIECES 256
+
+struct crowd {
+    struct crew *crew;
+    atomic_bool over;
+    atomic_uint helped;
+};
+
+static void *help_on(void *argument)
+{
+    struct crowd *crowd = argument;
+    while (!atomic_load(&crowd->over)) {
+        if (crew_help(crowd->crew))
+            atomic_fetch_add(&crowd->helped, 1);
+    }
+    return NULL;
+}
+
+/* Every piece is tried, by whomever: without a userfaultfd each comes to EBADF. */
+static void fill_nothing(struct crew *crew)
+{
+    struct crew_piece pieces[CREW_PIECES];
+    for (unsigned i = 0; i < CREW_PIECES; i++)
+        pieces[i] = (struct crew_piece){
+            .address = i * PAGE_SIZE, .length = PAGE_SIZE, .from = i % 2 ? "" : NULL};
+    crew_fill(crew, -1, -1, pieces, CREW_PIECES);
+    for (unsigned i = 0; i < CREW_PIECES; i++) {
+        assert_int_equal(pieces[i].result.outcome, UFFD_FAILED);
+        assert_int_equal(pieces[i].result.errnum, EBADF);
+    }
+}
+
+static void test_crew(void **state)
+{
+    struct crowd crowd = {.crew = crew_create()};
+    pthread_t threads[3];
+    assert_non_null(crowd.crew);
+    assert_false(crew_help(crowd.crew)); /* there is nothing to do */
+    fill_nothing(crowd.crew);            /* nobody is there to help */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, help_on, &crowd), 0);
+    for (unsigned i = 0; i < 100 || atomic_load(&crowd.helped) == 0; i++)
+        fill_nothing(crowd.crew);
+    atomic_store(&crowd.over, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_false(crew_help(crowd.crew));
+    crew_destroy(crowd.crew);
+}
+
+/* Who waits is called by its descriptor, once. */
+static void test_crew_calls_the_idle(void **state)
+{
+    struct crew *crew = crew_create();
+    _cleanup_(close) int event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    eventfd_t count = 0;
+    assert_non_null(crew);
+    assert_int_equal(crew_join(crew, event_fd), 0);
+    fill_nothing(crew);
+    assert_int_equal(eventfd_read(event_fd, &count), -1);
+    crew_set_idle(crew, 0, true);
+    fill_nothing(crew);
+    fill_nothing(crew);
+    assert_int_equal(eventfd_read(event_fd, &count), 0);
+    assert_int_equal(count, 1);
+    crew_destroy(crew);
 }
 
 /* ---- records ---- */
@@ -373,8 +470,9 @@ static void test_raw_source(void **state)
     assert_int_equal(kind, PAGE_DATA);
     assert_memory_equal(source->ops->pages(source, 8, 1, &err), "x", 1);
     assert_true(raw_source_is(source, &st));
+    assert_int_equal(source->ops->check(source, &err), 0);
     assert_int_equal(ftruncate(fd, 8 * PAGE_SIZE), 0);
-    assert_null(source->ops->pages(source, 8, 1, &err));
+    assert_true(source->ops->check(source, &err) < 0);
     assert_non_null(strstr(err.message, "memory had 65536 bytes and has 32768 now"));
     assert_true(source->ops->explain(source, 8, &err) < 0);
     assert_int_equal(fstat(fd, &st), 0);
@@ -404,8 +502,11 @@ int main(void)
         cmocka_unit_test(test_regions_move),
         cmocka_unit_test(test_regions_too_many_pieces),
         cmocka_unit_test(test_run_length_sequential),
+        cmocka_unit_test(test_run_length_ahead_is_caught_up_with),
         cmocka_unit_test(test_run_length_interleaved_streams),
         cmocka_unit_test(test_run_length_random),
+        cmocka_unit_test(test_crew),
+        cmocka_unit_test(test_crew_calls_the_idle),
         cmocka_unit_test(test_record_comes_back),
         cmocka_unit_test(test_record_outside_the_image),
         cmocka_unit_test(test_record_is_bounded),

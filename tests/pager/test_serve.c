@@ -92,6 +92,34 @@ static void test_removed_pages_are_zero(void **state)
     vm_close(&vm);
 }
 
+/* ---- streams ---- */
+
+/* What is there without anybody having asked for it. */
+static void wait_for_pages_ahead(const struct place *place, const char *id, int64_t pages)
+{
+    while (session_counter(place, id, "copied_pages") + session_counter(place, id, "zero_pages") <
+           pages)
+        time_sleep_ms(1);
+}
+
+static void test_a_stream_is_read_ahead_of(void **state)
+{
+    struct place *place = *state;
+    struct vm vm;
+    vm_begin(&vm, place, "a", PAGES, 2);
+    remove_pages(&vm, 600, 10);
+    for (uint64_t page = 0; page < 400; page++)
+        assert_true(page_is_image(vm_page(&vm, page), page));
+    wait_for_pages_ahead(place, "a", 500);
+    for (uint64_t page = 400; page < PAGES; page++) {
+        if (page >= 600 && page < 610)
+            assert_true(page_is_zeros(vm_page(&vm, page)));
+        else
+            assert_true(page_is_image(vm_page(&vm, page), page));
+    }
+    vm_close(&vm);
+}
+
 /* ---- changes of the mappings ---- */
 
 static void test_unmapped_and_moved(void **state)
@@ -438,6 +466,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_page, setup, teardown),
         cmocka_unit_test_setup_teardown(test_regions_and_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removed_pages_are_zero, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_stream_is_read_ahead_of, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unmapped_and_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_complete, setup, teardown),
