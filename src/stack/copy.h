@@ -59,4 +59,7 @@ int sparse_copy(int in, int out, uint64_t size, const struct stack_file *from,
 int sparse_write(int fd, const uint8_t *bytes, size_t length, uint64_t offset, const char *label,
                  uint64_t *written, struct error *err);
 
+/* Of at least one byte. */
+bool bytes_are_zero(const uint8_t *bytes, size_t length);
+
 #endif
