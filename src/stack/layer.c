@@ -198,6 +198,11 @@ int layer_fd(const struct layer *layer)
     return layer->fd;
 }
 
+const char *layer_label(const struct layer *layer)
+{
+    return layer->label;
+}
+
 void layer_describe(const struct layer *layer, struct layer_info *info)
 {
     layer_header_describe(&layer->header, info);

@@ -64,6 +64,8 @@ static inline void cleanup_layer(struct layer **layer)
 
 /* The descriptor (borrowed), to be read or mapped. */
 int layer_fd(const struct layer *layer);
+/* How messages name it. */
+const char *layer_label(const struct layer *layer);
 void layer_describe(const struct layer *layer, struct layer_info *info);
 
 /* What the layer says of `page`, which must be one of the image's, and of as many pages from there

@@ -12,7 +12,7 @@
 #define LAYER_MAGIC       "TINELAYR"
 #define LAYER_FORMAT      1u
 #define LAYER_CHUNK_PAGES 256u /* of data, under one checksum */
-#define LAYER_CHUNK_SIZE  (LAYER_CHUNK_PAGES * LAYER_PAGE_SIZE)
+#define LAYER_CHUNK_SIZE  ((size_t)LAYER_CHUNK_PAGES * LAYER_PAGE_SIZE)
 
 struct layer_header {
     char magic[8];

@@ -17,6 +17,7 @@
 
 struct layer_stack {
     int base;
+    char *label; /* of the base */
     uint64_t pages;
     unsigned depth;
     struct layer *layers[LAYER_STACK_LIMIT]; /* number 1 is the first */
@@ -28,6 +29,7 @@ void layer_stack_close(struct layer_stack *stack)
     if (!stack)
         return;
     cleanup_close(&stack->base);
+    free(stack->label);
     for (unsigned i = 0; i < stack->depth; i++)
         layer_close(stack->layers[i]);
     extent_list_free(&stack->extents);
@@ -151,11 +153,14 @@ static int stack_load(struct layer_stack *stack, const struct stack_file *base, 
 struct layer_stack *layer_stack_open(const struct stack_file *base, struct error *err)
 {
     _cleanup_(layer_stack) struct layer_stack *stack = calloc(1, sizeof(*stack));
-    if (!stack) {
+    if (stack) {
+        stack->base = -1;
+        stack->label = strdup(image_label(base));
+    }
+    if (!stack || !stack->label) {
         error_errno(err, ENOMEM, image_label(base), "open %s", image_label(base));
         return NULL;
     }
-    stack->base = -1;
     return stack_load(stack, base, err) == 0 ? TAKE_PTR(stack) : NULL;
 }
 
@@ -174,6 +179,11 @@ unsigned layer_stack_depth(const struct layer_stack *stack)
 int layer_stack_fd(const struct layer_stack *stack, unsigned layer)
 {
     return layer == 0 ? stack->base : layer_fd(stack->layers[layer - 1]);
+}
+
+const char *layer_stack_label(const struct layer_stack *stack, unsigned layer)
+{
+    return layer == 0 ? stack->label : layer_label(stack->layers[layer - 1]);
 }
 
 void layer_stack_describe(const struct layer_stack *stack, unsigned layer, struct layer_info *info)

@@ -53,6 +53,8 @@ uint64_t layer_stack_pages(const struct layer_stack *stack);
 unsigned layer_stack_depth(const struct layer_stack *stack);
 /* The descriptor of the base (0) or of a layer; borrowed. */
 int layer_stack_fd(const struct layer_stack *stack, unsigned layer);
+/* How messages name it. */
+const char *layer_stack_label(const struct layer_stack *stack, unsigned layer);
 /* Of a layer, from 1. */
 void layer_stack_describe(const struct layer_stack *stack, unsigned layer, struct layer_info *info);
 
@@ -64,5 +66,11 @@ struct layer_extent layer_stack_find(const struct layer_stack *stack, uint64_t p
 
 /* Compares all data of the layers with their checksums; the base has none. */
 int layer_stack_verify(const struct layer_stack *stack, struct error *err);
+
+/* Makes one raw image of the stack, `to`, which must not exist and is published whole: a reflink of
+ * the base, else a sparse copy, and over it what the layers hold, zeros as holes. The layers' data
+ * is verified first. Nothing of the stack changes; its files must stay what they are meanwhile. */
+int layer_stack_flatten(const struct stack_file *base, const struct stack_file *to,
+                        struct stack_result *result, struct error *err);
 
 #endif
