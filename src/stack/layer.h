@@ -52,7 +52,8 @@ struct layer_run {
 struct layer;
 
 /* Opens a layer for reading. Unless 0, `image_size` is the size in bytes of the image that it must
- * be of. ERROR_CORRUPT says what is wrong with it. It can then be read by several threads. */
+ * be of. ERROR_CORRUPT says what is wrong with it. What an open layer takes of memory is bounded by
+ * the size of its image, less than a hundredth of it. It can be read by several threads. */
 struct layer *layer_open(const struct stack_file *file, uint64_t image_size, struct error *err);
 /* The same of a regular file that is open for reading; the layer owns `fd`, after a failure too. */
 struct layer *layer_open_fd(int fd, const char *label, uint64_t image_size, struct error *err);
