@@ -30,8 +30,8 @@
 #include "double_agent.h"
 #include "double_guest.h"
 #include "events/events.h"
+#include "image/program.h"
 #include "image/reference.h"
-#include "instance/program.h"
 #include "metrics/metrics.h"
 
 #define LOOKS_LATER 10

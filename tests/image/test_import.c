@@ -246,10 +246,10 @@ static void test_record(void **state)
 {
     struct fixture *fixture = *state;
     const struct image_import_request request = {.name = "ghcr.io/a/b:1",
-                                                 .entrypoint = "[\"/bin/tool\"]",
-                                                 .cmd = "[\"-x\"]",
-                                                 .env = "{\"A\":\"b\"}",
-                                                 .working_dir = "/etc",
+                                                 .program = {.entrypoint = "[\"/bin/tool\"]",
+                                                             .cmd = "[\"-x\"]",
+                                                             .env = "{\"A\":\"b\"}",
+                                                             .working_dir = "/etc"},
                                                  .tags = "{\"k\":\"v\"}"};
     struct image image, found;
     struct error err = {0};
@@ -261,10 +261,10 @@ static void test_record(void **state)
     fixture_open(fixture);
     assert_int_equal(image_get(fixture->images, "ghcr.io/a/b:1", &found, &err), 0);
     assert_string_equal(found.name, "ghcr.io/a/b:1");
-    assert_string_equal(found.program.entrypoint, request.entrypoint);
-    assert_string_equal(found.program.cmd, request.cmd);
-    assert_string_equal(found.program.env, request.env);
-    assert_string_equal(found.program.working_dir, request.working_dir);
+    assert_string_equal(found.program.entrypoint, request.program.entrypoint);
+    assert_string_equal(found.program.cmd, request.program.cmd);
+    assert_string_equal(found.program.env, request.program.env);
+    assert_string_equal(found.program.working_dir, request.program.working_dir);
     assert_string_equal(found.tags, request.tags);
     assert_string_equal(found.digest, image.digest);
     assert_int_equal(found.size_bytes, image.size_bytes);
@@ -471,10 +471,44 @@ static void test_names(void **state)
     char name[400];
     snprintf(name, sizeof(name), "%0200d:%0100d", 0, 0);
     assert_int_equal(import(fixture, name, data, length, &image, &err), -ENAMETOOLONG);
-    const struct image_import_request request = {.name = "x", .working_dir = "relative"};
-    assert_int_equal(import_request(fixture, &request, data, length, &image, &err), -EINVAL);
-    assert_non_null(strstr(err.message, "working_dir: \"relative\" is not an absolute path"));
     assert_int_equal(names_left(fixture), 1);
+}
+
+/* What an instance would be refused with is not kept for it in an image. */
+static void test_bad_program(void **state)
+{
+    struct fixture *fixture = *state;
+    char words[300 * 4 + 2] = "[", tags[5000] = "";
+    for (size_t i = 0; i < 300; i++)
+        strcat(words, i == 299 ? "\"a\"]" : "\"a\",");
+    memset(tags, ' ', sizeof(tags) - 1);
+    const struct {
+        struct image_import_request request;
+        const char *words;
+    } cases[] = {
+        {{.program.working_dir = "relative"}, "working_dir: \"relative\" is not an absolute path"},
+        {{.program.entrypoint = words}, "entrypoint: 300 strings, at most 256 are possible"},
+        {{.program.cmd = words}, "cmd: 300 strings"},
+        {{.program.cmd = "[\"\"]"}, "cmd: its first string is empty"},
+        {{.program.cmd = "[1]"}, "cmd: must be an array of strings"},
+        {{.program.env = "{\"a=b\":\"c\"}"}, "env: \"a=b\" is not a variable's name"},
+        {{.program.env = "[]"}, "env: must be an object of strings"},
+        {{.tags = tags}, "tags: more than 4095 bytes in all"},
+    };
+    size_t length;
+    _cleanup_(free) char *data = good_tar("none", &length);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct image_import_request request = cases[i].request;
+        struct image image;
+        struct error err = {0};
+        request.name = "x";
+        if (import_request(fixture, &request, data, length, &image, &err) == 0)
+            fail_msg("\"%s\" is expected", cases[i].words);
+        assert_int_equal(err.code, ERROR_INVALID);
+        if (!strstr(err.message, cases[i].words))
+            fail_msg("\"%s\" is not in \"%s\"", cases[i].words, err.message);
+    }
+    assert_int_equal(names_left(fixture), 0);
 }
 
 /* Two at once under one name: one of them gets it. */
@@ -643,10 +677,11 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_filters), TEST(test_record),   TEST(test_hostile), TEST(test_devices),
-        TEST(test_links),   TEST(test_cut),      TEST(test_garbage), TEST(test_limits),
-        TEST(test_names),   TEST(test_race),     TEST(test_cancel),  TEST(test_feed_on),
-        TEST(test_delete),  TEST(test_failures), TEST(test_sweep),   TEST(test_full_disk),
+        TEST(test_filters),   TEST(test_record),      TEST(test_hostile),  TEST(test_devices),
+        TEST(test_links),     TEST(test_cut),         TEST(test_garbage),  TEST(test_limits),
+        TEST(test_names),     TEST(test_bad_program), TEST(test_race),     TEST(test_cancel),
+        TEST(test_feed_on),   TEST(test_delete),      TEST(test_failures), TEST(test_sweep),
+        TEST(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
