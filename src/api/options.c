@@ -66,13 +66,8 @@ static int set_connections(void *target, const char *value, struct error *err)
 
 static int set_log_level(void *target, const char *value, struct error *err)
 {
-    static const char *const names[] = {"error", "warning", "info", "debug"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum log_level *)target = (enum log_level)i;
-            return 0;
-        }
-    }
+    if (log_level_parse(value, target) == 0)
+        return 0;
     return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not error, warning, info or debug",
                      value);
 }

@@ -15,6 +15,7 @@
 #include "agent/client.h"
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "image/program.h"
 #include "stack/compression.h"
 #include "store/store.h"
 
@@ -56,13 +57,6 @@ struct instance_disk_request {
     const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */
     bool read_only;
     bool root;
-};
-
-/* The main program, and what is around every command in the guest; NULL: not given. */
-struct program_request {
-    const char *entrypoint, *cmd; /* JSON arrays of strings, together the argv; empty: none */
-    const char *env;              /* a JSON object of strings */
-    const char *working_dir;      /* an absolute path */
 };
 
 /* Until when an instance lives; then it is deleted. All zero: for ever. */

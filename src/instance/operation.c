@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "instance/compressor.h"
 #include "instance/host.h"
-#include "instance/id.h"
 #include "instance/memory_image.h"
 #include "instance/owner.h"
 #include "instance/settle.h"

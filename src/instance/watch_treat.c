@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/console.h"
 #include "instance/directory.h"
-#include "instance/program.h"
 #include "instance/program_run.h"
 #include "instance/restart.h"
 #include "instance/settle.h"
