@@ -21,8 +21,8 @@
 #define PAGER_BINARY "tine-pager"
 #define CONNECT_MS   10000
 #define WHAT_NOW                                                                           \
-    "its VM waits for memory that nobody can give it; delete it and fork its source or a " \
-    "snapshot again, which are as they were"
+    "its VM waits for its memory; if that can't be cured, delete it: what it was made of " \
+    "can be forked again"
 
 int cache_key_renew(struct instance_record *record, struct error *err)
 {
@@ -80,6 +80,17 @@ int paged_loaded(struct operation *op, struct error *err)
     if (r < 0)
         return error_wrap(err, "restore %s through the pager", op->record.name);
     return step("paging-kept", err);
+}
+
+void paged_explain(const struct operation *op, struct error *err)
+{
+    struct paging_status status;
+    if (!op->record.paged || !err)
+        return;
+    paging_look(op->host->paging, op->record.id, &status);
+    if (status.state == PAGING_LOST)
+        error_set(err, ERROR_SYSTEM, EIO, "restore %s through the pager: %s", op->record.name,
+                  status.reason);
 }
 
 void paged_moved(struct operation *op)

@@ -18,6 +18,8 @@ int cache_key_renew(struct instance_record *record, struct error *err);
  * tells `how`. Loaded: the VM has connected, and its session survives its pager. */
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err);
 int paged_loaded(struct operation *op, struct error *err);
+/* Adds what the session failed of to an error of the VMM, which may follow from it. */
+void paged_explain(const struct operation *op, struct error *err);
 /* snapshot/ has become base/. */
 void paged_moved(struct operation *op);
 /* No VM is left. */

@@ -209,8 +209,10 @@ static int load(struct operation *op, struct vm_process *process, struct error *
         r = paged_begin(op, &how, err);
     if (r == 0)
         r = hypervisor->restore(hypervisor, &spec, &how, process, err);
-    if (r < 0)
+    if (r < 0) {
+        paged_explain(op, err);
         paged_end(op);
+    }
     return r;
 }
 

@@ -61,6 +61,13 @@ static bool is_helpless(struct paging *paging, struct paging_session *session, c
     return true;
 }
 
+/* Not before a pager may be started, either. */
+static uint64_t due(const struct paging *paging, const struct paging_session *session)
+{
+    bool waits = paging->current->process.pidfd < 0 && paging->start_ns > session->takeover_ns;
+    return waits ? paging->start_ns : session->takeover_ns;
+}
+
 /* The next that is due: 1; 0 if none is, and when the next one will be. `lost`: one that was found
  * to be lost instead, to be told. */
 static int pick(struct paging *paging, struct orphan *orphan, char *lost, uint64_t *next_ns)
@@ -72,8 +79,9 @@ static int pick(struct paging *paging, struct orphan *orphan, char *lost, uint64
          session && !picked && !*lost && !paging->stopping; session = session->next) {
         if (!session->orphan || is_helpless(paging, session, lost))
             continue;
-        if (session->takeover_ns > now) {
-            *next_ns = session->takeover_ns < *next_ns ? session->takeover_ns : *next_ns;
+        uint64_t due_ns = due(paging, session);
+        if (due_ns > now) {
+            *next_ns = due_ns < *next_ns ? due_ns : *next_ns;
             continue;
         }
         picked = orphan_copy(session, orphan);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,10 +113,13 @@ void site_free(struct site *site)
 {
     struct fixture *fixture = site->fixture;
     delete_instances(fixture);
+    /* From here on no pager is started any more. */
+    fixture_close(fixture);
     if (pager_pid(site, SITE_VERSION) > 0)
         assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
     pager_kill(site, SITE_VERSION);
     pager_kill(site, SITE_NEXT);
+    fixture_open(fixture);
     fixture_clear(fixture);
     fixture_close(fixture);
     assert_int_equal(tree_remove(AT_FDCWD, fixture->dir, NULL), 0);
@@ -197,6 +201,16 @@ void await_unknown(struct site *site, const char *name)
         time_sleep_ms(10);
     }
     fail_msg("%s is not Unknown", name);
+}
+
+void site_sql(const struct site *site, const char *sql)
+{
+    char path[128];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof(path), "%s/tine.db", site->fixture->data);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
 }
 
 double site_metric(struct site *site, const char *series)

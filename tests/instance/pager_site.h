@@ -36,6 +36,8 @@ void await_pager(struct site *site, const char *name, const char *state);
 void await_takeovers(struct site *site, const char *name, unsigned takeovers);
 /* Waits until the instance is Unknown; its VMM lives. */
 void await_unknown(struct site *site, const char *name);
+/* On the database of a host that is closed. */
+void site_sql(const struct site *site, const char *sql);
 /* A value of the metrics. */
 double site_metric(struct site *site, const char *series);
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,14 +169,8 @@ static void test_cache_key_is_inherited(void **state)
 static void test_image_without_a_key_gets_one(void **state)
 {
     struct site *site = *state;
-    char path[128];
-    sqlite3 *db = NULL;
     fixture_close(site->fixture);
-    snprintf(path, sizeof(path), "%s/tine.db", site->fixture->data);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE instances SET cache_key = ''", NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    site_sql(site, "UPDATE instances SET cache_key = ''");
     fixture_open(site->fixture);
     struct instance_record one = site_fork(site, "source", "one");
     assert_int_equal(strlen(one.cache_key), 32);

@@ -33,14 +33,13 @@ static int teardown(void **state)
 static void test_pager_is_replaced(void **state)
 {
     struct site *site = *state;
-    struct events_reader *reader = events_follow(host_events(site->fixture->host));
+    struct events_reader reader = events_read(host_events(site->fixture->host), EVENTS_FROM_NOW);
     site_fork(site, "source", "one");
     pid_t first = pager_pid(site, SITE_VERSION);
     pager_kill(site, SITE_VERSION);
     assert_holds(site, "one", SITE_TOKEN);
     assert_int_not_equal(pager_pid(site, SITE_VERSION), first);
-    assert_string_equal(await_event(reader, "pager-replaced").instance_name, "one");
-    events_unfollow(reader);
+    assert_string_equal(await_event(&reader, "pager-replaced").instance_name, "one");
     assert_true(site_metric(site, "tine_pager_takeovers_total{result=\"ok\"}") == 1);
     assert_state(site->fixture, "one", INSTANCE_RUNNING);
     site_standby(site, "one");
@@ -67,8 +66,7 @@ static void *load_run(void *context)
         snprintf(name, sizeof(name), "load-%u", i);
         load->result = instance_fork(host, "source", &request, NULL, &load->err);
         if (load->result == 0)
-            load->result =
-                guest_pattern(host, name, "check", SITE_TOKEN, SITE_TOKEN, &load->err);
+            load->result = guest_pattern(host, name, "check", SITE_TOKEN, SITE_TOKEN, &load->err);
         if (load->result == 0 && i % 2 == 1)
             load->result = instance_delete(host, name, &load->err);
         atomic_fetch_add(&load->rounds, 1);
@@ -182,14 +180,12 @@ static void test_image_is_truncated(void **state)
     struct instance_record one = site_fork(site, "source", "one");
     struct path path = guest_path(site->fixture, one.id, "base/memory");
     assert_int_equal(truncate(path.text, 4096), 0);
-    struct events_reader *reader = events_follow(host_events(site->fixture->host));
-    const char *const argv[] = {"check", "1", "1", NULL};
+    const char *const argv[] = {"check", "7001", "7001", NULL}; /* SITE_TOKEN */
     const struct agent_exec exec = {.argv = argv};
     struct error err = {0};
     _cleanup_(close) int fd = instance_exec(site->fixture->host, "one", &exec, &err);
     assert_true(fd >= 0);
     await_unknown(site, "one");
-    events_unfollow(reader);
     struct instance_record record = fixture_get(site->fixture, "one");
     assert_non_null(strstr(record.state_error, "delete it"));
     assert_string_equal(record.pager_status.state, "lost");
@@ -230,14 +226,10 @@ static void test_vm_ends_before_the_takeover(void **state)
 #define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
-    PAGER_TEST(test_pager_is_replaced),
-    PAGER_TEST(test_pager_is_killed_under_load),
-    PAGER_TEST(test_tined_starts_anew),
-    PAGER_TEST(test_sessions_without_vms_are_ended),
-    PAGER_TEST(test_both_end_at_once),
-    PAGER_TEST(test_image_is_truncated),
-    PAGER_TEST(test_takeover_fails_for_a_while),
-    PAGER_TEST(test_vm_ends_before_the_takeover),
+    PAGER_TEST(test_pager_is_replaced),          PAGER_TEST(test_pager_is_killed_under_load),
+    PAGER_TEST(test_tined_starts_anew),          PAGER_TEST(test_sessions_without_vms_are_ended),
+    PAGER_TEST(test_both_end_at_once),           PAGER_TEST(test_image_is_truncated),
+    PAGER_TEST(test_takeover_fails_for_a_while), PAGER_TEST(test_vm_ends_before_the_takeover),
 };
 
 FIXTURE_MAIN(tests)
