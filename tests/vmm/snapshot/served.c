@@ -72,12 +72,16 @@ void walker_check(const struct world *world)
     }
 }
 
-struct snapshot_load_request session_make(struct served *served, const char *id, bool track)
+json_t *session_make_body(const struct served *served, const char *id)
 {
     json_t *body = session_body(&served->place, id);
     json_object_set_new(body, "directory", json_string(served->world.directory));
-    json_object_set_new(body, "cache_key", json_string(id));
-    pager_expect(&served->place, "POST", "/sessions", body, 200);
+    return body;
+}
+
+struct snapshot_load_request session_make(struct served *served, const char *id, bool track)
+{
+    pager_expect(&served->place, "POST", "/sessions", session_make_body(served, id), 200);
     struct snapshot_load_request request = {.snapshot_path = served->world.state,
                                             .track_dirty_pages = track};
     snprintf(served->socket, sizeof(served->socket), "%s/%s.sock", served->place.directory, id);

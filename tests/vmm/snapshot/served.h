@@ -25,6 +25,8 @@ int served_teardown(void **context);
 void walker_sleeps(struct served *served);
 /* Every page was met as often as the counter says, but for the round that is under way. */
 void walker_check(const struct world *world);
+/* The body of POST /sessions for world's memory file. */
+json_t *session_make_body(const struct served *served, const char *id);
 /* The request that loads world's state through a new session of this id. */
 struct snapshot_load_request session_make(struct served *served, const char *id, bool track);
 /* The saved VM in a new VMM, paused. */
