@@ -274,9 +274,10 @@ static json_t *load_body(const char *snapshot_dir, const struct vm_restore *how)
     else
         snprintf(backend, sizeof(backend), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_MEMORY,
                  snapshot_dir);
-    return json_pack("{s:s, s:{s:s, s:s}, s:b, s:b}", "snapshot_path", state, "mem_backend",
+    return json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:b}", "snapshot_path", state, "mem_backend",
                      "backend_type", how->pager_socket ? "Uffd" : "File", "backend_path", backend,
-                     "resume_vm", how->resume, "clock_realtime", 1);
+                     "track_dirty_pages", how->pager_socket != NULL, "resume_vm", how->resume,
+                     "clock_realtime", 1);
 }
 
 static int load(const struct vmm_api *api, const struct vm_spec *spec, const char *snapshot_dir,

@@ -17,6 +17,7 @@
 struct compressor;
 struct due;
 struct image_store;
+struct paging;
 struct telemetry;
 struct trace;
 struct watch;
@@ -40,6 +41,8 @@ struct host {
     struct lock_table *locks;
     struct watch *watch;
     struct compressor *compressor;
+    enum memory_backend memory_backend;
+    struct paging *paging; /* NULL: there are no pagers */
     struct due *expiry;
     struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */
 };

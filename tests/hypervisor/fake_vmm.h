@@ -18,6 +18,8 @@
  *   half-diff             writes half of a diff in place and answers with 400
  *   fresh-diff            writes a diff into a fresh file of that name
  *   no-agent              its guest never listens
+ *   no-handshake          loads memory from a pager without introducing itself
+ *   bad-handshake         tells the pager of memory that its image does not have
  *   stays                 its guest does not power off when its program is over
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
@@ -75,6 +77,9 @@ void fake_handle(struct fake *fake, const char *method, const char *path, json_t
 int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_memory_new(struct fake *fake, size_t size);
+/* fake_pager.c: guest memory behind a userfaultfd that is handed to the pager as Firecracker does.
+ */
+int fake_memory_paged(struct fake *fake, const char *socket, size_t size);
 /* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
 int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
 void fake_agent_ready(struct fake *fake);
