@@ -107,7 +107,9 @@ static int ask_version(const struct vmm_api *api, struct firecracker_version *ve
     r = firecracker_version_parse(text ? text : "", version, err);
     if (r == 0)
         r = firecracker_version_check(version, err);
-    return r < 0 ? error_wrap(err, "GET /version") : 0;
+    if (r < 0)
+        error_wrap(err, "GET /version");
+    return r;
 }
 
 /* A VM that runs may be of an older program than the one that is there now. */

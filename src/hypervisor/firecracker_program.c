@@ -29,15 +29,18 @@ static int ask(const char *path, struct firecracker_version *version, struct err
     char line[128];
     int r = program_line(path, "--version", ANSWER_MS, line, sizeof(line), err);
     if (r < 0) {
+        error_wrap(err, "Firecracker");
         if (err)
             err->code = ERROR_UNSUPPORTED;
-        return error_wrap(err, "Firecracker");
+        return r;
     }
     r = firecracker_version_of_program(path, line, version, err);
     if (r < 0)
         return r;
     r = firecracker_version_check(version, err);
-    return r < 0 ? error_wrap(err, "%s", path) : 0;
+    if (r < 0)
+        error_wrap(err, "%s", path);
+    return r;
 }
 
 int firecracker_program_version(struct firecracker_program *program,

@@ -80,7 +80,9 @@ int firecracker_version_of_program(const char *path, const char *line,
         return error_set(err, ERROR_UNSUPPORTED, EPROTO,
                          "%s is not Firecracker: with --version it says '%.64s'", path, line);
     int r = firecracker_version_parse(line + length, version, err);
-    return r < 0 ? error_wrap(err, "%s --version", path) : 0;
+    if (r < 0)
+        error_wrap(err, "%s --version", path);
+    return r;
 }
 
 int firecracker_version_check(const struct firecracker_version *version, struct error *err)

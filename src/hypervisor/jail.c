@@ -115,7 +115,10 @@ int jail_prepare(struct jail *jail, const char *program, const char *id, uid_t u
     if (uid == 0 && gid == 0)
         return 0;
     jail->userns_fd = namespace_open(uid, gid, err);
-    return jail->userns_fd < 0 ? error_wrap(err, "jail %s", program) : 0;
+    if (jail->userns_fd >= 0)
+        return 0;
+    error_wrap(err, "jail %s", program);
+    return jail->userns_fd;
 }
 
 void cleanup_jail(struct jail *jail)

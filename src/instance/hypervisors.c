@@ -32,8 +32,12 @@ int host_hypervisor_find(const struct host *host, const char *field, const char 
                          const struct hypervisor **hypervisor, struct error *err)
 {
     *hypervisor = host_hypervisor(host, name);
-    if (*hypervisor && (*hypervisor)->binary)
-        return hypervisor_check(*hypervisor, err) < 0 ? error_wrap(err, "%s", field) : 0;
+    if (*hypervisor && (*hypervisor)->binary) {
+        int r = hypervisor_check(*hypervisor, err);
+        if (r < 0)
+            error_wrap(err, "%s", field);
+        return r;
+    }
     char names[128];
     list_names(host, names, sizeof(names));
     return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "%s: '%.80s' is not here; there is %s",
