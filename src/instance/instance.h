@@ -45,6 +45,7 @@ struct host_options {
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
     const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
+    struct firecracker_options firecracker; /* without a binary: no VM of it can be started */
     /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
      * NULL: none; copied. */
     const struct stack_compression *compression;
@@ -88,7 +89,7 @@ struct instance_create_request {
     const char *kernel;     /* path; NULL: the image's */
     const char *initrd;     /* path; NULL: the image's, or none when a kernel is given */
     const char *cmdline;    /* NULL: default */
-    const char *hypervisor; /* NULL: the host's */
+    const char *hypervisor; /* NULL: the host's, "builtin" */
     unsigned vcpus;         /* 0: 2 */
     uint64_t memory_bytes;  /* 0: 1 GiB */
     uint64_t overlay_bytes; /* of the disk for what is changed in an imported image; 0: 10 GiB */

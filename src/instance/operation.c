@@ -87,6 +87,8 @@ static int begin_by_id(struct host *host, const char *id, enum lock_kind kind, s
 {
     int r = operation_begin_raw(host, id, kind, op, err);
     if (r == 0)
+        r = operation_check_hypervisor(op, err);
+    if (r == 0)
         r = operation_open_directory(op, err);
     if (r == 0 && op->hold.writing && is_stale(op))
         r = settle(op, "the VMM ended", err);
