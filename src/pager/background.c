@@ -11,7 +11,10 @@
 #include "pager/uffd.h"
 
 #define DEVICE_ROUNDS 100u /* then the copy waits for them */
-#define PASSES_MAX    8u   /* a VM that removes and touches faster is not completed */
+/* Where so many slices in a row were there already, only one of so many is looked at. */
+#define WARM_LOOKS 32u
+#define WARM_SKIP  8u
+#define PASSES_MAX 8u /* a VM that removes and touches faster is not completed */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -42,10 +45,15 @@ bool background_ready(struct session *session, struct background *work, uint64_t
                       uint64_t count, uint64_t now_ns)
 {
     struct page_source *source = session->source;
+    if (work->warm >= WARM_LOOKS && ++work->unseen < WARM_SKIP)
+        return true;
+    work->unseen = 0;
     if (work->patience >= DEVICE_ROUNDS || source->ops->resident(source, page, count)) {
+        work->warm += work->patience == 0 ? 1 : 0;
         work->patience = 0;
         return true;
     }
+    work->warm = 0;
     work->patience++;
     work->due_ns = now_ns + DEVICE_WAIT_NS;
     return false;

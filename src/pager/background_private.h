@@ -8,7 +8,7 @@
 #include "pager/fill.h"
 #include "pager/session.h"
 
-#define SLICE_PAGES    128u     /* with the help of another worker, less than 0.1 ms */
+#define SLICE_PAGES    256u     /* with the help of one other worker some 0.2 ms */
 #define AHEAD_PAGES    1024u    /* that are being fetched from the device */
 #define DEVICE_WAIT_NS 1000000u /* between two looks whether they have come */
 

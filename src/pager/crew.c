@@ -10,7 +10,7 @@
 
 #define MEMBERS_MAX 256
 /* Less is filled sooner than anybody wakes up. */
-#define CALL_LEAST  (48u * PAGE_SIZE)
+#define CALL_LEAST  (48ull * PAGE_SIZE)
 #define LEAVE_SPINS 2000u /* a helper is nearly done when its turn to be waited for comes */
 #define ANYWHERE    (-1)
 

@@ -13,6 +13,7 @@
 struct crew_piece {
     uint64_t address, length;
     const void *from; /* NULL: zeros */
+    bool unmapped;    /* see uffd_source_map() */
     struct uffd_result result;
 };
 

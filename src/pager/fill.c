@@ -26,6 +26,8 @@ static struct uffd_result piece_fill(const struct filler *filler, const struct f
                                      bool wake)
 {
     uint64_t address = address_of(filler, piece->page), length = piece->count << PAGE_SHIFT;
+    if (piece->unmapped)
+        uffd_source_map(piece->from, length);
     return piece->from ? uffd_copy(filler->session->uffd, address, piece->from, length, wake)
                        : uffd_zero(filler->session->uffd, address, length, wake);
 }

@@ -44,6 +44,7 @@ int fill_piece_find(const struct session *session, uint64_t page, uint64_t count
         return -1;
     *checked = true;
     piece->from = source->ops->pages(source, page, piece->count, err);
+    piece->unmapped = piece->from && source->ops->unmapped(source, page, piece->count);
     return piece->from ? 0 : -1;
 }
 

@@ -11,6 +11,7 @@
 struct fill_piece {
     uint64_t page, count;
     const void *from; /* NULL: zeros */
+    bool unmapped;    /* what to copy is perhaps not mapped */
 };
 
 /* The longest piece from `page` on within `count` missing pages of one region. What the peer has

@@ -6,7 +6,7 @@
 #include "pager/worker.h"
 
 #define PIECES_MAX  128u
-#define PIECE_PAGES 32u /* few enough that nobody waits long for who took the last one */
+#define PIECE_PAGES 16u /* few enough that nobody waits long for who took the last one */
 
 struct batch {
     struct session *session;
@@ -35,6 +35,7 @@ static bool batch_add(struct batch *batch, const struct region *region,
             .address = region_address(region, page),
             .length = piece->count << PAGE_SHIFT,
             .from = piece->from,
+            .unmapped = piece->unmapped,
         };
         page += piece->count;
     }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "pager/session.h"
+#include "pager/stack_source.h"
 
 #define PAGER_MAX_SESSIONS 1024u
 
@@ -35,9 +36,10 @@ struct pager_overlay {
 
 struct pager_session_request {
     char *id, *directory, *cache_key;
-    char *image;            /* its name in the directory, like the record's */
+    char *layers[STACK_SOURCE_FILES]; /* their names in the directory, lowest first */
+    unsigned layer_count;
     char *handshake_socket; /* NULL with a session that is taken over */
-    char *record;           /* NULL: none is read or written there */
+    char *record;           /* its name there; NULL: none is read or written */
     uint32_t peer_uid;
     uint32_t handshake_timeout_ms;
     uint32_t record_ms; /* how long first touches are recorded; 0: not at all */

@@ -2,33 +2,31 @@
 #include "pager/raw_source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "pager/bitmap.h"
 #include "pager/guard.h"
+#include "pager/mapped_file.h"
 #include "pager/regions.h"
 #include "pager/uffd.h"
 
 /* Looking for zeros goes on while one page of so many is worth it, else only at every so manieth
  * run, to find out whether that has changed. */
 #define ZERO_WORTH 32u
-#define ZERO_PROBE 16u
+#define ZERO_PROBE 64u
+
+#define WINDOW_PAGES 16u
 
 struct raw_source {
     struct page_source base;
-    int fd;
-    struct stat st; /* as it was opened */
-    char *label;
-    const uint8_t *map;
+    struct mapped_file file;
     struct bitmap zero;      /* known zero pages; bits are only ever set */
     struct bitmap inspected; /* pages that were looked at */
+    struct bitmap windows;   /* by which the kernel maps pages around one that is touched */
     atomic_uint looked, found, runs;
 };
 
@@ -40,35 +38,16 @@ static struct raw_source *raw_of(struct page_source *source)
 static void raw_destroy(struct page_source *source)
 {
     struct raw_source *raw = raw_of(source);
-    if (raw->map && raw->map != MAP_FAILED)
-        munmap((void *)raw->map, raw->base.identity.size);
+    mapped_file_close(&raw->file);
     bitmap_free(&raw->zero);
     bitmap_free(&raw->inspected);
-    cleanup_close(&raw->fd);
-    free(raw->label);
+    bitmap_free(&raw->windows);
     free(raw);
-}
-
-static int64_t modified_ns(const struct stat *st)
-{
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
-static bool same_content(const struct stat *a, const struct stat *b)
-{
-    return a->st_size == b->st_size && modified_ns(a) == modified_ns(b);
-}
-
-bool raw_source_is(const struct page_source *source, const struct stat *st)
-{
-    const struct raw_source *raw = raw_of((struct page_source *)source);
-    return raw->st.st_dev == st->st_dev && raw->st.st_ino == st->st_ino &&
-           same_content(&raw->st, st);
 }
 
 static const uint8_t *page_address(const struct raw_source *raw, uint64_t page)
 {
-    return raw->map + (page << PAGE_SHIFT);
+    return raw->file.map + (page << PAGE_SHIFT);
 }
 
 static bool worth_looking(struct raw_source *raw)
@@ -111,20 +90,15 @@ static uint64_t raw_run(struct page_source *source, uint64_t page, uint64_t limi
     return count;
 }
 
-/* The file must be what it was: bytes of one that was written are not this image's, and the page
- * that holds a new end reads as zeros behind it. */
+static bool raw_is(const struct page_source *source, const struct stat *files, unsigned count)
+{
+    const struct raw_source *raw = raw_of((struct page_source *)source);
+    return count == 1 && mapped_file_is(&raw->file, &files[0]);
+}
+
 static int raw_check(struct page_source *source, struct error *err)
 {
-    const struct raw_source *raw = raw_of(source);
-    struct stat st;
-    if (fstat(raw->fd, &st) < 0)
-        return error_errno(err, errno, raw->label, "stat %s", raw->label);
-    if (st.st_size != raw->st.st_size)
-        return error_set(err, ERROR_CORRUPT, EIO, "%s had %lld bytes and has %lld now", raw->label,
-                         (long long)raw->st.st_size, (long long)st.st_size);
-    if (!same_content(&st, &raw->st))
-        return error_set(err, ERROR_CORRUPT, EIO, "%s was written while it was in use", raw->label);
-    return 0;
+    return mapped_file_check(&raw_of(source)->file, err);
 }
 
 static const void *raw_pages(struct page_source *source, uint64_t page, uint64_t count,
@@ -133,49 +107,47 @@ static const void *raw_pages(struct page_source *source, uint64_t page, uint64_t
     return page_address(raw_of(source), page);
 }
 
-static int raw_explain(struct page_source *source, uint64_t page, struct error *err)
+static bool raw_unmapped(struct page_source *source, uint64_t page, uint64_t count)
 {
     struct raw_source *raw = raw_of(source);
-    uint64_t offset = page << PAGE_SHIFT;
-    char byte = 0;
-    int r = raw_check(source, err);
-    if (r == 0 && pread(raw->fd, &byte, 1, (off_t)offset) < 0)
-        r = error_errno(err, errno, raw->label, "read %s at %" PRIu64, raw->label, offset);
-    if (r == 0)
-        r = error_set(err, ERROR_SYSTEM, EFAULT, "read %s at %" PRIu64 ": the mapping failed",
-                      raw->label, offset);
-    return r;
+    bool any = false;
+    for (uint64_t i = page / WINDOW_PAGES; i <= (page + count - 1) / WINDOW_PAGES; i++) {
+        if (bitmap_get(&raw->windows, i))
+            continue;
+        bitmap_set(&raw->windows, i);
+        any = true;
+    }
+    return any;
+}
+
+static int raw_explain(struct page_source *source, uint64_t page, struct error *err)
+{
+    return mapped_file_explain(&raw_of(source)->file, page << PAGE_SHIFT, err);
 }
 
 static void raw_advise(struct page_source *source, uint64_t page, uint64_t count)
 {
-    struct raw_source *raw = raw_of(source);
-    /* Only advice: what is not fetched now is fetched by the copy. */
-    (void)madvise((void *)page_address(raw, page), count << PAGE_SHIFT, MADV_WILLNEED);
+    mapped_file_advise(&raw_of(source)->file, page << PAGE_SHIFT, count << PAGE_SHIFT);
 }
 
 static bool raw_resident(struct page_source *source, uint64_t page, uint64_t count)
 {
     struct raw_source *raw = raw_of(source);
-    unsigned char resident[256];
-    for (uint64_t done = 0; done < count;) {
-        uint64_t now = count - done < sizeof(resident) ? count - done : sizeof(resident);
-        if (mincore((void *)page_address(raw, page + done), now << PAGE_SHIFT, resident) < 0)
-            return true; /* it can't be told: the copy finds out */
-        for (uint64_t i = 0; i < now; i++) {
-            if (!(resident[i] & 1) && !bitmap_get(&raw->zero, page + done + i))
-                return false;
-        }
-        done += now;
+    for (uint64_t done = 0; done < count; done++) {
+        done += mapped_file_resident(&raw->file, (page + done) << PAGE_SHIFT, count - done);
+        if (done < count && !bitmap_get(&raw->zero, page + done))
+            return false;
     }
     return true;
 }
 
 static const struct page_source_ops raw_ops = {
     .destroy = raw_destroy,
+    .is = raw_is,
     .run = raw_run,
     .check = raw_check,
     .pages = raw_pages,
+    .unmapped = raw_unmapped,
     .explain = raw_explain,
     .advise = raw_advise,
     .resident = raw_resident,
@@ -193,34 +165,42 @@ static void mark_hole(struct raw_source *raw, off_t start, off_t end)
 /* Where the file system can't tell holes from data everything is data. */
 static int holes_find(struct raw_source *raw, struct error *err)
 {
-    off_t at = 0, size = raw->st.st_size;
+    off_t at = 0, size = raw->file.st.st_size;
     while (at < size) {
-        off_t data = lseek(raw->fd, at, SEEK_DATA);
+        off_t data = lseek(raw->file.fd, at, SEEK_DATA);
         if (data < 0 && errno == ENXIO)
             data = size; /* nothing but a hole up to the end */
         if (data < 0 && errno == EINVAL)
             return 0;
         if (data < 0)
-            return error_errno(err, errno, raw->label, "look for data in %s", raw->label);
+            return error_errno(err, errno, raw->file.label, "look for data in %s", raw->file.label);
         mark_hole(raw, at, data);
         if (data >= size)
             return 0;
-        at = lseek(raw->fd, data, SEEK_HOLE);
+        at = lseek(raw->file.fd, data, SEEK_HOLE);
         if (at < 0)
-            return error_errno(err, errno, raw->label, "look for holes in %s", raw->label);
+            return error_errno(err, errno, raw->file.label, "look for holes in %s",
+                               raw->file.label);
     }
     return 0;
 }
 
-static int raw_map(struct raw_source *raw, struct error *err)
+static int raw_load(struct raw_source *raw, int fd, const struct stat *st, const char *label,
+                    struct error *err)
 {
-    uint64_t size = raw->base.identity.size;
-    if (bitmap_create(&raw->zero, size >> PAGE_SHIFT) < 0 ||
-        bitmap_create(&raw->inspected, size >> PAGE_SHIFT) < 0)
-        return error_errno(err, ENOMEM, raw->label, "map %s", raw->label);
-    raw->map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, raw->fd, 0);
-    if (raw->map == MAP_FAILED)
-        return error_errno(err, errno, raw->label, "map %s", raw->label);
+    uint64_t pages = (uint64_t)st->st_size >> PAGE_SHIFT;
+    int r = mapped_file_open(&raw->file, fd, st, label, err);
+    if (r < 0)
+        return r;
+    if (bitmap_create(&raw->zero, pages) < 0 || bitmap_create(&raw->inspected, pages) < 0 ||
+        bitmap_create(&raw->windows, pages / WINDOW_PAGES + 1) < 0)
+        return error_errno(err, ENOMEM, label, "map %s", label);
+    raw->base = (struct page_source){
+        .ops = &raw_ops,
+        .identity = {.size = (uint64_t)st->st_size,
+                     .version = (uint64_t)mapped_file_modified_ns(&raw->file)},
+        .references = 1,
+    };
     return holes_find(raw, err);
 }
 
@@ -238,17 +218,7 @@ struct page_source *raw_source_open(int fd, const struct stat *st, const char *l
         error_errno(err, ENOMEM, label, "open %s", label);
         return NULL;
     }
-    raw->base = (struct page_source){
-        .ops = &raw_ops,
-        .identity = {.size = size, .modified_ns = modified_ns(st)},
-        .references = 1,
-    };
-    raw->st = *st;
-    raw->label = strdup(label);
-    raw->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (!raw->label || raw->fd < 0)
-        error_errno(err, raw->label ? errno : ENOMEM, label, "open %s", label);
-    else if (raw_map(raw, err) == 0)
+    if (raw_load(raw, fd, st, label, err) == 0)
         return &raw->base;
     raw_destroy(&raw->base);
     return NULL;

@@ -12,7 +12,5 @@
  * messages and is copied. The reference belongs to the caller. */
 struct page_source *raw_source_open(int fd, const struct stat *st, const char *label,
                                     struct error *err);
-/* True if the source is that very file, unchanged. */
-bool raw_source_is(const struct page_source *source, const struct stat *st);
 
 #endif

@@ -68,18 +68,27 @@ static int name_check(const char *name, const char *field, struct error *err)
 
 static int layers_read(struct session_body *body, struct error *err)
 {
-    const json_t *layer = json_array_get(body->layers, 0);
+    struct pager_session_request *request = &body->request;
     size_t count = json_array_size(body->layers);
-    if (count > 1)
-        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                         "sessions: %zu layers, this pager serves one raw file", count);
-    if (!json_is_string(layer) || json_string_length(layer) == 0 ||
-        json_string_length(layer) > NAME_LIMIT)
+    if (count == 0)
         return invalid(err, "layers must hold a file name");
-    body->request.image = strdup(json_string_value(layer));
-    if (!body->request.image)
-        return error_errno(err, ENOMEM, NULL, "sessions");
-    return name_check(body->request.image, "layer", err);
+    if (count > STACK_SOURCE_FILES)
+        return error_set(err, ERROR_INVALID, EINVAL, "sessions: %zu layers, at most %u", count,
+                         STACK_SOURCE_FILES);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *layer = json_array_get(body->layers, i);
+        if (!json_is_string(layer) || json_string_length(layer) == 0 ||
+            json_string_length(layer) > NAME_LIMIT)
+            return invalid(err, "layers must hold file names");
+        int r = name_check(json_string_value(layer), "layer", err);
+        if (r < 0)
+            return r;
+        request->layers[i] = strdup(json_string_value(layer));
+        if (!request->layers[i])
+            return error_errno(err, ENOMEM, NULL, "sessions");
+        request->layer_count++;
+    }
+    return 0;
 }
 
 static int overlays_read(struct session_body *body, struct error *err)
@@ -165,7 +174,8 @@ static void body_free(struct session_body *body)
     cleanup_close(&request->state_fd);
     free(request->id);
     free(request->directory);
-    free(request->image);
+    for (unsigned i = 0; i < request->layer_count; i++)
+        free(request->layers[i]);
     free(request->cache_key);
     free(request->handshake_socket);
     free(request->record);

@@ -48,7 +48,10 @@ struct run_plan run_length_next(struct run_length *runs, uint64_t page, bool nea
         if (follows(&runs->streams[i], page))
             return stream_go_on(runs, &runs->streams[i], page);
     }
-    runs->jump = clamp(near ? runs->jump * 2 : runs->jump / 2, RUN_JUMP);
+    /* Once may be chance: of pages that are touched at random many have neighbours in the end. */
+    runs->near = near ? runs->near + 1 : 0;
+    if (runs->near == 0 || runs->near >= RUN_NEAR)
+        runs->jump = clamp(near ? runs->jump * 2 : runs->jump / 2, RUN_JUMP);
     runs->streams[runs->oldest] =
         (struct run_stream){.next = page + runs->jump, .length = runs->jump, .total = runs->jump};
     runs->oldest = (runs->oldest + 1) % RUN_STREAMS;

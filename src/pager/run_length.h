@@ -11,6 +11,7 @@
 #define RUN_STREAMS 8u
 #define RUN_MAX     32u  /* pages: the last length that was measured to pay */
 #define RUN_JUMP    8u   /* the longest after a jump */
+#define RUN_NEAR    3u   /* jumps to the neighbourhood one after the other, before it grows */
 #define RUN_PROVEN  128u /* a stream that went on for so many pages is served so many at once, */
 #define RUN_AHEAD   512u /* and read ahead of, as far as it has come, but not farther than this */
 
@@ -22,6 +23,7 @@ struct run_length {
     } streams[RUN_STREAMS];
     uint32_t oldest; /* the stream that gives way */
     uint32_t jump;   /* length after a jump */
+    uint32_t near;   /* jumps to the neighbourhood, one after the other */
 };
 
 struct run_plan {

@@ -16,6 +16,7 @@
 
 #define PENDING_MAX    65536u
 #define TOGETHER_PAGES 64u /* where help is worth while */
+#define ROUNDS_MAX     16u /* then the worker's other sessions have their turn */
 #define RETRY_SPINS    32u /* tries of one turn */
 #define RETRY_WAIT_NS  500000u
 
@@ -246,11 +247,19 @@ void serve_pending(struct session *session)
     session->retry_ns = session->pending.count > 0 ? time_monotonic_ns() + RETRY_WAIT_NS : 0;
 }
 
+/* Whoever was woken has often touched the next missing page before the call that woke it returns;
+ * but what is filled in the background may well be that page. */
 void serve_events(struct session *session)
 {
-    size_t count = journal_read(session);
-    apply_changes(session, count);
-    answer_faults(session, count);
+    for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+        if (round > 0 && background_due(session) != UINT64_MAX)
+            break;
+        size_t count = journal_read(session);
+        if (count == 0)
+            break;
+        apply_changes(session, count);
+        answer_faults(session, count);
+    }
     if (session->pending.count > 0 && is_served(session))
         serve_pending(session);
 }

@@ -38,6 +38,8 @@ struct background {
     bool active;
     uint64_t due_ns;     /* not before (CLOCK_MONOTONIC) */
     unsigned patience;   /* rounds waited for the device */
+    unsigned warm;       /* slices that were not waited for, one after the other, */
+    unsigned unseen;     /* and since then nobody looked */
     uint32_t run;        /* prefetch: the record's run */
     uint64_t page;       /* the next page of the image; prefetch: not before it, in that run */
     uint64_t advised;    /* complete: read ahead up to here; prefetch: number of runs */

@@ -14,8 +14,8 @@
 #include "http/descriptors.h"
 #include "pager/background.h"
 #include "pager/pager_private.h"
-#include "pager/raw_source.h"
 #include "pager/serve.h"
+#include "pager/stack_source.h"
 #include "pager/uffd.h"
 
 /* ---- the image ---- */
@@ -35,11 +35,46 @@ static int file_open(const struct session *session, const char *name, struct sta
     return TAKE_FD(fd);
 }
 
-static struct page_source *shared_source(const struct pager *pager, const struct stat *st)
+/* The files of an image while it is being opened. */
+struct opened_files {
+    struct source_file files[STACK_SOURCE_FILES];
+    struct stat stats[STACK_SOURCE_FILES];
+    char *labels[STACK_SOURCE_FILES];
+    unsigned count;
+};
+
+static void cleanup_opened_files(struct opened_files *opened)
+{
+    for (unsigned i = 0; i < opened->count; i++) {
+        close(opened->files[i].fd);
+        free(opened->labels[i]);
+    }
+}
+
+static int layer_file_open(const struct session *session, const char *directory, const char *name,
+                           struct opened_files *opened, struct error *err)
+{
+    struct source_file *file = &opened->files[opened->count];
+    file->fd = file_open(session, name, &file->st, err);
+    if (file->fd < 0)
+        return error_wrap(err, "%s", directory);
+    unsigned index = opened->count++;
+    opened->stats[index] = file->st;
+    if (asprintf(&opened->labels[index], "%s/%s", directory, name) < 0) {
+        opened->labels[index] = NULL;
+        return error_errno(err, ENOMEM, NULL, "session %s", session->id);
+    }
+    file->label = opened->labels[index];
+    return 0;
+}
+
+static struct page_source *shared_source(const struct pager *pager,
+                                         const struct opened_files *opened)
 {
     for (unsigned i = 0; i < PAGER_MAX_SESSIONS; i++) {
         const struct session *session = pager->sessions[i];
-        if (session && session->source && raw_source_is(session->source, st))
+        if (session && session->source &&
+            session->source->ops->is(session->source, opened->stats, opened->count))
             return session->source;
     }
     return NULL;
@@ -48,22 +83,25 @@ static struct page_source *shared_source(const struct pager *pager, const struct
 static int source_open(struct pager *pager, struct session *session,
                        const struct pager_session_request *request, struct error *err)
 {
-    struct stat st = {0};
+    _cleanup_(opened_files) struct opened_files opened = {0};
     session->directory_fd = dir_open(AT_FDCWD, request->directory, err);
     if (session->directory_fd < 0)
         return session->directory_fd;
-    _cleanup_(close) int fd = file_open(session, request->image, &st, err);
-    if (fd < 0)
-        return error_wrap(err, "%s", request->directory);
-    if (asprintf(&session->label, "%s/%s", request->directory, request->image) < 0) {
-        session->label = NULL;
-        return error_errno(err, ENOMEM, NULL, "session %s", session->id);
+    for (unsigned i = 0; i < request->layer_count; i++) {
+        int r = layer_file_open(session, request->directory, request->layers[i], &opened, err);
+        if (r < 0)
+            return r;
     }
-    session->source = shared_source(pager, &st);
+    if (opened.count == 0)
+        return error_set(err, ERROR_INVALID, EINVAL, "session %s has no layers", session->id);
+    session->label = strdup(opened.files[opened.count - 1].label);
+    if (!session->label)
+        return error_errno(err, ENOMEM, NULL, "session %s", session->id);
+    session->source = shared_source(pager, &opened);
     if (session->source)
         session->source->references++;
     else
-        session->source = raw_source_open(fd, &st, session->label, err);
+        session->source = stack_source_open(opened.files, opened.count, err);
     return session->source ? 0 : -err->errnum;
 }
 

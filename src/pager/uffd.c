@@ -54,6 +54,11 @@ struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint6
     return result(r, errno, copy.copy);
 }
 
+void uffd_source_map(const void *from, uint64_t length)
+{
+    (void)madvise((void *)from, length, MADV_POPULATE_READ);
+}
+
 struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake)
 {
     struct uffdio_zeropage zero = {.range = {.start = address, .len = length},

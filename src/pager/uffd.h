@@ -33,6 +33,9 @@ struct uffd_result {
  * only after uffd_wake(). */
 struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length,
                              bool wake);
+/* Maps what is going to be copied: UFFDIO_COPY works on what is mapped, and is slow to find out
+ * that something is not. Only advice. */
+void uffd_source_map(const void *from, uint64_t length);
 /* UFFDIO_ZEROPAGE */
 struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake);
 /* Lets every thread that waits in the range look again: what is missing raises a new event. */

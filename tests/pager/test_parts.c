@@ -135,9 +135,11 @@ static void test_run_length_random(void **state)
     for (uint64_t i = 1; i < 20; i++)
         (void)run_length_next(&runs, i * 7919 * 1000 % 1000003, false);
     assert_int_equal(run_length_next(&runs, 5, false).length, 1);
-    /* Where the neighbours turn out to be used too, it grows again. */
-    (void)run_length_next(&runs, 50000, true);
-    assert_int_equal(run_length_next(&runs, 60000, true).length, 4);
+    /* Where the neighbours turn out to be used too, it grows again; once or twice is chance. */
+    assert_int_equal(run_length_next(&runs, 50000, true).length, 1);
+    assert_int_equal(run_length_next(&runs, 60000, true).length, 1);
+    assert_int_equal(run_length_next(&runs, 70000, true).length, 2);
+    assert_int_equal(run_length_next(&runs, 80000, true).length, 4);
 }
 
 /* ---- the crew ---- */
@@ -292,7 +294,7 @@ static void test_store_forgets_the_oldest(void **state)
 
 /* ---- the session's shared state ---- */
 
-static const struct page_source_identity image = {.size = 100 * PAGE_SIZE, .modified_ns = 5};
+static const struct page_source_identity image = {.size = 100 * PAGE_SIZE, .version = 5};
 
 static void block_make(struct session_block *block)
 {
@@ -387,8 +389,8 @@ static void test_block_of_another_image(void **state)
 {
     struct session_block block, next;
     struct error err = {0};
-    const struct page_source_identity longer = {.size = 100000 * PAGE_SIZE, .modified_ns = 5};
-    const struct page_source_identity written = {.size = image.size, .modified_ns = 6};
+    const struct page_source_identity longer = {.size = 100000 * PAGE_SIZE, .version = 5};
+    const struct page_source_identity written = {.size = image.size, .version = 6};
     block_make(&block);
     int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
     session_block_release(&block);
@@ -469,14 +471,14 @@ static void test_raw_source(void **state)
     assert_int_equal(source->ops->run(source, 8, 8, &kind), 1);
     assert_int_equal(kind, PAGE_DATA);
     assert_memory_equal(source->ops->pages(source, 8, 1, &err), "x", 1);
-    assert_true(raw_source_is(source, &st));
+    assert_true(source->ops->is(source, &st, 1));
     assert_int_equal(source->ops->check(source, &err), 0);
     assert_int_equal(ftruncate(fd, 8 * PAGE_SIZE), 0);
     assert_true(source->ops->check(source, &err) < 0);
     assert_non_null(strstr(err.message, "memory had 65536 bytes and has 32768 now"));
     assert_true(source->ops->explain(source, 8, &err) < 0);
     assert_int_equal(fstat(fd, &st), 0);
-    assert_false(raw_source_is(source, &st));
+    assert_false(source->ops->is(source, &st, 1));
     source->ops->destroy(source);
 }
 
