@@ -26,8 +26,8 @@ struct job {
 
 struct member {
     int event_fd;
-    pid_t tid;
-    atomic_bool idle;
+    atomic_int tid; /* 0: not known yet */
+    atomic_bool idle, serving;
     atomic_int avoids; /* the CPU that it may not run on, or ANYWHERE */
 };
 
@@ -68,12 +68,17 @@ int crew_join(struct crew *crew, int event_fd)
     int number = atomic_load(&crew->count);
     if (number < MEMBERS_MAX) {
         crew->members[number].event_fd = event_fd;
-        crew->members[number].tid = gettid();
         crew->members[number].avoids = ANYWHERE;
         atomic_store(&crew->count, number + 1);
     }
     pthread_mutex_unlock(&crew->lock);
     return number < MEMBERS_MAX ? number : -1;
+}
+
+void crew_set_thread(struct crew *crew, int member)
+{
+    if (member >= 0)
+        atomic_store(&crew->members[member].tid, gettid());
 }
 
 void crew_set_idle(struct crew *crew, int member, bool idle)
@@ -127,12 +132,22 @@ static void job_close(struct crew *crew, struct job *job)
 static void keep_off(struct crew *crew, struct member *member, int cpu)
 {
     cpu_set_t cpus = crew->cpus;
-    if (atomic_load(&member->avoids) == cpu || CPU_COUNT(&crew->cpus) < 2)
+    pid_t tid = atomic_load(&member->tid);
+    if (tid == 0 || atomic_load(&member->avoids) == cpu || CPU_COUNT(&crew->cpus) < 2)
         return;
     if (cpu != ANYWHERE)
         CPU_CLR(cpu, &cpus);
-    if (sched_setaffinity(member->tid, sizeof(cpus), &cpus) == 0) /* else it is only slower */
+    if (sched_setaffinity(tid, sizeof(cpus), &cpus) == 0) /* else it is only slower */
         atomic_store(&member->avoids, cpu);
+}
+
+void crew_set_serving(struct crew *crew, int member, bool serving)
+{
+    if (member < 0)
+        return;
+    atomic_store(&crew->members[member].serving, serving);
+    if (serving)
+        keep_off(crew, &crew->members[member], ANYWHERE);
 }
 
 static void call_idle(struct crew *crew, unsigned wanted)
@@ -142,7 +157,8 @@ static void call_idle(struct crew *crew, unsigned wanted)
         struct member *member = &crew->members[i];
         if (!atomic_load(&member->idle) || !atomic_exchange(&member->idle, false))
             continue;
-        keep_off(crew, member, cpu);
+        if (!atomic_load(&member->serving))
+            keep_off(crew, member, cpu);
         (void)eventfd_write(member->event_fd, 1); /* full means that it is readable */
         wanted--;
     }

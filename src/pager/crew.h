@@ -22,11 +22,17 @@ struct crew;
 struct crew *crew_create(void);
 void crew_destroy(struct crew *crew);
 
-/* The calling thread can be called by its eventfd (borrowed) from now on; its number, or -1 if
- * there are too many: such a one only helps itself. */
+/* A worker that can be called by its eventfd (borrowed); its number, or -1 if there are too many:
+ * such a one only helps itself. */
 int crew_join(struct crew *crew, int event_fd);
+/* The calling thread is that worker's. */
+void crew_set_thread(struct crew *crew, int member);
 /* The worker is about to wait, or has stopped waiting. */
 void crew_set_idle(struct crew *crew, int member, bool idle);
+
+/* A worker with sessions of its own helps where the kernel lets it run; one without is kept off the
+ * CPU of whom it helps. */
+void crew_set_serving(struct crew *crew, int member, bool serving);
 
 /* Fills every piece, none of which wakes who waits there; returns when all are done, by whomever.
  * `member` is the caller. */

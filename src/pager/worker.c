@@ -161,7 +161,7 @@ static void *run(void *argument)
     struct worker *worker = argument;
     struct epoll_event events[BATCH];
     int timeout = -1;
-    worker->member = crew_join(worker->crew, worker->event_fd);
+    crew_set_thread(worker->crew, worker->member);
     while (!atomic_load(&worker->stopping)) {
         int count = wait_for_events(worker, events, timeout);
         while (atomic_load(&worker->waiting) > 0)
@@ -239,6 +239,7 @@ int worker_attach(struct worker *worker, struct session *session, struct error *
     if (worker->used <= (unsigned)slot)
         worker->used = (unsigned)slot + 1;
     atomic_fetch_add(&worker->load, 1);
+    crew_set_serving(worker->crew, worker->member, true);
     worker_kick(worker);
     return 0;
 }
@@ -249,8 +250,8 @@ void worker_detach(struct session *session)
     (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, session->uffd, NULL); /* ENOENT is as good */
     if (session->peer >= 0)
         (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, session->peer, NULL);
-    if (worker->places[session->slot].session == session)
-        atomic_fetch_sub(&worker->load, 1);
+    if (worker->places[session->slot].session == session && atomic_fetch_sub(&worker->load, 1) == 1)
+        crew_set_serving(worker->crew, worker->member, false);
     worker->places[session->slot].session = NULL;
     session->worker = NULL;
 }
@@ -292,6 +293,7 @@ struct worker *worker_start(struct crew *crew, struct error *err)
         return NULL;
     }
     worker->crew = crew;
+    worker->member = crew_join(crew, worker->event_fd);
     int r = watch(worker, worker->event_fd, EPOLLIN, KICK, err);
     if (r == 0 && (r = thread_start(worker)) != 0)
         r = error_errno(err, r, NULL, "start a worker");
