@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,12 @@
 #include "base/cleanup.h"
 #include "base/duration.h"
 #include "base/file.h"
+#include "base/rate.h"
 
 #define CONFIG_LIMIT        (64u << 10)
 #define MAX_CONNECTIONS_MAX 100000ul
+#define BANDWIDTH_MIB_MAX   1048576u
+#define AT_ONCE_MAX         1024ul
 
 /* Stores the value at the option's target, or says what is wrong with it. */
 typedef int option_setter(void *target, const char *value, struct error *err);
@@ -87,6 +91,77 @@ static int set_compression(void *target, const char *value, struct error *err)
     return r;
 }
 
+static int set_memory_backend(void *target, const char *value, struct error *err)
+{
+    static const char *const names[] = {
+        [MEMORY_AUTO] = "auto", [MEMORY_FILE] = "file", [MEMORY_PAGER] = "pager"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum memory_backend *)target = (enum memory_backend)i;
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not auto, file or pager", value);
+}
+
+static int set_directory(void *target, const char *value, struct error *err)
+{
+    if (*value != '/')
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.200s\" is no absolute path", value);
+    return set_text(target, value, err);
+}
+
+static int set_graduate_after(void *target, const char *value, struct error *err)
+{
+    struct paging_graduation *graduation = target;
+    graduation->off = strcmp(value, "never") == 0;
+    return graduation->off ? 0 : set_milliseconds(&graduation->after_ms, value, err);
+}
+
+static int set_graduate_bandwidth(void *target, const char *value, struct error *err)
+{
+    uint64_t bytes = 0;
+    int r = rate_parse_disk(value, &bytes, err);
+    if (r < 0)
+        return r;
+    if (bytes >> 20 == 0 || bytes >> 20 > BANDWIDTH_MIB_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is not from 1MiB/s to %u MiB/s", value,
+                         BANDWIDTH_MIB_MAX);
+    *(unsigned *)target = (unsigned)(bytes >> 20);
+    return 0;
+}
+
+static int set_graduate_at_once(void *target, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number == 0 || number > AT_ONCE_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not a number from 1 to %lu",
+                         value, AT_ONCE_MAX);
+    *(unsigned *)target = (unsigned)number;
+    return 0;
+}
+
+/* Two numbers below 2^32 - 1, which stands for nobody in particular. */
+static int set_user(void *target, const char *value, struct error *err)
+{
+    struct user_option *user = target;
+    unsigned long ids[2];
+    const char *at = value;
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        char *end;
+        errno = 0;
+        ids[i] = strtoul(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno != 0 || ids[i] >= UINT32_MAX ||
+            *end != (i == 0 ? ':' : '\0'))
+            return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not UID:GID, two numbers",
+                             value);
+        at = end + 1;
+    }
+    *user = (struct user_option){.given = true, .uid = (uid_t)ids[0], .gid = (gid_t)ids[1]};
+    return 0;
+}
+
 static int set_secret(void *target, const char *value, struct error *err)
 {
     return token_secret_set(target, value, strlen(value), err);
@@ -114,10 +189,28 @@ static const struct row {
     {"token-secret", "TEXT", "the secret itself", set_secret, TARGET(token_secret), FILE_ONLY},
     {"vmm", "PATH", "the tine-vmm program (default: $TINE_VMM, beside tined, or libexec)", set_text,
      TARGET(vmm)},
+    {"firecracker", "PATH", "the Firecracker program, for instances that ask for it (default none)",
+     set_text, TARGET(firecracker)},
+    {"firecracker-jailer", "PATH", "start Firecracker through this jailer", set_text,
+     TARGET(firecracker_jailer)},
+    {"firecracker-user", "UID:GID", "whom the jailer makes Firecracker run as", set_user,
+     TARGET(firecracker_user)},
     {"kit", "DIR", "guest kit: vmlinux, initrd.img (default: $TINE_KIT, or share/tine/kit)",
      set_text, TARGET(kit)},
     {"snapshot-compression", "HOW", "of sleeping memory by default: zstd, lz4:3 (default none)",
      set_compression, TARGET(compression)},
+    {"pager", "PATH", "the tine-pager program (default: $TINE_PAGER, beside tined, or libexec)",
+     set_text, TARGET(pager.binary)},
+    {"pager-dir", "DIR", "pagers have their sockets in DIR/pager (default " DEFAULT_RUN_DIR ")",
+     set_directory, TARGET(pager.run_dir)},
+    {"memory-backend", "HOW", "of a fork's first restore: file, pager or auto (default auto)",
+     set_memory_backend, TARGET(pager.backend)},
+    {"graduate-after", "TIME", "then a VM gets all its memory and leaves its pager (default 1m)",
+     set_graduate_after, TARGET(pager.graduation)},
+    {"graduate-bandwidth", "RATE", "memory per second for each that does (default 256MiB/s)",
+     set_graduate_bandwidth, TARGET(pager.graduation.bandwidth_mib)},
+    {"graduate-at-once", "N", "VMs that do so at a time (default 2)", set_graduate_at_once,
+     TARGET(pager.graduation.at_once)},
     {"agent-timeout", "TIME", "how long a guest may take to boot or wake (default 2m)",
      set_milliseconds, TARGET(agent_timeout_ms)},
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",
@@ -239,11 +332,28 @@ static int secret_load(struct tined_options *options, struct error *err)
     return 0;
 }
 
+static int firecracker_check(const struct tined_options *options, struct error *err)
+{
+    if (options->firecracker_jailer && !options->firecracker)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-jailer: there is no program for it (--firecracker)");
+    if (options->firecracker_jailer && !options->firecracker_user.given)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-jailer: it needs a user (--firecracker-user)");
+    if (options->firecracker_user.given && !options->firecracker_jailer)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-user: only a jailer can change the user "
+                         "(--firecracker-jailer)");
+    return 0;
+}
+
 int tined_options_parse(struct tined_options *options, int argc, char **argv, struct error *err)
 {
     *options = (struct tined_options){
         .data_dir = DEFAULT_DATA_DIR,
         .socket = DEFAULT_SOCKET,
+        .pager = {.run_dir = DEFAULT_RUN_DIR,
+                  .graduation = {.after_ms = 60000, .at_once = 2, .bandwidth_mib = 256}},
         .agent_timeout_ms = 120000,
         .request_timeout_s = 30,
         .stop_timeout_ms = 60000,
@@ -255,6 +365,7 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
         return r;
     r = config_find(options, err);
     r = r < 0 ? r : arguments_parse(options, false, argc, argv, err);
+    r = r < 0 ? r : firecracker_check(options, err);
     return r < 0 ? r : secret_load(options, err);
 }
 

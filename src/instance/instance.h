@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
 #include "image/program.h"
+#include "paging/paging.h"
 #include "stack/compression.h"
 #include "store/store.h"
 
@@ -23,15 +24,32 @@ struct events;
 struct host;
 struct image_store;
 
+/* What a restored VM has its memory from. */
+enum memory_backend {
+    MEMORY_AUTO,  /* its file, mapped, wherever that can be; else the pager */
+    MEMORY_FILE,  /* always its file */
+    MEMORY_PAGER, /* at a fork's first restore the pager, later its file */
+};
+
+struct pager_options {
+    const char *binary;  /* tine-pager */
+    const char *run_dir; /* absolute; NULL: there are no pagers */
+    const char *version; /* of `binary`; NULL: this program's */
+    enum memory_backend backend;
+    struct paging_graduation graduation;
+};
+
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
     const char *vmm_binary;    /* tine-vmm */
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
     const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
+    struct firecracker_options firecracker; /* without a binary: no VM of it can be started */
     /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
      * NULL: none; copied. */
     const struct stack_compression *compression;
+    struct pager_options pager; /* copied */
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
@@ -71,7 +89,7 @@ struct instance_create_request {
     const char *kernel;     /* path; NULL: the image's */
     const char *initrd;     /* path; NULL: the image's, or none when a kernel is given */
     const char *cmdline;    /* NULL: default */
-    const char *hypervisor; /* NULL: the host's */
+    const char *hypervisor; /* NULL: the host's, "builtin" */
     unsigned vcpus;         /* 0: 2 */
     uint64_t memory_bytes;  /* 0: 1 GiB */
     uint64_t overlay_bytes; /* of the disk for what is changed in an imported image; 0: 10 GiB */

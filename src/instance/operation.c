@@ -13,6 +13,7 @@
 #include "instance/host.h"
 #include "instance/memory_image.h"
 #include "instance/owner.h"
+#include "instance/paged.h"
 #include "instance/settle.h"
 
 #define LAST_WORDS_MS 2000
@@ -86,6 +87,8 @@ static int begin_by_id(struct host *host, const char *id, enum lock_kind kind, s
 {
     int r = operation_begin_raw(host, id, kind, op, err);
     if (r == 0)
+        r = operation_check_hypervisor(op, err);
+    if (r == 0)
         r = operation_open_directory(op, err);
     if (r == 0 && op->hold.writing && is_stale(op))
         r = settle(op, "the VMM ended", err);
@@ -154,6 +157,7 @@ void record_tidy(struct instance_record *record)
 {
     if (!record_has_vmm(record) && record->state != INSTANCE_UNKNOWN) {
         record->vmm_pid = 0;
+        record->paged = false;
         record->vmm_start_ticks = 0;
     }
 }
@@ -165,6 +169,7 @@ void operation_result(const struct operation *op, struct instance_record *record
     *record = op->record;
     record_tidy(record);
     memory_look(op->host, record);
+    paged_look(op->host, record);
 }
 
 struct vm_spec operation_spec(const struct operation *op)

@@ -21,6 +21,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
+#include "instance/paged.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
@@ -43,7 +44,9 @@ static int check_memory(struct operation *op, struct error *err)
 
 static int prepare(struct operation *op, struct error *err)
 {
-    int r = memory_take(op, err);
+    int r = operation_check_hypervisor(op, err);
+    if (r == 0)
+        r = memory_take(op, err);
     if (r == 0)
         r = check_memory(op, err);
     if (r == 0)
@@ -69,14 +72,18 @@ static int record_running(struct operation *op, const struct vm_process *process
 /* Everything until the guest's first instruction, and that. */
 static int let_run(struct operation *op, const struct vm_process *process, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "record");
     int r = step("restore-loaded", err);
     if (r == 0)
+        r = paged_loaded(op, err);
+    if (r == 0)
         r = record_running(op, process, err);
     if (r == 0)
         r = directory_rename(op, GUEST_SNAPSHOT, GUEST_BASE, err);
+    if (r == 0)
+        paged_moved(op);
     if (r == 0)
         r = step("restore-renamed", err);
     trace_phase(op, "resume");
@@ -108,7 +115,7 @@ static void finish(struct operation *op)
  * that says it is paused has not run. */
 static bool may_have_changed_disks(struct operation *op)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     if (!record_has_writable_disk(&op->record) ||
@@ -124,6 +131,7 @@ static int undo(struct operation *op, const struct instance_record *before,
     int r = vm_process_kill(process, VMM_KILL_MS, err);
     if (r < 0)
         return r;
+    paged_end(op);
     int snapshot = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
     r = snapshot < 0    ? snapshot
         : snapshot == 0 ? directory_rename(op, GUEST_BASE, GUEST_SNAPSHOT, err)
@@ -140,7 +148,7 @@ static int undo(struct operation *op, const struct instance_record *before,
 /* A VMM that does not answer any more may be on its way out: it is given a moment to be gone. */
 static bool has_ended(struct operation *op, struct vm_process *process)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     bool answers = hypervisor->query(hypervisor, &spec, state, NULL) == 0;
@@ -183,27 +191,45 @@ static int run(struct operation *op, struct vm_process *process, const char *hos
         r = acknowledge(op, process, hostname, err);
     if (r == 0)
         r = watch_add(op->host->watch, op->record.id, process->pidfd, false, err);
+    if (r == 0 && op->record.paged)
+        watch_pager(op->host->watch, op->record.id);
     if (r == 0 && program_given(&op->record.program))
         watch_program(op->host->watch, op->record.id);
     return r;
 }
 
+/* On failure no VMM and no session is left. */
+static int load(struct operation *op, struct vm_process *process, struct error *err)
+{
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
+    const struct vm_spec spec = operation_spec(op);
+    struct vm_restore how = {.resume = false};
+    int r = prepare(op, err);
+    if (r == 0)
+        r = step("restore-prepared", err);
+    if (r == 0)
+        r = paged_begin(op, &how, err);
+    if (r == 0)
+        r = hypervisor->restore(hypervisor, &spec, &how, process, err);
+    if (r < 0) {
+        paged_explain(op, err);
+        paged_end(op);
+    }
+    return r;
+}
+
 int restore_locked(struct operation *op, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
-    const struct vm_spec spec = operation_spec(op);
     const struct instance_record before = op->record;
     /* A fork has the hostname of its source until it first wakes. */
     bool first = before.parent_id[0] && before.started_at_ns == 0;
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "load");
-    int r = prepare(op, err);
-    if (r == 0)
-        r = step("restore-prepared", err);
-    if (r == 0)
-        r = hypervisor->restore(hypervisor, &spec, &(struct vm_restore){0}, &process, err);
-    if (r < 0)
+    int r = load(op, &process, err);
+    if (r < 0) {
+        op->record = before;
         return r;
+    }
     operation_show(op, INSTANCE_PAUSED);
     r = run(op, &process, first ? op->record.name : NULL, err);
     if (r < 0)

@@ -11,6 +11,7 @@
 #include "image/program.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
+#include "instance/paged.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
@@ -65,6 +66,7 @@ int settle_without_vmm(struct operation *op, const char *why, struct error *err)
 {
     struct instance_record before = op->record;
     watch_remove(op->host->watch, op->record.id);
+    paged_end(op);
     int r = directory_sweep(op, err);
     if (r == 0)
         r = directory_clean_run(op, err);
@@ -114,7 +116,7 @@ static int adopt(struct operation *op, struct vm_process *process, struct error 
         r = watch_add(op->host->watch, op->record.id, process->pidfd, wait, err);
     if (r == 0 && !wait && program_given(&op->record.program))
         watch_program(op->host->watch, op->record.id);
-    return r;
+    return r < 0 ? r : paged_settle(op, err);
 }
 
 static int end_vmm(struct operation *op, struct vm_process *process, const char *why,
@@ -133,7 +135,8 @@ static int settle_paused(struct operation *op, struct vm_process *process, const
         return snapshot;
     if (snapshot)
         return end_vmm(op, process, why, err);
-    int r = op->host->hypervisor.resume(&op->host->hypervisor, &spec, err);
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
+    int r = hypervisor->resume(hypervisor, &spec, err);
     return r < 0 ? r : adopt(op, process, err);
 }
 
@@ -148,7 +151,7 @@ static int settle_running(struct operation *op, struct vm_process *process, stru
 static int settle_with_vmm(struct operation *op, struct vm_process *process, const char *why,
                            struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     int r = hypervisor->query(hypervisor, &spec, state, err);

@@ -24,6 +24,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/merge.h"
+#include "instance/paged.h"
 #include "instance/settle.h"
 #include "instance/telemetry.h"
 #include "instance/trace.h"
@@ -85,7 +86,7 @@ static int prepare(struct operation *op, struct saving *saving, struct error *er
 
 static int save(struct operation *op, const struct saving *saving, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "save");
     int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->merges, err);
@@ -105,8 +106,11 @@ static int record_standby(struct operation *op, struct error *err)
     const struct instance_record before = op->record;
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
+    op->record.paged = false;
     trace_phase(op, "record");
-    int r = store_update(op->host->store, &op->record, err);
+    int r = cache_key_renew(&op->record, err);
+    if (r == 0)
+        r = store_update(op->host->store, &op->record, err);
     if (r < 0)
         op->record = before;
     return r < 0 ? r : step("standby-recorded", err);
@@ -114,7 +118,7 @@ static int record_standby(struct operation *op, struct error *err)
 
 static int pause_and_save(struct operation *op, const struct saving *saving, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "pause");
     int r = hypervisor->pause(hypervisor, &spec, err);
@@ -130,7 +134,7 @@ static int pause_and_save(struct operation *op, const struct saving *saving, str
 /* A VM that could not be paused runs already. */
 static int make_run(struct operation *op, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     int r = hypervisor->resume(hypervisor, &spec, err);

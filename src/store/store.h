@@ -50,6 +50,15 @@ struct compression_status {
     uint64_t compressed_size; /* bytes, with COMPRESSION_DONE */
 };
 
+/* Of a VM that a pager gives its memory to. Found when it is asked for, never stored. */
+struct pager_status {
+    char state[16];          /* "serving", ...; "lost": its VM waits for ever */
+    char version[32];        /* of the pager; empty: it is being replaced */
+    char reason[512];        /* what failed last; empty: nothing */
+    uint64_t pages, present; /* of the image: all, and those that the VM has */
+    unsigned takeovers;      /* so often its pager was replaced */
+};
+
 /* The main program and what is around every command, as JSON text; empty: none. */
 struct program {
     char entrypoint[2048], cmd[8192]; /* arrays of strings: the argv is one behind the other */
@@ -95,6 +104,11 @@ struct instance_record {
     uint64_t restart_last_ns, restart_next_ns;
     char restart_blocked[32]; /* why there is no next one: "manual_stop"; empty: it is not so */
     struct compression_status compression_status;
+    /* Names the content of the memory image in Standby, or of the retained base; forks and
+     * snapshots have the same. Empty: it has none yet. */
+    char cache_key[33];
+    bool paged; /* its VM was restored through the pager, and may need it still */
+    struct pager_status pager_status; /* with `paged` */
 };
 
 /* A capture of an instance that is independent of it. */

@@ -420,6 +420,11 @@ int instance_fork(struct host *host, const char *source,
         snprintf(fork.memory_method, sizeof(fork.memory_method), "link");
         if (request->has_target)
             fork.state = request->target;
+        /* One that is on a pager. */
+        fork.paged = strcmp(request->name, "paged") == 0;
+        if (fork.paged)
+            fork.pager_status = (struct pager_status){
+                .state = "serving", .version = "1.2.3", .pages = 100, .present = 7, .takeovers = 1};
         r = double_add(host, request->name, fork, record, &own);
     }
     pthread_mutex_unlock(&host->lock);

@@ -222,6 +222,12 @@ static void test_compression(void **state)
     json_decref(json);
 }
 
+static const json_t *pager_of(const json_t *instance)
+{
+    const json_t *memory = json_object_get(json_object_get(instance, "tine"), "memory");
+    return json_object_get(memory, "pager");
+}
+
 static void test_fork(void **state)
 {
     struct daemon *daemon = *state;
@@ -252,6 +258,14 @@ static void test_fork(void **state)
     assert_string_equal(text_of(json_object_get(json, "tine"), "parent_id"), id);
     assert_string_equal(text_of(json_object_get(json_object_get(json, "tine"), "memory"), "method"),
                         "link");
+    assert_true(json_is_null(pager_of(json)));
+    json_decref(json);
+    json = http_expect(daemon, "POST", "/instances/web/fork",
+                       "{\"name\":\"paged\",\"from_running\":true}", 201);
+    assert_string_equal(text_of(pager_of(json), "state"), "serving");
+    assert_string_equal(text_of(pager_of(json), "version"), "1.2.3");
+    assert_true(json_is_null(json_object_get(pager_of(json), "reason")));
+    assert_int_equal(json_integer_value(json_object_get(pager_of(json), "pages_present")), 7);
     json_decref(json);
     http_refused(daemon, "POST", "/instances/f/fork", "{\"name\":\"fail-resources\"}", 409,
                  "insufficient_resources", "as told");

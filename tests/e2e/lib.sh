@@ -22,6 +22,7 @@ fi
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
 tined_pid=
+tined_options=() # of a test's own
 out= # of the last expect
 err=
 
@@ -46,7 +47,8 @@ one_line() { [ "$(printf '%s\n' "$1" | wc -l)" = 1 ] || fail "not one line: $1";
 
 start_tined() { # [DATA_DIR]
     "$build/src/api/tined" --data-dir "${1:-$data}" --socket "$TINE_SOCKET" \
-        --vmm "$build/src/vmm/tine-vmm" --kit "$kit" --agent-timeout 600s >>"$work/tined.log" 2>&1 &
+        --vmm "$build/src/vmm/tine-vmm" --kit "$kit" --agent-timeout 600s \
+        "${tined_options[@]}" >>"$work/tined.log" 2>&1 &
     tined_pid=$!
     for _ in $(seq 300); do
         tine ps >/dev/null 2>&1 && return
@@ -72,7 +74,7 @@ inode_of() { stat -c %i "$(memory_of "$1")"; }
 # The VMM processes of this test: those whose id names a guest directory below $work.
 own_vmms() {
     local pid id
-    for pid in $(pgrep -x tine-vmm); do
+    for pid in $(pgrep -x tine-vmm; pgrep -x firecracker); do
         id=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -A1 -x -e --id | tail -1)
         [ -z "$id" ] || [ -z "$(find "$work" -maxdepth 4 -path "*/guests/$id")" ] || echo "$pid"
     done

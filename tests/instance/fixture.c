@@ -77,7 +77,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .vmm_binary = fixture->vmm,
                                          .kit_dir = fixture->kit,
                                          .agent_timeout_ms = AGENT_MS,
-                                         .hypervisor = &driver};
+                                         .hypervisor = &driver,
+                                         .pager = fixture->pager};
     return host_open(&options, err);
 }
 
