@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench-faults DIRECTORY PAGER MIB PATTERN VMS: one line of JSON. PAGER is the program, or "plain".
- * With the pager the same is measured once more for a later sibling of the first VMs. */
+/* bench-faults DIRECTORY PAGER MIB PATTERN VMS [apart]: one line of JSON. PAGER is the program, or
+ * "plain". The same is measured once more for a later sibling of the first VMs. With "apart" VMs
+ * and handler have CPUs of their own, as on a host that has many; else the scheduler decides. */
 #include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +49,32 @@ static void report(const char *name, struct touched *results, unsigned vms, doub
     free(all);
 }
 
+/* The first CPU is the VMs', the others are the handler's. Returns those. */
+static cpu_set_t split_cpus(cpu_set_t *of_vms)
+{
+    cpu_set_t all;
+    int first = 0;
+    if (sched_getaffinity(0, sizeof(all), &all) < 0 || CPU_COUNT(&all) < 2)
+        die("two CPUs are needed");
+    while (!CPU_ISSET(first, &all))
+        first++;
+    CPU_ZERO(of_vms);
+    CPU_SET(first, of_vms);
+    CPU_CLR(first, &all);
+    return all;
+}
+
+static void stay_on(const cpu_set_t *cpus)
+{
+    if (sched_setaffinity(0, sizeof(*cpus), cpus) < 0)
+        die("sched_setaffinity");
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fputs("bench-faults DIRECTORY PAGER|plain MIB PATTERN VMS\n", stderr);
+    bool apart = argc == 7 && strcmp(argv[6], "apart") == 0;
+    if (argc != 6 && !apart) {
+        fputs("bench-faults DIRECTORY PAGER|plain MIB PATTERN VMS [apart]\n", stderr);
         return 2;
     }
     uint64_t pages = strtoull(argv[3], NULL, 10) << 8;
@@ -68,7 +93,14 @@ int main(int argc, char **argv)
     image_make(path, pages);
     pattern_make(&pattern, argv[4], pages);
     double cpu = 0, later_cpu = 0;
-    handler_start(&handler, 2 * vms);
+    if (apart) {
+        cpu_set_t of_vms, of_handler = split_cpus(&of_vms);
+        stay_on(&of_handler);
+        handler_start(&handler, 2 * vms);
+        stay_on(&of_vms);
+    } else {
+        handler_start(&handler, 2 * vms);
+    }
     handler_expect(&handler, 0, vms);
     touch_run(argv[1], 0, vms, &pattern, pages, results, &cpu);
     printf("{");
