@@ -121,6 +121,10 @@ static int run(const struct tined_options *options, struct error *err)
         .vmm_binary = vmm,
         .kit_dir = kit,
         .agent_timeout_ms = options->agent_timeout_ms,
+        .firecracker = {.binary = options->firecracker,
+                        .jailer = options->firecracker_jailer,
+                        .uid = options->firecracker_user.uid,
+                        .gid = options->firecracker_user.gid},
         .compression = options->compression.given ? &options->compression.how : NULL,
         .pager = options->pager,
     };

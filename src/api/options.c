@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +70,8 @@ static int set_connections(void *target, const char *value, struct error *err)
 
 static int set_log_level(void *target, const char *value, struct error *err)
 {
-    static const char *const names[] = {"error", "warning", "info", "debug"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum log_level *)target = (enum log_level)i;
-            return 0;
-        }
-    }
+    if (log_level_parse(value, target) == 0)
+        return 0;
     return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not error, warning, info or debug",
                      value);
 }
@@ -146,6 +142,26 @@ static int set_graduate_at_once(void *target, const char *value, struct error *e
     return 0;
 }
 
+/* Two numbers below 2^32 - 1, which stands for nobody in particular. */
+static int set_user(void *target, const char *value, struct error *err)
+{
+    struct user_option *user = target;
+    unsigned long ids[2];
+    const char *at = value;
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        char *end;
+        errno = 0;
+        ids[i] = strtoul(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno != 0 || ids[i] >= UINT32_MAX ||
+            *end != (i == 0 ? ':' : '\0'))
+            return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not UID:GID, two numbers",
+                             value);
+        at = end + 1;
+    }
+    *user = (struct user_option){.given = true, .uid = (uid_t)ids[0], .gid = (gid_t)ids[1]};
+    return 0;
+}
+
 static int set_secret(void *target, const char *value, struct error *err)
 {
     return token_secret_set(target, value, strlen(value), err);
@@ -173,6 +189,12 @@ static const struct row {
     {"token-secret", "TEXT", "the secret itself", set_secret, TARGET(token_secret), FILE_ONLY},
     {"vmm", "PATH", "the tine-vmm program (default: $TINE_VMM, beside tined, or libexec)", set_text,
      TARGET(vmm)},
+    {"firecracker", "PATH", "the Firecracker program, for instances that ask for it (default none)",
+     set_text, TARGET(firecracker)},
+    {"firecracker-jailer", "PATH", "start Firecracker through this jailer", set_text,
+     TARGET(firecracker_jailer)},
+    {"firecracker-user", "UID:GID", "whom the jailer makes Firecracker run as", set_user,
+     TARGET(firecracker_user)},
     {"kit", "DIR", "guest kit: vmlinux, initrd.img (default: $TINE_KIT, or share/tine/kit)",
      set_text, TARGET(kit)},
     {"snapshot-compression", "HOW", "of sleeping memory by default: zstd, lz4:3 (default none)",
@@ -310,6 +332,21 @@ static int secret_load(struct tined_options *options, struct error *err)
     return 0;
 }
 
+static int firecracker_check(const struct tined_options *options, struct error *err)
+{
+    if (options->firecracker_jailer && !options->firecracker)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-jailer: there is no program for it (--firecracker)");
+    if (options->firecracker_jailer && !options->firecracker_user.given)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-jailer: it needs a user (--firecracker-user)");
+    if (options->firecracker_user.given && !options->firecracker_jailer)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "firecracker-user: only a jailer can change the user "
+                         "(--firecracker-jailer)");
+    return 0;
+}
+
 int tined_options_parse(struct tined_options *options, int argc, char **argv, struct error *err)
 {
     *options = (struct tined_options){
@@ -328,6 +365,7 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
         return r;
     r = config_find(options, err);
     r = r < 0 ? r : arguments_parse(options, false, argc, argv, err);
+    r = r < 0 ? r : firecracker_check(options, err);
     return r < 0 ? r : secret_load(options, err);
 }
 

@@ -4,6 +4,7 @@
 #define TINE_API_OPTIONS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "api/token_secret.h"
 #include "base/error.h"
@@ -17,8 +18,14 @@
 struct tined_options {
     const char *config; /* NULL: DEFAULT_CONFIG if it is there */
     const char *data_dir, *socket;
-    const char *listen;    /* HOST:PORT, or NULL: no TCP */
-    const char *vmm, *kit; /* NULL: to be located */
+    const char *listen;                           /* HOST:PORT, or NULL: no TCP */
+    const char *vmm, *kit;                        /* NULL: to be located */
+    const char *firecracker, *firecracker_jailer; /* NULL: none */
+    struct user_option {
+        bool given;
+        uid_t uid;
+        gid_t gid;
+    } firecracker_user; /* with the jailer, and only with it */
     const char *token_secret_file;
     struct token_secret token_secret; /* of the configuration file or of that file; may be empty */
     struct compression_option {

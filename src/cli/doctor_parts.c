@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Are the other parts of the installation there? */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "api/locate.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
+#include "base/program_line.h"
 #include "cli/doctor.h"
 #include "cli/http.h"
 #include "cli/instance_view.h"
@@ -22,56 +17,11 @@
 #define VERSION_MS   5000
 #define VERSION_SIZE 128
 
-/* The first line that the program prints, up to the limit or the end of the time. */
-static void output_read(int fd, char *text, size_t size)
-{
-    uint64_t deadline = time_monotonic_ns() + VERSION_MS * 1000000ull;
-    size_t length = 0;
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    text[0] = '\0';
-    while (length + 1 < size && !strchr(text, '\n') && time_monotonic_ns() < deadline &&
-           poll(&poll_fd, 1, 100) >= 0) {
-        if (!poll_fd.revents)
-            continue;
-        ssize_t n = read(fd, text + length, size - 1 - length);
-        if (n <= 0)
-            break;
-        length += (size_t)n;
-        text[length] = '\0';
-    }
-    text[strcspn(text, "\n")] = '\0';
-}
-
-/* The first line of `path --version`; 0, or negative if the program does not run. */
-static int program_version(const char *path, char *text, size_t size)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
-    _cleanup_(close) int output = ends[0];
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    pid_t pid;
-    char *argv[] = {(char *)path, (char *)"--version", NULL};
-    int r = posix_spawn(&pid, path, &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    if (r != 0)
-        return -r;
-    output_read(output, text, size);
-    kill(pid, SIGKILL); /* it has said what it had to say, or never will */
-    int status;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return *text ? 0 : -ENODATA;
-}
-
 static void check_program(const char *name, const char *path, enum finding_level level,
                           const char *consequence, struct findings *findings)
 {
     char version[VERSION_SIZE];
-    int r = program_version(path, version, sizeof(version));
+    int r = program_line(path, "--version", VERSION_MS, version, sizeof(version), NULL);
     if (r == 0)
         finding_add(findings, name, FINDING_OK, "%s: %s", path, version);
     else

@@ -16,7 +16,15 @@ struct ps_options {
     bool all;
 };
 
-static void add_row(struct table *table, const json_t *list, const json_t *instance)
+/* Those that every list has, and those that are there where they have something to tell. */
+struct layout {
+    struct table_column columns[10];
+    size_t count;
+    bool hypervisor, expiry;
+};
+
+static void add_row(struct table *table, const struct layout *layout, const json_t *list,
+                    const json_t *instance)
 {
     char id[13], vcpus[16], age[32], parent[64], left[32];
     snprintf(id, sizeof(id), "%.12s", view_text(instance, "id"));
@@ -25,9 +33,22 @@ static void add_row(struct table *table, const json_t *list, const json_t *insta
     view_age(view_text(instance, "created_at"), age);
     view_left(view_text(instance, "expires_at"), left);
     view_parent(list, instance, parent);
-    table_add(table, (const char *[]){view_text(instance, "name"), id, view_text(instance, "state"),
-                                      vcpus, view_text(instance, "size"), age, parent,
-                                      view_text(instance, "image"), left});
+    const char *cells[ARRAY_SIZE(layout->columns)] = {
+        view_text(instance, "name"),
+        id,
+        view_text(instance, "state"),
+        vcpus,
+        view_text(instance, "size"),
+        age,
+        parent,
+        view_text(instance, "image"),
+    };
+    size_t count = 8;
+    if (layout->hypervisor)
+        cells[count++] = view_text(instance, "hypervisor");
+    if (layout->expiry)
+        cells[count++] = left;
+    table_add(table, cells);
 }
 
 static bool is_shown(const json_t *instance, bool all)
@@ -35,40 +56,60 @@ static bool is_shown(const json_t *instance, bool all)
     return all || !view_is_asleep(instance);
 }
 
-static bool one_expires(const json_t *list, bool all)
+static bool expires(const json_t *instance)
+{
+    return *view_text(instance, "expires_at");
+}
+
+static bool has_other_hypervisor(const json_t *instance)
+{
+    return strcmp(view_text(instance, "hypervisor"), "builtin") != 0;
+}
+
+static bool one_is(const json_t *list, bool all, bool (*is)(const json_t *instance))
 {
     size_t i;
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
-        if (is_shown(instance, all) && *view_text(instance, "expires_at"))
+        if (is_shown(instance, all) && is(instance))
             return true;
     }
     return false;
 }
 
+static struct layout layout_of(const json_t *list, bool all)
+{
+    struct layout layout = {
+        .columns = {{"NAME", .shrink = true},
+                    {"ID"},
+                    {"STATE"},
+                    {"VCPUS", .right = true},
+                    {"MEMORY", .right = true},
+                    {"AGE"},
+                    {"PARENT", .shrink = true},
+                    {"IMAGE", .shrink = true}},
+        .count = 8,
+        .hypervisor = one_is(list, all, has_other_hypervisor),
+        .expiry = one_is(list, all, expires),
+    };
+    if (layout.hypervisor)
+        layout.columns[layout.count++].title = "HYPERVISOR";
+    if (layout.expiry)
+        layout.columns[layout.count++].title = "EXPIRES IN";
+    return layout;
+}
+
 static void print_list(const json_t *list, bool all)
 {
-    static const struct table_column columns[] = {
-        {"NAME", .shrink = true},
-        {"ID"},
-        {"STATE"},
-        {"VCPUS", .right = true},
-        {"MEMORY", .right = true},
-        {"AGE"},
-        {"PARENT", .shrink = true},
-        {"IMAGE", .shrink = true},
-        {"EXPIRES IN"}, /* where there is something to tell */
-    };
-    struct table table = {.columns = columns, .column_count = ARRAY_SIZE(columns)};
-    if (!one_expires(list, all))
-        table.column_count--;
+    const struct layout layout = layout_of(list, all);
+    struct table table = {.columns = layout.columns, .column_count = layout.count};
     size_t i, hidden = 0;
     json_t *instance;
     json_array_foreach((json_t *)list, i, instance)
     {
         if (is_shown(instance, all))
-            add_row(&table, list, instance);
+            add_row(&table, &layout, list, instance);
         else
             hidden++;
     }

@@ -16,7 +16,7 @@
 #include "cli/tag_option.h"
 
 struct run_options {
-    const char *name, *image, *kernel, *initrd, *cmdline;
+    const char *name, *image, *kernel, *initrd, *cmdline, *hypervisor;
     unsigned vcpus;
     uint64_t memory, overlay;
     struct option_list disks, tags, env, entrypoint;
@@ -139,6 +139,8 @@ static json_t *request_json(const struct cli *cli, const struct run_options *opt
         json_object_set_new(body, "name", json_string(options->name));
     if (image)
         json_object_set_new(body, "image", json_string(image));
+    if (options->hypervisor)
+        json_object_set_new(body, "hypervisor", json_string(options->hypervisor));
     json_t *tags = json_object();
     json_object_set_new(body, "tags", tags);
     if (tags_add(tags, &options->tags, failure) < 0 ||
@@ -202,6 +204,8 @@ static const struct command_option run_options[] = {
      "of the disk for what is changed in an imported image (default 10GB)"},
     {"vcpus", 0, OPTION_NUMBER, OPTION(vcpus), "N", "virtual CPUs, 1 to 32 (default 2)"},
     {"memory", 'm', OPTION_SIZE, OPTION(memory), "SIZE", "memory, as 256MB or 2GB (default 1GB)"},
+    {"hypervisor", 0, OPTION_TEXT, OPTION(hypervisor), "NAME",
+     "builtin (default), or firecracker where tined has one"},
     {"kernel", 0, OPTION_TEXT, OPTION(kernel), "FILE", "boot this kernel instead of an image's"},
     {"initrd", 0, OPTION_TEXT, OPTION(initrd), "FILE", "with this initial RAM file system"},
     {"cmdline", 0, OPTION_TEXT, OPTION(cmdline), "TEXT", "the kernel's command line"},

@@ -82,8 +82,11 @@ struct vm_restore {
     const char *pager_socket;
 };
 
+struct api_variant;
+struct firecracker;
+
 struct hypervisor {
-    const char *name; /* "builtin", "firecracker", ... */
+    const char *name; /* "builtin", "firecracker" */
     enum hypervisor_saving saving;
 
     /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
@@ -113,14 +116,33 @@ struct hypervisor {
     int (*query)(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
                  struct error *err);
 
-    const char *binary;   /* path of the VMM program */
-    unsigned ready_ms;    /* how long a VMM may take until it answers; then it is killed */
-    unsigned request_ms;  /* how long one API request may take */
+    const char *binary;  /* path of the VMM program; NULL: there is none, VMs that run are driven */
+    unsigned ready_ms;   /* how long a VMM may take until it answers; then it is killed */
+    unsigned request_ms; /* how long one API request may take */
     unsigned snapshot_ms; /* the same for snapshot create and load, which move the guest's memory */
+
+    const struct api_variant *variant; /* the driver's own */
+    struct firecracker *firecracker;   /* the same; NULL: not that one */
 };
 
-/* The builtin driver for the tine-vmm at `binary` (borrowed). */
+/* The builtin driver for the tine-vmm at `binary` (borrowed). Owns nothing. */
 struct hypervisor hypervisor_builtin(const char *binary);
+
+struct firecracker_options {
+    const char *binary; /* NULL: none on this host */
+    const char *jailer; /* NULL: without */
+    uid_t uid;          /* with the jailer: the user and group that Firecracker runs as */
+    gid_t gid;
+};
+/* The driver for Firecracker, from version 1.8 on; the options are copied. What is wrong with the
+ * program is told by hypervisor_check() and by every boot and restore. */
+int hypervisor_firecracker(const struct firecracker_options *options, struct hypervisor *hypervisor,
+                           struct error *err);
+void hypervisor_release(struct hypervisor *hypervisor);
+
+/* 0 if VMs can be started: the program is there, it is the right one and not too old. Firecracker
+ * is asked for its version when its file has changed. ERROR_UNSUPPORTED or ERROR_NOT_FOUND. */
+int hypervisor_check(const struct hypervisor *self, struct error *err);
 
 /* Ends a VMM process at once (SIGKILL) and waits until it is gone, at most `timeout_ms`. Closes the
  * pidfd, but keeps it on ERROR_TIMEOUT. Gone already is success; another process that has the pid

@@ -29,8 +29,9 @@ struct child {
     const char *binary;
     char *argv[MAX_ARGUMENTS + 2];
     char *envp[3];
-    int guest_fd, null_fd, log_fd;
-    int report_fd; /* the pipe's writing end */
+    int guest_fd, null_fd, output_fd, log_fd;
+    const struct jail *jail; /* NULL: none */
+    int report_fd;           /* the pipe's writing end */
 };
 
 /* What the child says when a step fails; nothing arrives when the exec works. */
@@ -79,6 +80,21 @@ static int step_bind(struct child *child)
     return result(mount(".", HYPERVISOR_GUEST_DIR, NULL, MS_BIND | MS_REC, NULL));
 }
 
+static int step_jail_mount(struct child *child)
+{
+    return child->jail ? jail_mount(child->jail) : 0;
+}
+
+static int step_jail_directories(struct child *child)
+{
+    return child->jail ? jail_make_directories(child->jail) : 0;
+}
+
+static int step_jail_guest(struct child *child)
+{
+    return child->jail ? jail_show_guest(child->jail) : 0;
+}
+
 static int step_chdir(struct child *child)
 {
     return result(chdir(HYPERVISOR_GUEST_DIR));
@@ -111,7 +127,7 @@ static int step_signals(struct child *child)
 
 static int step_stdio(struct child *child)
 {
-    if (dup2(child->null_fd, STDIN_FILENO) < 0 || dup2(child->log_fd, STDOUT_FILENO) < 0 ||
+    if (dup2(child->null_fd, STDIN_FILENO) < 0 || dup2(child->output_fd, STDOUT_FILENO) < 0 ||
         dup2(child->log_fd, STDERR_FILENO) < 0)
         return errno;
     return 0;
@@ -143,6 +159,9 @@ static const struct {
     {"make its mounts private", step_private},
     {"mount a private " PRIVATE_DIR, step_cover},
     {"mount the guest directory on " HYPERVISOR_GUEST_DIR, step_bind},
+    {"mount " JAIL_BASE, step_jail_mount},
+    {"make directories in " JAIL_BASE, step_jail_directories},
+    {"mount the guest directory in " JAIL_BASE " as the jail's user's", step_jail_guest},
     {"enter " HYPERVISOR_GUEST_DIR, step_chdir},
     {"make a session", step_session},
     {"reset signals", step_signals},
@@ -180,18 +199,22 @@ static int move_above_stdio(int *fd, struct error *err)
     return 0;
 }
 
-static int open_log(int guest_fd, const char *guest_dir, uint64_t *log_start, struct error *err)
+/* For appending; emptied when it is larger than `limit`. `start` (may be NULL) receives its size.
+ */
+static int open_log(int guest_fd, const char *guest_dir, const char *name, off_t limit,
+                    uint64_t *start, struct error *err)
 {
     if (mkdirat(guest_fd, "log", 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, guest_dir, "make %s/log", guest_dir);
-    _cleanup_(close) int fd = openat(guest_fd, GUEST_VMM_LOG,
-                                     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_(close) int fd =
+        openat(guest_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, guest_dir, "open %s/" GUEST_VMM_LOG, guest_dir);
-    if (st.st_size > LOG_LIMIT && ftruncate(fd, 0) < 0)
-        return error_errno(err, errno, guest_dir, "truncate %s/" GUEST_VMM_LOG, guest_dir);
-    *log_start = st.st_size > LOG_LIMIT ? 0 : (uint64_t)st.st_size;
+        return error_errno(err, errno, guest_dir, "open %s/%s", guest_dir, name);
+    if (st.st_size > limit && ftruncate(fd, 0) < 0)
+        return error_errno(err, errno, guest_dir, "truncate %s/%s", guest_dir, name);
+    if (start)
+        *start = st.st_size > limit ? 0 : (uint64_t)st.st_size;
     int r = move_above_stdio(&fd, err);
     return r < 0 ? r : TAKE_FD(fd);
 }
@@ -332,11 +355,21 @@ int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t
     _cleanup_(close) int null_fd = open_above_stdio("/dev/null", O_RDWR, err);
     if (null_fd < 0)
         return null_fd;
-    _cleanup_(close) int log_fd = open_log(guest_fd, launch->guest_dir, log_start, err);
+    _cleanup_(close) int log_fd =
+        open_log(guest_fd, launch->guest_dir, GUEST_VMM_LOG,
+                 launch->console_on_stdout ? 0 : LOG_LIMIT, log_start, err);
     if (log_fd < 0)
         return log_fd;
+    _cleanup_(close) int console_fd =
+        launch->console_on_stdout
+            ? open_log(guest_fd, launch->guest_dir, GUEST_CONSOLE_LOG, LOG_LIMIT, NULL, err)
+            : -1;
+    if (launch->console_on_stdout && console_fd < 0)
+        return console_fd;
     child.guest_fd = guest_fd;
     child.null_fd = null_fd;
+    child.output_fd = launch->console_on_stdout ? console_fd : log_fd;
     child.log_fd = log_fd;
+    child.jail = launch->jail;
     return child_start(&child, launch, process, err);
 }

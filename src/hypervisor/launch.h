@@ -7,11 +7,16 @@
 #include <stdint.h>
 
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/jail.h"
 
 struct launch {
     const char *binary;
     const char *const *arguments; /* behind argv[0], NULL-terminated */
     const char *guest_dir;        /* on the host */
+    /* Standard output is the console, and appended to GUEST_CONSOLE_LOG (started anew as the other
+     * log is). GUEST_VMM_LOG is emptied: the VMM writes into it itself, from its beginning. */
+    bool console_on_stdout;
+    const struct jail *jail; /* for a jailer, which is the binary; NULL: none */
 };
 
 /* Starts a VMM as its own session in its own mount namespace, where the guest directory is

@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/host.h"
-#include "instance/program.h"
 #include "instance/program_run.h"
 #include "instance/ready.h"
 #include "instance/trace.h"
@@ -94,14 +94,16 @@ static void undo(struct operation *op, const struct instance_record *before,
 
 int boot_locked(struct operation *op, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     const struct instance_record before = op->record;
     struct vm_process process = {.pidfd = -1};
     _cleanup_(ready) struct ready ready = READY_NONE;
     operation_show(op, INSTANCE_INITIALIZING);
     trace_phase(op, "launch");
-    int r = prepare(op, err);
+    int r = operation_check_hypervisor(op, err);
+    if (r == 0)
+        r = prepare(op, err);
     if (r == 0)
         r = ready_listen(op, &ready, err);
     if (r == 0)

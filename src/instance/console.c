@@ -41,11 +41,16 @@ static size_t line_before(const char *tail, size_t *end)
     return start;
 }
 
-/* "reboot: Power down" is what the kernel says of any guest that ends in order. */
+/* What the kernel says of any guest that ends in order, by power-off or by reset. */
 static bool is_farewell(const char *line, size_t length)
 {
-    static const char words[] = "reboot: Power down";
-    return memmem(line, length, words, sizeof(words) - 1) != NULL;
+    static const char *const farewells[] = {"reboot: Power down", "reboot: Restarting system",
+                                            "reboot: machine restart"};
+    for (size_t i = 0; i < ARRAY_SIZE(farewells); i++) {
+        if (memmem(line, length, farewells[i], strlen(farewells[i])))
+            return true;
+    }
+    return false;
 }
 
 struct console_line console_last_line(const struct operation *op)

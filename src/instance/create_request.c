@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "image/program.h"
 #include "instance/create_image.h"
-#include "instance/id.h"
 #include "instance/lifetime.h"
-#include "instance/program.h"
+#include "instance/name.h"
 
 #define MIB            (1ull << 20)
 #define MEMORY_MINIMUM (32 * MIB)
@@ -76,13 +76,15 @@ static int check_machine(const struct instance_create_request *request,
 }
 
 static int check_hypervisor(const struct host *host, const struct instance_create_request *request,
-                            struct error *err)
+                            struct instance_record *record, struct error *err)
 {
-    if (!request->hypervisor || strcmp(request->hypervisor, host->hypervisor.name) == 0)
-        return 0;
-    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                     "hypervisor: '%.80s' is not here; there is %s", request->hypervisor,
-                     host->hypervisor.name);
+    const struct hypervisor *hypervisor = &host->hypervisors[0];
+    int r = request->hypervisor
+                ? host_hypervisor_find(host, "hypervisor", request->hypervisor, &hypervisor, err)
+                : 0;
+    if (r == 0)
+        snprintf(record->hypervisor, sizeof(record->hypervisor), "%s", hypervisor->name);
+    return r;
 }
 
 static int check_cmdline(const struct instance_create_request *request,
@@ -237,7 +239,6 @@ static int check_program(const struct instance_create_request *request,
 int create_check(const struct host *host, const struct instance_create_request *request,
                  struct instance_record *record, struct create_plan *plan, struct error *err)
 {
-    snprintf(record->hypervisor, sizeof(record->hypervisor), "%s", host->hypervisor.name);
     record->state = INSTANCE_CREATED;
     record->skip_guest_agent = request->skip_guest_agent;
     record->created_at_ns = time_realtime_ns();
@@ -245,7 +246,7 @@ int create_check(const struct host *host, const struct instance_create_request *
     if (r == 0)
         r = check_machine(request, record, err);
     if (r == 0)
-        r = check_hypervisor(host, request, err);
+        r = check_hypervisor(host, request, record, err);
     if (r == 0)
         r = check_cmdline(request, record, err);
     if (r == 0)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "image/image.h"
 #include "instance/compressor.h"
 #include "instance/expiry.h"
@@ -35,9 +36,26 @@ static int copy_options(struct host *host, const struct host_options *options, s
     host->kit_dir = options->kit_dir ? strdup(options->kit_dir) : NULL;
     if (!host->vmm_binary || (options->kit_dir && !host->kit_dir))
         return error_errno(err, ENOMEM, options->data_dir, "open %s", options->data_dir);
-    host->hypervisor =
-        options->hypervisor ? *options->hypervisor : hypervisor_builtin(host->vmm_binary);
     return 0;
+}
+
+/* A program that can't be used is no reason not to start: there may be VMs that run. */
+static void tell_hypervisor(const struct hypervisor *hypervisor)
+{
+    struct error err = {0};
+    if (hypervisor->binary && hypervisor_check(hypervisor, &err) < 0)
+        log_warning("hypervisor %s can't be used: %s", hypervisor->name, err.message);
+}
+
+static int open_hypervisors(struct host *host, const struct host_options *options,
+                            struct error *err)
+{
+    host->hypervisors[0] =
+        options->hypervisor ? *options->hypervisor : hypervisor_builtin(host->vmm_binary);
+    int r = hypervisor_firecracker(&options->firecracker, &host->hypervisors[1], err);
+    if (r == 0)
+        tell_hypervisor(&host->hypervisors[1]);
+    return r;
 }
 
 /* Makes and opens a directory in the data directory; returns the descriptor. */
@@ -151,6 +169,8 @@ static int open_all(struct host *host, const struct host_options *options, struc
 {
     int r = copy_options(host, options, err);
     if (r == 0)
+        r = open_hypervisors(host, options, err);
+    if (r == 0)
         r = open_directories(host, options->data_dir, err);
     if (r == 0)
         r = lock_data(host, err);
@@ -238,6 +258,7 @@ void host_close(struct host *host)
     free(host->guests_dir);
     free(host->snapshots_dir);
     free(host->kit_dir);
+    hypervisor_release(&host->hypervisors[1]);
     free(host->vmm_binary);
     free(host);
 }

@@ -12,6 +12,8 @@
 #define VMM_KILL_MS \
     10000 /* how long a killed VMM may take to be gone: it frees its guest's memory */
 
+#define HOST_HYPERVISORS 2
+
 #define POWER_OFF_GRACE_MS 5000 /* the default of the REST contract */
 
 struct compressor;
@@ -30,7 +32,7 @@ struct host {
     char *kit_dir;       /* NULL: none */
     char *vmm_binary;
     unsigned agent_timeout_ms;
-    struct hypervisor hypervisor;
+    struct hypervisor hypervisors[HOST_HYPERVISORS]; /* the first is that of who names none */
     bool has_compression; /* of memory images, by default */
     struct stack_compression compression;
     int lock_fd; /* holds the flock of <data_dir>/lock */
@@ -92,6 +94,16 @@ void record_tidy(struct instance_record *record);
 bool record_has_vmm(const struct instance_record *record);
 bool record_has_writable_disk(const struct instance_record *record);
 
+/* The driver of that name; NULL: none is called so. */
+const struct hypervisor *host_hypervisor(const struct host *host, const char *name);
+/* The one that is asked for in a request's `field`, if VMs can be started with it; else
+ * ERROR_UNSUPPORTED, or what is wrong with its program. */
+int host_hypervisor_find(const struct host *host, const char *field, const char *name,
+                         const struct hypervisor **hypervisor, struct error *err);
+/* The driver of the row, which operation_begin() has seen to be there. */
+const struct hypervisor *operation_hypervisor(const struct operation *op);
+/* ERROR_UNSUPPORTED where there is none. */
+int operation_check_hypervisor(const struct operation *op, struct error *err);
 /* The VM as a driver wants it; valid as long as the operation. */
 struct vm_spec operation_spec(const struct operation *op);
 /* The VMM of the row: true if it is alive; `process` then has a pidfd, which the caller closes

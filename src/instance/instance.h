@@ -15,6 +15,7 @@
 #include "agent/client.h"
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "image/program.h"
 #include "paging/paging.h"
 #include "stack/compression.h"
 #include "store/store.h"
@@ -44,6 +45,7 @@ struct host_options {
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
     const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
+    struct firecracker_options firecracker; /* without a binary: no VM of it can be started */
     /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
      * NULL: none; copied. */
     const struct stack_compression *compression;
@@ -75,13 +77,6 @@ struct instance_disk_request {
     bool root;
 };
 
-/* The main program, and what is around every command in the guest; NULL: not given. */
-struct program_request {
-    const char *entrypoint, *cmd; /* JSON arrays of strings, together the argv; empty: none */
-    const char *env;              /* a JSON object of strings */
-    const char *working_dir;      /* an absolute path */
-};
-
 /* Until when an instance lives; then it is deleted. All zero: for ever. */
 struct instance_lifetime {
     uint64_t ttl_ns;        /* from now; a fork has as long from its own birth */
@@ -94,7 +89,7 @@ struct instance_create_request {
     const char *kernel;     /* path; NULL: the image's */
     const char *initrd;     /* path; NULL: the image's, or none when a kernel is given */
     const char *cmdline;    /* NULL: default */
-    const char *hypervisor; /* NULL: the host's */
+    const char *hypervisor; /* NULL: the host's, "builtin" */
     unsigned vcpus;         /* 0: 2 */
     uint64_t memory_bytes;  /* 0: 1 GiB */
     uint64_t overlay_bytes; /* of the disk for what is changed in an imported image; 0: 10 GiB */

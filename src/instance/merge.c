@@ -56,7 +56,7 @@ static int unshare_base(const struct operation *op, const struct base *base, str
 {
     struct stack_result result;
     uint64_t begin = time_monotonic_ns();
-    bool always = op->host->hypervisor.saving == HYPERVISOR_SAVES_MERGED;
+    bool always = operation_hypervisor(op)->saving == HYPERVISOR_SAVES_MERGED;
     int r = always ? stack_unshare(&base->memory, &result, err)
                    : stack_unshare_by_reflink(&base->memory, &result, err);
     if (r < 0)
@@ -95,7 +95,7 @@ int merge_prepare(struct operation *op, const char *temporary, bool *merges, str
 {
     _cleanup_(base) struct base base = {.dir = -1};
     *merges = false;
-    if (op->host->hypervisor.saving == HYPERVISOR_SAVES_FULL || paged_reads_base(op))
+    if (operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL || paged_reads_base(op))
         return 0;
     int r = base_open(op, &base, err);
     if (r > 0)

@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "instance/compressor.h"
 #include "instance/host.h"
-#include "instance/id.h"
 #include "instance/memory_image.h"
 #include "instance/owner.h"
 #include "instance/paged.h"
@@ -87,6 +86,8 @@ static int begin_by_id(struct host *host, const char *id, enum lock_kind kind, s
                        struct error *err)
 {
     int r = operation_begin_raw(host, id, kind, op, err);
+    if (r == 0)
+        r = operation_check_hypervisor(op, err);
     if (r == 0)
         r = operation_open_directory(op, err);
     if (r == 0 && op->hold.writing && is_stale(op))

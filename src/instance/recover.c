@@ -32,7 +32,7 @@ static void cleanup_found(struct found *found)
  * a VMM before that. One that has been silent for another reason is left to settle(). */
 static int end_unborn(struct operation *op, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16];
     int r = hypervisor->query(hypervisor, &spec, state, NULL);
@@ -131,7 +131,9 @@ static int recover_one(struct host *host, const struct found *found, const char 
     if (r < 0)
         return r;
     struct error cause = {0};
-    r = operation_open_directory(&op, &cause);
+    r = operation_check_hypervisor(&op, &cause);
+    if (r == 0)
+        r = operation_open_directory(&op, &cause);
     r = r == -ENOENT ? recover_missing(&op, &cause)
         : r == 0     ? recover_present(&op, found, &cause)
                      : r;

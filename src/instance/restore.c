@@ -17,11 +17,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
 #include "instance/paged.h"
-#include "instance/program.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
@@ -44,7 +44,9 @@ static int check_memory(struct operation *op, struct error *err)
 
 static int prepare(struct operation *op, struct error *err)
 {
-    int r = memory_take(op, err);
+    int r = operation_check_hypervisor(op, err);
+    if (r == 0)
+        r = memory_take(op, err);
     if (r == 0)
         r = check_memory(op, err);
     if (r == 0)
@@ -70,7 +72,7 @@ static int record_running(struct operation *op, const struct vm_process *process
 /* Everything until the guest's first instruction, and that. */
 static int let_run(struct operation *op, const struct vm_process *process, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "record");
     int r = step("restore-loaded", err);
@@ -113,7 +115,7 @@ static void finish(struct operation *op)
  * that says it is paused has not run. */
 static bool may_have_changed_disks(struct operation *op)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     if (!record_has_writable_disk(&op->record) ||
@@ -146,7 +148,7 @@ static int undo(struct operation *op, const struct instance_record *before,
 /* A VMM that does not answer any more may be on its way out: it is given a moment to be gone. */
 static bool has_ended(struct operation *op, struct vm_process *process)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     bool answers = hypervisor->query(hypervisor, &spec, state, NULL) == 0;
@@ -199,7 +201,7 @@ static int run(struct operation *op, struct vm_process *process, const char *hos
 /* On failure no VMM and no session is left. */
 static int load(struct operation *op, struct vm_process *process, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     struct vm_restore how = {.resume = false};
     int r = prepare(op, err);

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
 #include "instance/paged.h"
-#include "instance/program.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
@@ -135,7 +135,8 @@ static int settle_paused(struct operation *op, struct vm_process *process, const
         return snapshot;
     if (snapshot)
         return end_vmm(op, process, why, err);
-    int r = op->host->hypervisor.resume(&op->host->hypervisor, &spec, err);
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
+    int r = hypervisor->resume(hypervisor, &spec, err);
     return r < 0 ? r : adopt(op, process, err);
 }
 
@@ -150,7 +151,7 @@ static int settle_running(struct operation *op, struct vm_process *process, stru
 static int settle_with_vmm(struct operation *op, struct vm_process *process, const char *why,
                            struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     int r = hypervisor->query(hypervisor, &spec, state, err);

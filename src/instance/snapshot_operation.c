@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "instance/compressor.h"
-#include "instance/id.h"
 
 static int begin(struct host *host, const char *id, enum lock_kind kind,
                  struct snapshot_operation *op, struct error *err)
@@ -98,24 +97,24 @@ static int check_state(const struct snapshot_record *record, enum instance_state
 }
 
 /* A memory image belongs to the VMM that wrote it; disks do not. */
-static int check_hypervisor(const struct snapshot_operation *op, const char *hypervisor,
-                            struct error *err)
+static int take_hypervisor(struct snapshot_operation *op, const char *name, struct error *err)
 {
     if (op->record.kind == INSTANCE_STANDBY)
         return error_set(err, ERROR_INVALID, EINVAL,
                          "target_hypervisor: can't be chosen for a snapshot of kind Standby");
-    if (strcmp(hypervisor, op->host->hypervisor.name) == 0)
-        return 0;
-    return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                     "target_hypervisor: '%.80s' is not here; there is %s", hypervisor,
-                     op->host->hypervisor.name);
+    const struct hypervisor *hypervisor;
+    int r = host_hypervisor_find(op->host, "target_hypervisor", name, &hypervisor, err);
+    if (r == 0)
+        snprintf(op->record.source.hypervisor, sizeof(op->record.source.hypervisor), "%s",
+                 hypervisor->name);
+    return r;
 }
 
-int snapshot_target_check(const struct snapshot_operation *op, const struct snapshot_target *target,
+int snapshot_target_check(struct snapshot_operation *op, const struct snapshot_target *target,
                           enum instance_state *state, struct error *err)
 {
     bool standby = op->record.kind == INSTANCE_STANDBY;
     *state = target->has_state ? target->state : standby ? INSTANCE_RUNNING : INSTANCE_STOPPED;
     int r = check_state(&op->record, *state, err);
-    return r < 0 || !target->hypervisor ? r : check_hypervisor(op, target->hypervisor, err);
+    return r < 0 || !target->hypervisor ? r : take_hypervisor(op, target->hypervisor, err);
 }

@@ -40,9 +40,10 @@ static inline void cleanup_snapshot_operation(struct snapshot_operation *op)
 
 struct owner snapshot_owner(const struct snapshot_operation *op);
 
-/* The state that is to come of it: the one asked for, or the kind's default. ERROR_INVALID or
- * ERROR_UNSUPPORTED names the part of the target that is wrong. */
-int snapshot_target_check(const struct snapshot_operation *op, const struct snapshot_target *target,
+/* The state that is to come of it: the one asked for, or the kind's default. A hypervisor that is
+ * asked for takes the place of the source's in `op->record`. ERROR_INVALID or ERROR_UNSUPPORTED
+ * names the part of the target that is wrong. */
+int snapshot_target_check(struct snapshot_operation *op, const struct snapshot_target *target,
                           enum instance_state *state, struct error *err);
 
 #endif

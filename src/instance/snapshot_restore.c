@@ -46,10 +46,24 @@ static int check_belongs(const struct operation *op, const struct snapshot_opera
                      record->id, op->record.name, record->source.name, record->source.id);
 }
 
+/* Of a crash in between the old directory may be left, and with it the memory that it slept with,
+ * under a row that names another hypervisor. */
+static int check_hypervisor(const struct operation *op, const struct snapshot_operation *snapshot,
+                            struct error *err)
+{
+    const char *before = op->record.hypervisor, *after = snapshot->record.source.hypervisor;
+    if (op->record.state != INSTANCE_STANDBY || strcmp(before, after) == 0)
+        return 0;
+    return error_set(err, ERROR_STATE, EBUSY,
+                     "%s sleeps under %s and can't go over to %s: it must be stopped first",
+                     op->record.name, before, after);
+}
+
 /* Its identity stays, the rest is the snapshot's; it has not run yet. */
 static void become(struct instance_record *record, const struct instance_record *source)
 {
     memcpy(record->image, source->image, sizeof(record->image));
+    memcpy(record->hypervisor, source->hypervisor, sizeof(record->hypervisor));
     memcpy(record->cmdline, source->cmdline, sizeof(record->cmdline));
     memcpy(record->disks, source->disks, sizeof(record->disks));
     record->disk_count = source->disk_count;
@@ -202,7 +216,7 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
         r = snapshot_target_check(&snapshot, target, &state, err);
     if (r == 0)
         r = transition_check(OPERATION_SNAPSHOT_RESTORE, &op.record, err);
-    if (r > 0)
+    if (r > 0 && (r = check_hypervisor(&op, &snapshot, err)) == 0)
         r = restore_from(&op, &snapshot, state, err);
     if (r < 0)
         return r;

@@ -86,7 +86,7 @@ static int prepare(struct operation *op, struct saving *saving, struct error *er
 
 static int save(struct operation *op, const struct saving *saving, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "save");
     int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->merges, err);
@@ -118,7 +118,7 @@ static int record_standby(struct operation *op, struct error *err)
 
 static int pause_and_save(struct operation *op, const struct saving *saving, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "pause");
     int r = hypervisor->pause(hypervisor, &spec, err);
@@ -134,7 +134,7 @@ static int pause_and_save(struct operation *op, const struct saving *saving, str
 /* A VM that could not be paused runs already. */
 static int make_run(struct operation *op, struct error *err)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16] = "";
     int r = hypervisor->resume(hypervisor, &spec, err);

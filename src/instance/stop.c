@@ -27,7 +27,7 @@ int kill_locked(struct operation *op, struct error *err)
 /* A guest that does not listen is not an error: it is ended when its time is over. */
 static void ask(struct operation *op, unsigned grace_ms)
 {
-    const struct hypervisor *hypervisor = &op->host->hypervisor;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     struct error err = {0};
     _cleanup_(free) char *vsock = operation_path(op, GUEST_VSOCK_SOCKET);

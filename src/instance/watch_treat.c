@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/console.h"
 #include "instance/directory.h"
 #include "instance/paged.h"
-#include "instance/program.h"
 #include "instance/program_run.h"
 #include "instance/restart.h"
 #include "instance/settle.h"

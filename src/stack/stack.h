@@ -72,6 +72,10 @@ int stack_unshare_by_reflink(const struct stack_file *file, struct stack_result 
  * Returns the descriptor (owner: caller). */
 int stack_open_writable(const struct stack_file *file, struct error *err);
 
+/* Makes holes of the blocks that hold nothing but zeros; what is read stays the same. The file must
+ * have one name (-EMLINK). Where the file system makes no holes nothing happens. Not synced. */
+int stack_drop_zeros(const struct stack_file *file, struct error *err);
+
 /* Checks that an image is there, regular, and exactly `size` bytes; ERROR_CORRUPT with both sizes
  * otherwise. */
 int stack_check_size(const struct stack_file *file, uint64_t size, struct error *err);

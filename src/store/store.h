@@ -9,10 +9,11 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/id.h"
 #include "hypervisor/hypervisor.h"
 #include "policy/policy.h"
 
-#define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
+#define INSTANCE_ID_LENGTH ID_LENGTH
 #define INSTANCE_NAME_MAX  63
 #define INSTANCE_TAGS_SIZE 4096
 

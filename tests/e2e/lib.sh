@@ -22,7 +22,7 @@ fi
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
 tined_pid=
-tined_options=() # more of them, for start_tined
+tined_options=() # of a test's own
 out= # of the last expect
 err=
 
@@ -75,7 +75,7 @@ inode_of() { stat -c %i "$(memory_of "$1")"; }
 # The VMM processes of this test: those whose id names a guest directory below $work.
 own_vmms() {
     local pid id
-    for pid in $(pgrep -x tine-vmm); do
+    for pid in $(pgrep -x tine-vmm; pgrep -x firecracker); do
         id=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -A1 -x -e --id | tail -1)
         [ -z "$id" ] || [ -z "$(find "$work" -maxdepth 4 -path "*/guests/$id")" ] || echo "$pid"
     done

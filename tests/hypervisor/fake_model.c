@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,7 +77,11 @@ static void start(struct fake *fake, struct fake_answer *answer)
     else if (fake_memory_new(fake, (size_t)mib << 20) < 0)
         refuse(answer, "cannot map guest memory");
     else {
+        fake->tracking = json_is_true(json_object_get(machine, "track_dirty_pages"));
         fake->state = FAKE_RUNNING;
+        if (fake->version)
+            printf("console of %s\n", fake->id);
+        fflush(stdout);
         fake_agent_ready(fake);
     }
 }
@@ -129,15 +134,22 @@ static void get(struct fake *fake, const char *path, struct fake_answer *answer)
                                  names[fake->state], "vmm_version", "0", "app_name", "Fake");
     else if (strcmp(path, "/vm/config") == 0)
         answer->body = json_deep_copy(fake->config);
-    else
+    else if (strcmp(path, "/version") == 0 && fake->version) {
+        char *other = fake_order("other-version", NULL);
+        answer->body = json_pack("{s:s}", "firecracker_version", other ? other : fake->version);
+        free(other);
+    } else
         refuse(answer, "no such path");
 }
 
 void fake_handle(struct fake *fake, const char *method, const char *path, json_t *body,
                  struct fake_answer *answer)
 {
+    char fault[256];
     if (strcmp(method, "GET") == 0)
         get(fake, path, answer);
+    else if (!fake_knows(fake, path, body, fault, sizeof(fault)))
+        refuse(answer, fault);
     else if (strcmp(path, "/vm") == 0)
         patch_vm(fake, body, answer);
     else if (strcmp(path, "/actions") == 0)

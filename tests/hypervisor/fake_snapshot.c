@@ -33,6 +33,28 @@ int fake_memory_new(struct fake *fake, size_t size)
     return 0;
 }
 
+/* Firecracker leaves a file alone that has the right size already. */
+static int size_file(const struct fake *fake, int fd, size_t size)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -1;
+    if (st.st_nlink != 1) {
+        errno = EMLINK;
+        return -1;
+    }
+    if (fake->version && (size_t)st.st_size == size)
+        return 0;
+    return ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0 ? -1 : 0;
+}
+
+/* Dense for Firecracker, as far as that is bearable. */
+static int is_written(const struct fake *fake, size_t at)
+{
+    static const uint8_t zeros[PAGE];
+    return fake->version || memcmp(fake->memory + at, zeros, PAGE) != 0;
+}
+
 static int write_memory(const struct fake *fake, const char *path)
 {
     char *short_order = fake_order("short-memory", NULL);
@@ -41,11 +63,9 @@ static int write_memory(const struct fake *fake, const char *path)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    static const uint8_t zeros[PAGE];
-    int r = ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0 ? -1 : 0;
+    int r = size_file(fake, fd, size);
     for (size_t at = 0; r == 0 && at < FAKE_USED; at += PAGE) {
-        if (memcmp(fake->memory + at, zeros, PAGE) != 0 &&
-            pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
+        if (is_written(fake, at) && pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
             r = -1;
     }
     if (r == 0)
@@ -64,6 +84,25 @@ static int page_is_own(int pagemap, const uint8_t *page)
     return entry >> 62 != 0 && !(entry >> 61 & 1);
 }
 
+static int page_is_dirty(const struct fake *fake, int pagemap, size_t at)
+{
+    static const uint8_t zeros[PAGE];
+    if (!fake->version)
+        return page_is_own(pagemap, fake->memory + at);
+    return memcmp(fake->memory + at, fake->logged ? fake->logged + at : zeros, PAGE) != 0;
+}
+
+/* From here on it is what is written next. */
+static int clear_log(struct fake *fake)
+{
+    if (!fake->logged)
+        fake->logged = malloc(FAKE_USED);
+    if (!fake->logged)
+        return -1;
+    memcpy(fake->logged, fake->memory, FAKE_USED);
+    return 0;
+}
+
 static int write_own_pages(const struct fake *fake, int fd)
 {
     char *half_order = fake_order("half-diff", NULL);
@@ -72,7 +111,7 @@ static int write_own_pages(const struct fake *fake, int fd)
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     int r = pagemap < 0 ? -1 : 0;
     for (size_t at = 0; r == 0 && at < end; at += PAGE) {
-        if (page_is_own(pagemap, fake->memory + at) &&
+        if (page_is_dirty(fake, pagemap, at) &&
             pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
             r = -1;
     }
@@ -94,11 +133,13 @@ static int write_diff(const struct fake *fake, const char *path)
     free(fresh_order);
     if (fresh)
         return unlink(path) < 0 ? -1 : write_memory(fake, path);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | (fake->version ? O_CREAT : 0), 0600);
     if (fd < 0)
         return -1;
     errno = 0;
-    int r = fstat(fd, &st);
+    int r = fake->version ? size_file(fake, fd, fake->memory_size) : 0;
+    if (r == 0)
+        r = fstat(fd, &st);
     if (r == 0 && ((size_t)st.st_size != fake->memory_size || st.st_nlink != 1)) {
         errno = st.st_nlink != 1 ? EMLINK : EINVAL;
         r = -1;
@@ -136,9 +177,13 @@ int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t
         return fail(fault, size, "write state", state);
     const char *type = json_string_value(json_object_get(request, "snapshot_type"));
     int diff = type && strcmp(type, "Diff") == 0;
+    if (diff && fake->version && !fake->tracking) {
+        errno = EOPNOTSUPP;
+        return fail(fault, size, "Diff without a log of dirty pages", memory);
+    }
     if (!memory || (diff ? write_diff(fake, memory) : write_memory(fake, memory)) < 0)
         return fail(fault, size, diff ? "write a diff into" : "write memory", memory);
-    return 0;
+    return clear_log(fake);
 }
 
 static int map_memory(struct fake *fake, const char *path, size_t expected)
@@ -223,7 +268,18 @@ int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t s
     errno = EINVAL;
     if (!memory_belongs(fake))
         return fail(fault, size, "memory of another VM", memory);
+    char *no_clock = fake_order("no-clock", NULL);
+    int clock = json_is_true(json_object_get(request, "clock_realtime"));
+    free(no_clock);
+    if (no_clock && clock) {
+        snprintf(fault, size, "clock_realtime requested but not present in the snapshot state");
+        return -1;
+    }
     if (open_devices(fake, fault, size) < 0)
+        return -1;
+    fake->tracking = json_is_true(json_object_get(request, "track_dirty_pages")) ||
+                     json_is_true(json_object_get(request, "enable_diff_snapshots"));
+    if (clear_log(fake) < 0)
         return -1;
     fake->state = json_is_true(json_object_get(request, "resume_vm")) ? FAKE_RUNNING : FAKE_PAUSED;
     return 0;

@@ -291,17 +291,28 @@ int main(int argc, char **argv)
                                .changed = PTHREAD_COND_INITIALIZER,
                                .hostname = "fake-guest",
                                .vsock_fd = -1};
-    const char *socket_path = NULL;
+    const char *socket_path = NULL, *log_path = NULL;
+    fake_become(&fake, argv[0]);
+    if (fake.version && argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("Firecracker v%s\n\nand more\n", fake.version);
+        return 0;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--api-sock") == 0)
             socket_path = argv[i + 1];
         else if (strcmp(argv[i], "--id") == 0)
             fake.id = argv[i + 1];
+        else if (strcmp(argv[i], "--log-path") == 0)
+            log_path = argv[i + 1];
     }
     if (!socket_path || !fake.id) {
         fprintf(stderr, "usage: fake_vmm --api-sock PATH --id ID\n");
         return 2;
     }
+    if (fake.version)
+        fake_check_arguments(&fake, argc, argv);
+    if (log_path && open(log_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) < 0)
+        return 152;
     signal(SIGPIPE, SIG_IGN);
     fprintf(stderr, "fake-vmm: id %s\n", fake.id);
     obey_before_listening();

@@ -3,6 +3,10 @@
  * keeps a guest memory that is really mapped, saved and loaded, and its guest runs an agent that
  * knows a handful of commands. One process, a thread per connection, one lock.
  *
+ * Called "firecracker-VERSION" it is Firecracker of that version: it refuses what that does not
+ * know, has a log of dirty pages where it was asked for one, which every snapshot clears, writes
+ * Full densely and either kind into the file that is there, and its console is standard output.
+ *
  * A file "fake-vmm" in its working directory (the guest directory) makes it misbehave, one order
  * per line:
  *   die-at-start TEXT     writes TEXT to its log and exits with status 1 before it listens
@@ -17,6 +21,8 @@
  *   short-memory          writes a memory file that lacks its last page
  *   half-diff             writes half of a diff in place and answers with 400
  *   fresh-diff            writes a diff into a fresh file of that name
+ *   other-version V       answers GET /version with V
+ *   no-clock              its states have no time of day in them
  *   no-agent              its guest never listens
  *   no-handshake          loads memory from a pager without introducing itself
  *   bad-handshake         tells the pager of memory that its image does not have
@@ -55,8 +61,12 @@ struct fake {
     size_t memory_size;
     char boot_id[40];
     char hostname[65];
-    unsigned turn; /* the number of the connection whose first request is next */
-    int vsock_fd;  /* listens on the vsock's unix socket; -1: none */
+    unsigned turn;       /* the number of the connection whose first request is next */
+    int vsock_fd;        /* listens on the vsock's unix socket; -1: none */
+    const char *version; /* of Firecracker; NULL: it is tine-vmm */
+    unsigned minor;      /* of that version */
+    int tracking;        /* the log of dirty pages was asked for */
+    uint8_t *logged;     /* memory when the log was last cleared; NULL: all of it was zero */
 };
 
 /* The answer to one request. */
@@ -73,6 +83,12 @@ char *fake_order(const char *order, const char *path);
 /* fake_model.c: what the VM does. The lock is held. */
 void fake_handle(struct fake *fake, const char *method, const char *path, json_t *body,
                  struct fake_answer *answer);
+/* fake_firecracker.c. Takes the version from the program's name. */
+void fake_become(struct fake *fake, const char *program);
+/* Ends the process where Firecracker would. */
+void fake_check_arguments(const struct fake *fake, int argc, char **argv);
+/* Returns 0 when `fault` says what of the request this version does not know. */
+int fake_knows(const struct fake *fake, const char *path, json_t *body, char *fault, size_t size);
 /* fake_snapshot.c */
 int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);

@@ -32,6 +32,26 @@ int support_stop(void **state)
     return umount2("/run", MNT_DETACH);
 }
 
+char *firecracker_make(const char *fake_vmm, const char *version)
+{
+    char directory[] = "/tmp/tine-firecracker-XXXXXX", *path = NULL, *program;
+    size_t length;
+    assert_non_null(mkdtemp(directory));
+    assert_true(asprintf(&path, "%s/firecracker-%s", directory, version) > 0);
+    assert_int_equal(file_read_all(AT_FDCWD, fake_vmm, 64u << 20, &program, &length, NULL), 0);
+    assert_int_equal(file_publish(AT_FDCWD, path, program, length, 0755, NULL), 0);
+    free(program);
+    return path;
+}
+
+void firecracker_remove(char *path)
+{
+    assert_int_equal(unlink(path), 0);
+    *strrchr(path, '/') = '\0';
+    assert_int_equal(rmdir(path), 0);
+    free(path);
+}
+
 const char *in_guest(const char *guest, const char *name)
 {
     static char paths[8][512];
@@ -49,7 +69,8 @@ char *guest_make(void)
     assert_non_null(mkdtemp(guest));
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(mkdir(in_guest(guest, directories[i]), 0700), 0);
-    write_file(in_guest(guest, GUEST_KERNEL), "a kernel");
+    write_file(in_guest(guest, GUEST_KERNEL), "\x7f"
+                                              "ELF, as far as anybody looks");
     return guest;
 }
 

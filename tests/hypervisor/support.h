@@ -9,6 +9,10 @@
 
 #include "hypervisor/hypervisor.h"
 
+/* A copy of the fake VMM that is called firecracker-VERSION; owner: caller. */
+char *firecracker_make(const char *fake_vmm, const char *version);
+void firecracker_remove(char *path);
+
 int support_start(void **state);
 int support_stop(void **state);
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -138,9 +140,27 @@ void machine_give_up(const char *why)
     machine_end(RB_POWER_OFF);
 }
 
+/* Hardware-reduced ACPI powers off through its sleep control register (ACPI 6.4, section 4.8.3.7).
+ * What the table does not tell is taken to be possible. */
+static bool can_power_off(void)
+{
+    enum { FLAGS = 112, SLEEP_CONTROL_ADDRESS = 248, SIZE = 256 }; /* ACPI 6.4, table 5.9 */
+    const uint32_t hardware_reduced = 1u << 20;
+    uint8_t table[SIZE];
+    uint32_t flags;
+    uint64_t address;
+    _cleanup_(close) int fd = open("/sys/firmware/acpi/tables/FACP", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, table, sizeof(table)) != (ssize_t)sizeof(table))
+        return true;
+    memcpy(&flags, table + FLAGS, sizeof(flags));
+    memcpy(&address, table + SLEEP_CONTROL_ADDRESS, sizeof(address));
+    return !(flags & hardware_reduced) || address != 0;
+}
+
+/* A machine that can't power off would only halt, and its VMM stay: a reset ends that as well. */
 void machine_end(int command)
 {
     sync();
-    reboot(command);
+    reboot(command == RB_POWER_OFF && !can_power_off() ? RB_AUTOBOOT : command);
     console_say("reboot: %s", strerror(errno));
 }
