@@ -16,8 +16,8 @@
 
 #define CALL_MS      10000u
 #define RETRY_MS     2u
-#define ANSWER_LIMIT (16u << 20)
-#define ANSWER_STEP  (64u << 10)
+#define ANSWER_LIMIT ((size_t)16 << 20)
+#define ANSWER_STEP  ((size_t)64 << 10)
 
 /* One request under way. */
 struct call {

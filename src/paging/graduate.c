@@ -33,8 +33,8 @@ static bool is_eligible(const struct paging *paging, const struct paging_session
                         uint64_t now)
 {
     bool old = is_old(paging, session);
-    if (session->state != PAGING_SERVING || session->lost || session->orphan || !session->awaited ||
-        session->uffd < 0 || now < session->graduate_ns)
+    if (!session->pager || session->state != PAGING_SERVING || session->lost || session->orphan ||
+        !session->awaited || session->uffd < 0 || now < session->graduate_ns)
         return false;
     if (old)
         return true;
@@ -66,7 +66,7 @@ static bool pick(struct paging *paging, struct candidate *candidate)
     }
     bool moves = best && is_old(paging, best) &&
                  (paging->graduation.off || best->graduate_failures >= MOVE_AFTER);
-    bool picked = best && (moves || under_way < limit);
+    bool picked = best && best->pager && (moves || under_way < limit);
     if (picked) {
         *candidate =
             (struct candidate){.serial = best->serial, .pager = best->pager, .moves = moves};

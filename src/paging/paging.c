@@ -105,7 +105,7 @@ bool paging_lose(struct paging *paging, struct paging_session *session, const ch
     bool news = !session->lost;
     session->lost = true;
     snprintf(session->reason, sizeof(session->reason), "%s", reason);
-    paging->counts.lost += news;
+    paging->counts.lost += news && session->awaited; /* else its restore fails */
     pthread_cond_broadcast(&paging->arrived);
     return news;
 }
@@ -259,7 +259,7 @@ int paging_await(struct paging *paging, const char *id, unsigned timeout_ms, str
            late == 0)
         late = pthread_cond_timedwait(&paging->arrived, &paging->mutex, &deadline);
     int r = await_result(session, id, timeout_ms, err);
-    if (r == 0)
+    if (session && r == 0)
         session->awaited = true;
     pthread_mutex_unlock(&paging->mutex);
     return r;
