@@ -7,12 +7,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/unix_socket.h"
 #include "http/descriptors.h"
 #include "vmm/memory.h"
@@ -23,7 +25,9 @@
 
 struct page_server {
     int uffd;
-    int socket; /* open for the VM's life: its end is how the server learns of the VM's */
+    /* Open for the VM's life: its end is how the server learns of the VM's. */
+    struct loop_source connection;
+    struct loop *loop; /* that watches the connection; NULL: none */
 };
 
 static void cleanup_page_server(struct page_server **server)
@@ -35,8 +39,10 @@ void page_server_close(struct page_server *server)
 {
     if (!server)
         return;
+    if (server->loop)
+        loop_remove(server->loop, &server->connection);
     cleanup_close(&server->uffd);
-    cleanup_close(&server->socket);
+    cleanup_close(&server->connection.fd);
     free(server);
 }
 
@@ -112,11 +118,26 @@ static int introduce(const struct page_server *server, const struct guest_memory
     int length = page_server_regions(memory, text, sizeof(text), err);
     if (length < 0)
         return length;
-    ssize_t sent = descriptors_send(server->socket, text, (size_t)length, &server->uffd, 1);
+    ssize_t sent = descriptors_send(server->connection.fd, text, (size_t)length, &server->uffd, 1);
     if (sent < 0)
         return error_errno(err, errno, path, "send the guest's memory regions to %s", path);
     return sent == length ? 0
                           : error_errno(err, EAGAIN, path, "send all memory regions to %s", path);
+}
+
+static void hung_up(struct loop_source *source, uint32_t events)
+{
+    struct page_server *server = CONTAINER_OF(source, struct page_server, connection);
+    loop_remove(server->loop, source);
+    log_warning("the page server has hung up: memory that is still missing waits for another one");
+}
+
+int page_server_watch(struct page_server *server, struct loop *loop, struct error *err)
+{
+    server->connection.ready = hung_up;
+    server->loop = loop;
+    /* Not EPOLLIN: nothing that it says is of interest. */
+    return loop_add(loop, &server->connection, EPOLLRDHUP, err);
 }
 
 int page_server_connect(struct page_server **result, const struct guest_memory *memory,
@@ -125,7 +146,7 @@ int page_server_connect(struct page_server **result, const struct guest_memory *
     _cleanup_(page_server) struct page_server *server = malloc(sizeof(*server));
     if (!server)
         return error_errno(err, ENOMEM, path, "connect to %s", path);
-    *server = (struct page_server){.uffd = uffd_open(err), .socket = -1};
+    *server = (struct page_server){.uffd = uffd_open(err), .connection.fd = -1};
     if (server->uffd < 0)
         return server->uffd;
     int r = uffd_begin(server->uffd, err);
@@ -134,9 +155,9 @@ int page_server_connect(struct page_server **result, const struct guest_memory *
     if (r < 0)
         return r;
     /* Non-blocking: a listener that takes nobody in must not hold the VMM. */
-    server->socket = unix_connect(path, SOCK_NONBLOCK, err);
-    if (server->socket < 0)
-        return server->socket;
+    server->connection.fd = unix_connect(path, SOCK_NONBLOCK, err);
+    if (server->connection.fd < 0)
+        return server->connection.fd;
     r = introduce(server, memory, path, err);
     if (r < 0)
         return r;

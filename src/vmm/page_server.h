@@ -15,15 +15,19 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/loop.h"
 
 struct guest_memory;
 struct page_server;
 
 /* Puts all of `memory`, mapped and not touched yet, into the care of whoever listens at `path`.
  * Faults of the kernel count, so this needs /dev/userfaultfd, or the right to call userfaultfd(2).
- * The server's work is told of memory that is given back (UFFD_FEATURE_EVENT_REMOVE). */
+ * The server is told of memory that is given back (UFFD_FEATURE_EVENT_REMOVE). */
 int page_server_connect(struct page_server **server, const struct guest_memory *memory,
                         const char *path, struct error *err);
+/* Tells in the log, from `loop` on, when the server hangs up: it ended, or the VM has all it needs.
+ */
+int page_server_watch(struct page_server *server, struct loop *loop, struct error *err);
 /* Harmless on NULL. The memory must be unmapped. */
 void page_server_close(struct page_server *server);
 

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/machine_state.h"
+#include "vmm/page_server.h"
 #include "vmm/vmm_private.h"
 
 static inline void cleanup_vm_config(struct vm_config *config)
@@ -84,7 +85,10 @@ static int machine_restore(struct vmm *vmm, const struct state_reader *reader,
     vmm->machine = machine_create(&place, &vmm->config, &memory, err);
     if (!vmm->machine)
         return err && err->errnum ? -err->errnum : -EIO;
-    return machine_load(vmm->machine, reader, request->clock_realtime, err);
+    r = machine_load(vmm->machine, reader, request->clock_realtime, err);
+    if (r < 0 || !vmm->machine->memory.server)
+        return r;
+    return page_server_watch(vmm->machine->memory.server, vmm->loop, err);
 }
 
 static int state_load(struct vmm *vmm, const struct state_reader *reader,

@@ -91,7 +91,7 @@ oracle_clean() { # NAME SEED
 
 finish_test() {
     local status=$? pid
-    if [ "$status" != 0 ]; then
+    if [ "$status" != 0 ] && [ -e "$work/tined.log" ]; then
         echo "--- tined's log"
         tail -30 "$work/tined.log"
     fi

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,53 +23,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/unix_socket.h"
 #include "http/descriptors.h"
+#include "process.h"
 #include "served.h"
-
-#define PATIENCE_MS 60000
-
-/* A VMM process, and the load that was asked of it. */
-struct process {
-    struct place api; /* for pager_call(): both speak HTTP on a socket */
-    pid_t pid;
-    int request; /* the connection of a load that is not answered yet */
-};
-
-static void process_begin(struct process *process, const struct world *world)
-{
-    const char *program = getenv("TINE_VMM");
-    struct error err = {0};
-    assert_non_null(program);
-    *process = (struct process){.request = -1};
-    snprintf(process->api.control, sizeof(process->api.control), "%s/api", world->directory);
-    /* Of one that was killed. */
-    unlink(process->api.control);
-    unlink(world->vsock);
-    process->pid = fork();
-    assert_true(process->pid >= 0);
-    if (process->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(program, program, "--api-sock", process->api.control, "--id", "peers", "--level",
-              "Error", NULL);
-        _exit(127);
-    }
-    for (unsigned i = 0;; i++) {
-        _cleanup_(close) int fd = unix_connect(process->api.control, 0, &err);
-        if (fd >= 0)
-            return;
-        assert_true(i < PATIENCE_MS && waitpid(process->pid, NULL, WNOHANG) == 0);
-        time_sleep_ms(1);
-    }
-}
-
-static int process_wait(struct process *process)
-{
-    int status = 0;
-    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
-    cleanup_close(&process->request);
-    return status;
-}
 
 static json_t *load_body(const struct world *world, const char *socket)
 {
@@ -93,10 +50,10 @@ static void load_begin(struct process *process, const struct world *world, const
     assert_int_equal(send(process->request, request, (size_t)length, MSG_NOSIGNAL), length);
 }
 
-static bool answered(const struct process *process, int timeout_ms)
+static void next_process(struct process *process, const struct world *world)
 {
-    struct pollfd poll_fd = {.fd = process->request, .events = POLLIN};
-    return poll(&poll_fd, 1, timeout_ms) > 0;
+    process_begin(process, world->directory);
+    unlink(world->vsock); /* of one that was killed */
 }
 
 /* A saved VM, and nobody who runs it. */
@@ -109,7 +66,7 @@ static void sleeps(struct served *served)
 static void expect_refused(struct served *served, const char *socket, const char *errnum)
 {
     struct process process;
-    process_begin(&process, &served->world);
+    next_process(&process, &served->world);
     struct reply reply = pager_call(&process.api, "PUT", "/snapshot/load",
                                     load_body(&served->world, socket), NULL, 0);
     const char *message = json_string_value(json_object_get(reply.body, "fault_message"));
@@ -227,6 +184,20 @@ static void server_answer(const struct server *server, uint64_t base, const uint
         assert_int_equal(errno, EEXIST);
 }
 
+static void wait_log(const struct process *process, const char *words)
+{
+    for (unsigned waited = 0;; waited++) {
+        struct error err = {0};
+        _cleanup_(free) char *text = NULL;
+        size_t length = 0;
+        ok(file_read_all(AT_FDCWD, process->log, 1 << 20, &text, &length, &err), &err);
+        if (memmem(text, length, words, strlen(words)))
+            return;
+        assert_true(waited < PATIENCE_MS);
+        time_sleep_ms(1);
+    }
+}
+
 /* For as long as it says nothing the load waits; then it is served page by page, and answered. */
 static void test_late(void **context)
 {
@@ -237,17 +208,17 @@ static void test_late(void **context)
     path_in(&served->world, path, "socket");
     _cleanup_(server) struct server server;
     server_listen(&server, path);
-    process_begin(&process, &served->world);
+    next_process(&process, &served->world);
     load_begin(&process, &served->world, path);
     server_accept(&server);
     const uint64_t base = server_region(&server);
     assert_true(server_has_fault(&server, PATIENCE_MS));
-    assert_false(answered(&process, 0));
+    assert_false(process_answered(&process, 0));
     _cleanup_(close) int fd = open(served->world.memory, O_RDONLY | O_CLOEXEC);
     const size_t size = (size_t)MEMORY_MIB << 20;
     void *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     assert_ptr_not_equal(image, MAP_FAILED);
-    for (int waited = 0; !answered(&process, 0); waited++) {
+    for (int waited = 0; !process_answered(&process, 0); waited++) {
         assert_true(waited < PATIENCE_MS);
         if (server_has_fault(&server, 1))
             server_answer(&server, base, image);
@@ -256,11 +227,12 @@ static void test_late(void **context)
     assert_true(read(process.request, answer, sizeof(answer) - 1) > 0);
     assert_non_null(strstr(answer, "HTTP/1.1 204"));
     munmap(image, size);
-    /* The socket stays, and tells of the end. */
+    /* A server that hangs up is told in the log; the socket stays, and tells of the VM's end. */
     struct pollfd end = {.fd = server.connection, .events = POLLIN};
+    assert_int_equal(shutdown(server.connection, SHUT_WR), 0);
+    wait_log(&process, "the page server has hung up");
     assert_int_equal(poll(&end, 1, 0), 0);
-    assert_int_equal(kill(process.pid, SIGKILL), 0);
-    process_wait(&process);
+    process_kill(&process);
     assert_int_equal(poll(&end, 1, PATIENCE_MS), 1);
     assert_int_equal(read(server.connection, answer, 1), 0);
 }
@@ -288,7 +260,7 @@ static void test_hangs_up(void **context)
         _cleanup_(server) struct server server;
         unlink(path);
         server_listen(&server, path);
-        process_begin(&process, &served->world);
+        next_process(&process, &served->world);
         load_begin(&process, &served->world, path);
         if (keeps) {
             server_accept(&server);
@@ -298,9 +270,9 @@ static void test_hangs_up(void **context)
             assert_true(server.connection >= 0);
         }
         cleanup_close(&server.connection);
-        for (int waited = 0; !answered(&process, 1) && !waits_for_page(&process); waited++)
+        for (int waited = 0; !process_answered(&process, 1) && !waits_for_page(&process); waited++)
             assert_true(waited < PATIENCE_MS);
-        if (!answered(&process, 0)) {
+        if (!process_answered(&process, 0)) {
             assert_int_equal(waitpid(process.pid, NULL, WNOHANG), 0);
             assert_int_equal(kill(process.pid, SIGKILL), 0);
             assert_true(WIFSIGNALED(process_wait(&process)));
