@@ -55,7 +55,7 @@ static int check_hypervisor(const struct operation *op, const struct snapshot_op
     if (op->record.state != INSTANCE_STANDBY || strcmp(before, after) == 0)
         return 0;
     return error_set(err, ERROR_STATE, EBUSY,
-                     "%s sleeps under %s and can't go over to %s: it must be stopped first",
+                     "%s sleeps under %s and can't go over to %s: it must wake and be stopped first",
                      op->record.name, before, after);
 }
 
