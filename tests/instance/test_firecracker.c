@@ -3,14 +3,18 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../hypervisor/support.h"
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "instance/console_cap.h"
 
 static const char *fake_vmm;
 
@@ -202,6 +206,39 @@ static void test_disks_go_over(void **state)
     assert_int_equal(record.state, INSTANCE_RUNNING);
 }
 
+/* A console that nobody caps loses its older half, and only if it is one. */
+static void test_console_cap(void **state)
+{
+    static const char end[] = "the last line\n";
+    char dir[] = "/tmp/tine-test-console-XXXXXX", path[64], other[64], tail[sizeof(end)] = "";
+    struct error err = {0};
+    struct stat st;
+    assert_non_null(mkdtemp(dir));
+    _cleanup_(close) int directory = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(path, sizeof(path), "%s/console.log", dir);
+    snprintf(other, sizeof(other), "%s/other", dir);
+    assert_int_equal(console_cut(directory, "console.log", &err), 0); /* not there */
+    file_make(path, "", CONSOLE_CAP);
+    assert_int_equal(console_cut(directory, "console.log", &err), 0);
+    file_make(path, "", CONSOLE_CAP + 1000000);
+    _cleanup_(close) int vmm = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(vmm, end, strlen(end)), (ssize_t)strlen(end));
+    assert_int_equal(link(path, other), 0);
+    assert_int_equal(console_cut(directory, "console.log", &err),
+                     0); /* it is somebody else's too */
+    assert_int_equal(unlink(other), 0);
+    assert_int_equal(symlink(path, other), 0);
+    assert_int_equal(console_cut(directory, "other", &err), 0);
+    assert_int_equal(console_cut(directory, "console.log", &err), 1);
+    assert_int_equal(write(vmm, end, strlen(end)), (ssize_t)strlen(end));
+    assert_int_equal(fstat(vmm, &st), 0);
+    assert_in_range(st.st_size, strlen(end), CONSOLE_CAP);
+    assert_int_equal(pread(vmm, tail, strlen(end), st.st_size - (off_t)strlen(end)),
+                     (ssize_t)strlen(end));
+    assert_string_equal(tail, end);
+    assert_int_equal(tree_remove(AT_FDCWD, dir, NULL), 0);
+}
+
 static void rename_hypervisor(const struct fixture *fixture, const char *name)
 {
     char path[128], statement[128];
@@ -240,6 +277,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_standby_after_one_that_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disks_go_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_hypervisor, setup, teardown),
+        cmocka_unit_test(test_console_cap),
     };
     fake_vmm = argc > 1 ? argv[1] : NULL;
     return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
