@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the benchmarks share: a tined of their own with one sleeping guest, and medians.
+# What the benchmarks share: a tined of their own with one sleeping guest, medians, and --json.
 # shellcheck shell=bash disable=SC2034
+json=false
+[ "${1:-}" != --json ] || json=true
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${TINE_BUILD:-$tree/build}
 tine=$build/src/cli/tine
@@ -41,19 +43,27 @@ milliseconds() { # COMMAND...
     awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", (b - a) * 1000 }'
 }
 
-# Reads "A B" pairs; prints the median of each and of B / A, pair by pair.
-ratios() { # RATIO_NAME A_NAME B_NAME [UNIT]
-    awk -v names="$1;$2;$3;${4:-ms}" '
-        function median(v, n,    i, j, t) {
-            for (i = 2; i <= n; i++)
-                for (j = i; j > 1 && v[j - 1] > v[j]; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
-            return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-        }
-        { a[NR] = $1; b[NR] = $2; r[NR] = $2 / $1 }
-        END {
-            split(names, name, ";")
-            printf "%s: median %.1f over %d pairs (min %.1f, max ", name[1], median(r, NR), NR, r[1]
-            printf "%.1f); medians: %s %.1f %s, %s %.1f %s\n", r[NR],
-                name[2], median(a, NR), name[4], name[3], median(b, NR), name[4]
-        }'
+# Reads "A B" pairs, whose medians and that of B / A, pair by pair, report() tells. B_over_A is the
+# key, with what is measured in front if there are several: "bytes_full_over_merge".
+ratios() { # KEY A_NAME B_NAME [UNIT]
+    jq -Rn --arg key "$1" --arg a "$2" --arg b "$3" --arg unit "${4:-ms}" '
+        def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+        def tenths: . * 10 | round / 10;
+        [inputs | split(" ") | map(tonumber)] | map(.[1] / .[0]) as $ratios |
+        {($key): {median: ($ratios | median | tenths), min: ($ratios | min | tenths),
+                  max: ($ratios | max | tenths), pairs: length,
+                  "\($a)_\($unit)": (map(.[0]) | median | tenths),
+                  "\($b)_\($unit)": (map(.[1]) | median | tenths)}}' >>"$work/ratios"
+}
+
+# With --json one object, else a line per ratio.
+report() {
+    if [ "$json" = true ]; then
+        jq -cs add "$work/ratios"
+        return
+    fi
+    jq -r 'to_entries[] | (.key | sub("_over_"; " / ") | gsub("_"; " ")) as $name |
+        (.value | to_entries[-2:] | map((.key | split("_")) as [$of, $unit] | "\($of) \(.value) \($unit)") | join(", ")) as $medians |
+        "\($name): median \(.value.median) over \(.value.pairs) pairs (min \(.value.min), max \(.value.max)); medians: \($medians)"' \
+        "$work/ratios"
 }

@@ -67,14 +67,6 @@ static json_t *query_map(const struct uri *uri, const char *name, struct problem
 static char *query_env(const struct uri *uri, struct problem *problem)
 {
     _cleanup_(json) json_t *map = query_map(uri, "env", problem);
-    const char *key;
-    json_t *value;
-    json_object_foreach(map, key, value)
-    {
-        if (!*key || strchr(key, '='))
-            problem_set(problem, 400, "invalid_request", "env: \"%.64s\" is no variable's name",
-                        key);
-    }
     return json_object_size(map) > 0 ? json_dumps(map, JSON_COMPACT) : NULL;
 }
 
@@ -117,7 +109,7 @@ static void import_begin(struct request *request, struct problem *problem)
 {
     const struct uri *uri = &request->uri;
     struct image_import_request import = {.name = uri_query(uri, "name"),
-                                          .working_dir = uri_query(uri, "working_dir")};
+                                          .program.working_dir = uri_query(uri, "working_dir")};
     name_check(import.name, problem);
     query_size(uri, "size_limit", &import.bytes_limit, problem);
     query_size(uri, "entry_limit", &import.inodes_limit, problem);
@@ -131,9 +123,9 @@ static void import_begin(struct request *request, struct problem *problem)
     struct error err = {0};
     if (problem->status != 0)
         return;
-    import.entrypoint = wishes.entrypoint;
-    import.cmd = wishes.cmd;
-    import.env = wishes.env;
+    import.program.entrypoint = wishes.entrypoint;
+    import.program.cmd = wishes.cmd;
+    import.program.env = wishes.env;
     import.tags = wishes.tags;
     if (image_import_begin(request->server->images, &import, &begun, &err) < 0)
         import_problem(&err, problem);

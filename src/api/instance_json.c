@@ -41,10 +41,22 @@ static json_t *disks_json(const struct instance_record *record)
     return disks;
 }
 
+static json_t *pager_json(const struct instance_record *record)
+{
+    const struct pager_status *status = &record->pager_status;
+    if (!record->paged)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I}", "state", status->state, "version",
+                     text_or_null(status->version), "reason", text_or_null(status->reason), "pages",
+                     (json_int_t)status->pages, "pages_present", (json_int_t)status->present,
+                     "takeovers", (json_int_t)status->takeovers);
+}
+
 static json_t *memory_json(const struct instance_record *record, const struct instance_stats *stats)
 {
-    json_t *memory = json_pack("{s:o, s:I}", "method", text_or_null(record->memory_method),
-                               "bytes_copied", (json_int_t)record->memory_bytes_copied);
+    json_t *memory =
+        json_pack("{s:o, s:I, s:o}", "method", text_or_null(record->memory_method), "bytes_copied",
+                  (json_int_t)record->memory_bytes_copied, "pager", pager_json(record));
     compression_add_json(memory, record->compression, &record->compression_status,
                          record->memory_bytes);
     if (stats)

@@ -37,14 +37,29 @@ static char *first_of(const char *const *paths, size_t count)
     return NULL;
 }
 
-char *locate_vmm(void)
+#define PROGRAM_PATHS 3
+
+static char *locate_program(const char *variable, const char *const paths[PROGRAM_PATHS])
 {
-    static const char *const paths[] = {"tine-vmm", "../vmm/tine-vmm", TINE_LIBEXECDIR "/tine-vmm"};
-    const char *chosen = getenv("TINE_VMM");
+    const char *chosen = getenv(variable);
     if (chosen && *chosen)
         return strdup(chosen);
-    char *found = first_of(paths, ARRAY_SIZE(paths));
-    return found ? found : strdup(paths[ARRAY_SIZE(paths) - 1]);
+    char *found = first_of(paths, PROGRAM_PATHS);
+    return found ? found : strdup(paths[PROGRAM_PATHS - 1]);
+}
+
+char *locate_vmm(void)
+{
+    static const char *const paths[PROGRAM_PATHS] = {"tine-vmm", "../vmm/tine-vmm",
+                                                     TINE_LIBEXECDIR "/tine-vmm"};
+    return locate_program("TINE_VMM", paths);
+}
+
+char *locate_pager(void)
+{
+    static const char *const paths[PROGRAM_PATHS] = {"tine-pager", "../pager/tine-pager",
+                                                     TINE_LIBEXECDIR "/tine-pager"};
+    return locate_program("TINE_PAGER", paths);
 }
 
 char *locate_kit(void)

@@ -107,6 +107,8 @@ static int serve(const struct tined_options *options, struct host *host, int sig
 static int run(const struct tined_options *options, struct error *err)
 {
     _cleanup_(free) char *vmm = options->vmm ? strdup(options->vmm) : locate_vmm();
+    _cleanup_(free) char *pager =
+        options->pager.binary ? strdup(options->pager.binary) : locate_pager();
     _cleanup_(free) char *kit = options->kit ? strdup(options->kit) : locate_kit();
     if (!kit)
         log_warning("no guest kit found (--kit): instances need a kernel of their own");
@@ -124,7 +126,9 @@ static int run(const struct tined_options *options, struct error *err)
                         .uid = options->firecracker_user.uid,
                         .gid = options->firecracker_user.gid},
         .compression = options->compression.given ? &options->compression.how : NULL,
+        .pager = options->pager,
     };
+    host_options.pager.binary = pager;
     struct host *host = host_open(&host_options, err);
     if (!host)
         return -err->errnum;

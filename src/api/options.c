@@ -15,9 +15,12 @@
 #include "base/cleanup.h"
 #include "base/duration.h"
 #include "base/file.h"
+#include "base/rate.h"
 
 #define CONFIG_LIMIT        (64u << 10)
 #define MAX_CONNECTIONS_MAX 100000ul
+#define BANDWIDTH_MIB_MAX   1048576u
+#define AT_ONCE_MAX         1024ul
 
 /* Stores the value at the option's target, or says what is wrong with it. */
 typedef int option_setter(void *target, const char *value, struct error *err);
@@ -67,13 +70,8 @@ static int set_connections(void *target, const char *value, struct error *err)
 
 static int set_log_level(void *target, const char *value, struct error *err)
 {
-    static const char *const names[] = {"error", "warning", "info", "debug"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum log_level *)target = (enum log_level)i;
-            return 0;
-        }
-    }
+    if (log_level_parse(value, target) == 0)
+        return 0;
     return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not error, warning, info or debug",
                      value);
 }
@@ -91,6 +89,57 @@ static int set_compression(void *target, const char *value, struct error *err)
     int r = stack_compression_parse(value, &option->how, err);
     option->given = r == 0;
     return r;
+}
+
+static int set_memory_backend(void *target, const char *value, struct error *err)
+{
+    static const char *const names[] = {
+        [MEMORY_AUTO] = "auto", [MEMORY_FILE] = "file", [MEMORY_PAGER] = "pager"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum memory_backend *)target = (enum memory_backend)i;
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not auto, file or pager", value);
+}
+
+static int set_directory(void *target, const char *value, struct error *err)
+{
+    if (*value != '/')
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.200s\" is no absolute path", value);
+    return set_text(target, value, err);
+}
+
+static int set_graduate_after(void *target, const char *value, struct error *err)
+{
+    struct paging_graduation *graduation = target;
+    graduation->off = strcmp(value, "never") == 0;
+    return graduation->off ? 0 : set_milliseconds(&graduation->after_ms, value, err);
+}
+
+static int set_graduate_bandwidth(void *target, const char *value, struct error *err)
+{
+    uint64_t bytes = 0;
+    int r = rate_parse_disk(value, &bytes, err);
+    if (r < 0)
+        return r;
+    if (bytes >> 20 == 0 || bytes >> 20 > BANDWIDTH_MIB_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is not from 1MiB/s to %u MiB/s", value,
+                         BANDWIDTH_MIB_MAX);
+    *(unsigned *)target = (unsigned)(bytes >> 20);
+    return 0;
+}
+
+static int set_graduate_at_once(void *target, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number == 0 || number > AT_ONCE_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not a number from 1 to %lu",
+                         value, AT_ONCE_MAX);
+    *(unsigned *)target = (unsigned)number;
+    return 0;
 }
 
 /* Two numbers below 2^32 - 1, which stands for nobody in particular. */
@@ -150,6 +199,18 @@ static const struct row {
      set_text, TARGET(kit)},
     {"snapshot-compression", "HOW", "of sleeping memory by default: zstd, lz4:3 (default none)",
      set_compression, TARGET(compression)},
+    {"pager", "PATH", "the tine-pager program (default: $TINE_PAGER, beside tined, or libexec)",
+     set_text, TARGET(pager.binary)},
+    {"pager-dir", "DIR", "pagers have their sockets in DIR/pager (default " DEFAULT_RUN_DIR ")",
+     set_directory, TARGET(pager.run_dir)},
+    {"memory-backend", "HOW", "of a fork's first restore: file, pager or auto (default auto)",
+     set_memory_backend, TARGET(pager.backend)},
+    {"graduate-after", "TIME", "then a VM gets all its memory and leaves its pager (default 1m)",
+     set_graduate_after, TARGET(pager.graduation)},
+    {"graduate-bandwidth", "RATE", "memory per second for each that does (default 256MiB/s)",
+     set_graduate_bandwidth, TARGET(pager.graduation.bandwidth_mib)},
+    {"graduate-at-once", "N", "VMs that do so at a time (default 2)", set_graduate_at_once,
+     TARGET(pager.graduation.at_once)},
     {"agent-timeout", "TIME", "how long a guest may take to boot or wake (default 2m)",
      set_milliseconds, TARGET(agent_timeout_ms)},
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",
@@ -291,6 +352,8 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
     *options = (struct tined_options){
         .data_dir = DEFAULT_DATA_DIR,
         .socket = DEFAULT_SOCKET,
+        .pager = {.run_dir = DEFAULT_RUN_DIR,
+                  .graduation = {.after_ms = 60000, .at_once = 2, .bandwidth_mib = 256}},
         .agent_timeout_ms = 120000,
         .request_timeout_s = 30,
         .stop_timeout_ms = 60000,

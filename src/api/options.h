@@ -9,6 +9,7 @@
 #include "api/token_secret.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "instance/instance.h"
 #include "stack/compression.h"
 
 #define DEFAULT_CONFIG "/etc/tine/tined.conf"
@@ -30,7 +31,8 @@ struct tined_options {
     struct compression_option {
         bool given;
         struct stack_compression how;
-    } compression; /* of memory images, by default */
+    } compression;              /* of memory images, by default */
+    struct pager_options pager; /* its binary NULL: to be located */
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     unsigned stop_timeout_ms;

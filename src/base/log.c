@@ -51,16 +51,34 @@ void log_set_fd(int fd)
     log_target.fd = fd;
 }
 
+/* The index of a name, or -EINVAL. */
+static int name_find(const char *const *names, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (int)i;
+    }
+    return -EINVAL;
+}
+
+int log_level_parse(const char *name, enum log_level *level)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    int index = name_find(names, ARRAY_SIZE(names), name);
+    if (index < 0)
+        return index;
+    *level = (enum log_level)index;
+    return 0;
+}
+
 int log_format_parse(const char *name, enum log_format *format)
 {
     static const char *const names[] = {"text", "json", "journal"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *format = (enum log_format)i;
-            return 0;
-        }
-    }
-    return -EINVAL;
+    int index = name_find(names, ARRAY_SIZE(names), name);
+    if (index < 0)
+        return index;
+    *format = (enum log_format)index;
+    return 0;
 }
 
 void log_context_begin(struct log_context *context, const char *instance, const char *operation)

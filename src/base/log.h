@@ -23,6 +23,8 @@ void log_set_format(enum log_format format);
 /* Redirects to `fd`, which the log then owns. */
 void log_set_fd(int fd);
 
+/* 0 and the level named "error", "warning", "info" or "debug"; -EINVAL. */
+int log_level_parse(const char *name, enum log_level *level);
 /* 0 and the format named "text", "json" or "journal"; -EINVAL. */
 int log_format_parse(const char *name, enum log_format *format);
 

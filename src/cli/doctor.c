@@ -13,7 +13,7 @@
 static doctor_check *const checks[] = {
     check_kvm_device,   check_kvm_boot,   check_data_dir,  check_userfaultfd,
     check_pagemap_scan, check_huge_pages, check_map_count, check_open_files,
-    check_vmm,          check_kit,        check_tined,
+    check_vmm,          check_pager,      check_kit,       check_tined,
 };
 
 static const char *const level_names[] = {"ok", "warn", "fail"};
@@ -89,6 +89,8 @@ static const struct command_option doctor_options[] = {
     {"data-dir", 0, OPTION_TEXT, OPTION(data_dir), "DIR",
      "tined's data directory (default " DEFAULT_DATA_DIR ")"},
     {"vmm", 0, OPTION_TEXT, OPTION(vmm), "FILE", "the tine-vmm program (default: as tined's)"},
+    {"pager", 0, OPTION_TEXT, OPTION(pager), "FILE",
+     "the tine-pager program (default: as tined's)"},
     {"kit", 0, OPTION_TEXT, OPTION(kit), "DIR", "the guest kit (default: as tined's)"},
     {"kvm-probe", 0, OPTION_TEXT, OPTION(kvm_probe), "FILE",
      "outcome of a trial boot (default /var/cache/tine/kvm-probe)"},

@@ -29,7 +29,7 @@ void finding_add(struct findings *findings, const char *name, enum finding_level
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 struct doctor_options {
-    const char *data_dir, *vmm, *kit, *kvm_probe;
+    const char *data_dir, *vmm, *pager, *kit, *kvm_probe;
 };
 
 typedef void doctor_check(const struct cli *cli, const struct doctor_options *options,
@@ -39,6 +39,6 @@ doctor_check check_kvm_device, check_kvm_boot;
 doctor_check check_data_dir;
 doctor_check check_userfaultfd, check_pagemap_scan, check_huge_pages, check_map_count,
     check_open_files;
-doctor_check check_vmm, check_kit, check_tined;
+doctor_check check_vmm, check_pager, check_kit, check_tined;
 
 #endif

@@ -33,13 +33,16 @@ void check_userfaultfd(const struct cli *cli, const struct doctor_options *optio
 {
     _cleanup_(close) int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        finding_add(findings, "userfaultfd", FINDING_WARN, "%s: no pager for compressed images",
+        finding_add(findings, "userfaultfd", FINDING_WARN, "%s: no restore through a pager",
                     strerror(errno));
         return;
     }
     struct uffdio_api api = {.api = UFFD_API};
     if (ioctl(fd, UFFDIO_API, &api) < 0)
         finding_add(findings, "userfaultfd", FINDING_WARN, "UFFDIO_API: %s", strerror(errno));
+    else if (!(api.features & UFFD_FEATURE_EVENT_REMOVE))
+        finding_add(findings, "userfaultfd", FINDING_WARN,
+                    "the kernel does not tell of removed pages: no restore through a pager");
     else
         finding_add(findings, "userfaultfd", FINDING_OK, "yes, features 0x%llx",
                     (unsigned long long)api.features);

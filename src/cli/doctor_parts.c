@@ -17,19 +17,32 @@
 #define VERSION_MS   5000
 #define VERSION_SIZE 128
 
+static void check_program(const char *name, const char *path, enum finding_level level,
+                          const char *consequence, struct findings *findings)
+{
+    char version[VERSION_SIZE];
+    int r = program_line(path, "--version", VERSION_MS, version, sizeof(version), NULL);
+    if (r == 0)
+        finding_add(findings, name, FINDING_OK, "%s: %s", path, version);
+    else
+        finding_add(findings, name, level, "%s: %s%s", path,
+                    r == -ENODATA ? "does not tell its version" : strerror(-r), consequence);
+}
+
 void check_vmm(const struct cli *cli, const struct doctor_options *options,
                struct findings *findings)
 {
     _cleanup_(free) char *path = options->vmm ? strdup(options->vmm) : locate_vmm();
-    char version[VERSION_SIZE];
-    if (!path)
-        return;
-    int r = program_line(path, "--version", VERSION_MS, version, sizeof(version), NULL);
-    if (r == 0)
-        finding_add(findings, "tine-vmm", FINDING_OK, "%s: %s", path, version);
-    else
-        finding_add(findings, "tine-vmm", FINDING_FAIL, "%s: %s", path,
-                    r == -ENODATA ? "does not tell its version" : strerror(-r));
+    if (path)
+        check_program("tine-vmm", path, FINDING_FAIL, "", findings);
+}
+
+void check_pager(const struct cli *cli, const struct doctor_options *options,
+                 struct findings *findings)
+{
+    _cleanup_(free) char *path = options->pager ? strdup(options->pager) : locate_pager();
+    if (path)
+        check_program("tine-pager", path, FINDING_WARN, ": no restore through a pager", findings);
 }
 
 void check_kit(const struct cli *cli, const struct doctor_options *options,

@@ -42,8 +42,13 @@ static json_t *load_body(const struct attempt *attempt, const struct load *load)
                   pager ? "Uffd" : "File", "backend_path", backend, "resume_vm", load->how->resume);
     if (load->clock_realtime)
         json_object_set_new(body, "clock_realtime", json_true());
-    if (attempt->abilities.dirty_log) /* not in the state: asked for again each time */
-        json_object_set_new(body, attempt->abilities.dirty_log, json_true());
+    /* Not in the state: asked for again each time. A VMM that needs none for memory it maps has no
+     * other way to tell what changed in memory that it was given. */
+    const char *log = attempt->abilities.dirty_log ? attempt->abilities.dirty_log
+                      : pager                      ? "track_dirty_pages"
+                                                   : NULL;
+    if (log)
+        json_object_set_new(body, log, json_true());
     return body;
 }
 

@@ -2,7 +2,6 @@
 #include "hypervisor/process.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,59 +11,15 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/file.h"
-
-#define STAT_LIMIT 4096u
-
-/* What /proc/<pid>/stat tells: the start time (field 22) and whether it is dead but not reaped. */
-struct process_stat {
-    uint64_t start_ticks;
-    char state;
-};
-
-/* Not file_read_all(): a /proc file says its size is 0. */
-static int stat_read(pid_t pid, char text[STAT_LIMIT], struct error *err)
-{
-    char path[32];
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    _cleanup_(fclose) FILE *file = fopen(path, "re");
-    if (!file)
-        return error_errno(err, errno, path, "open %s", path);
-    size_t length = fread(text, 1, STAT_LIMIT - 1, file);
-    if (ferror(file))
-        return error_errno(err, errno, path, "read %s", path);
-    text[length] = '\0';
-    return 0;
-}
-
-/* The command in field 2 may hold spaces and parentheses: fields count from the last ')'. */
-static int process_stat(pid_t pid, struct process_stat *stat, struct error *err)
-{
-    char text[STAT_LIMIT];
-    int r = stat_read(pid, text, err);
-    if (r < 0)
-        return r;
-    const char *rest = strrchr(text, ')');
-    if (!rest || rest[1] != ' ' || rest[2] == '\0')
-        return error_set(err, ERROR_SYSTEM, EPROTO, "/proc/%d/stat: no state in it", pid);
-    stat->state = rest[2];
-    const char *field = rest + 1;
-    for (int number = 2; number < 21; number++) {
-        field = strchr(field + 1, ' ');
-        if (!field)
-            return error_set(err, ERROR_SYSTEM, EPROTO, "/proc/%d/stat: no start time in it", pid);
-    }
-    stat->start_ticks = strtoull(field + 1, NULL, 10);
-    return 0;
-}
+#include "base/proc_stat.h"
 
 /* 1 it is that very process, be it a zombie; 0 it is gone; negative errno if that can't be told
  * (R6).
  */
 static int is_same(const struct vm_process *process)
 {
-    struct process_stat stat = {0};
-    int r = process_stat(process->pid, &stat, NULL);
+    struct proc_stat stat = {0};
+    int r = proc_stat(process->pid, &stat, NULL);
     if (r == -ENOENT || r == -ESRCH)
         return 0;
     if (r < 0)
@@ -97,8 +52,8 @@ int process_adopt_child(pid_t pid, struct vm_process *process, struct error *err
     _cleanup_(close) int pidfd = pidfd_open(pid, 0);
     if (pidfd < 0)
         return error_errno(err, errno, NULL, "open the VMM process %d", pid);
-    struct process_stat stat = {0};
-    int r = process_stat(pid, &stat, err);
+    struct proc_stat stat = {0};
+    int r = proc_stat(pid, &stat, err);
     if (r < 0)
         return r;
     *process =

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "image/program.h"
 #include "stack/stack.h"
 #include "store/store.h"
 
@@ -42,8 +43,8 @@ int image_share(struct image_store *images, const struct image *image, const str
 
 struct image_import_request {
     const char *name; /* any spelling, without a digest */
-    const char *entrypoint, *cmd, *env, *working_dir,
-        *tags;                          /* as in struct program and struct image; NULL: none */
+    struct program_request program;
+    const char *tags;                   /* as in struct image; NULL: none */
     uint64_t bytes_limit, inodes_limit; /* 0: the defaults above */
 };
 

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -16,6 +15,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "image/digest.h"
 #include "image/ext4.h"
@@ -39,47 +39,12 @@ struct image_import {
     bool running;
 };
 
-static int text_take(const char *field, const char *text, char *taken, size_t size,
-                     struct error *err)
+static int tags_take(struct image *image, const char *tags, struct error *err)
 {
-    if (text && strlen(text) >= size)
-        return error_set(err, ERROR_INVALID, E2BIG, "%s: longer than %zu bytes", field, size - 1);
-    snprintf(taken, size, "%s", text ? text : "");
-    return 0;
-}
-
-static int texts_take(struct image *image, const struct image_import_request *request,
-                      struct error *err)
-{
-    const struct {
-        const char *field, *text;
-        char *taken;
-        size_t size;
-    } texts[] = {
-        {"entrypoint", request->entrypoint, image->program.entrypoint,
-         sizeof(image->program.entrypoint)},
-        {"cmd", request->cmd, image->program.cmd, sizeof(image->program.cmd)},
-        {"env", request->env, image->program.env, sizeof(image->program.env)},
-        {"working_dir", request->working_dir, image->program.working_dir,
-         sizeof(image->program.working_dir)},
-        {"tags", request->tags, image->tags, sizeof(image->tags)},
-    };
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(texts); i++)
-        r = text_take(texts[i].field, texts[i].text, texts[i].taken, texts[i].size, err);
-    if (r == 0 && *image->program.working_dir && *image->program.working_dir != '/')
-        r = error_set(err, ERROR_INVALID, EINVAL, "working_dir: \"%.200s\" is not an absolute path",
-                      image->program.working_dir);
-    return r;
-}
-
-static int id_make(char id[INSTANCE_ID_LENGTH + 1], struct error *err)
-{
-    uint8_t bytes[INSTANCE_ID_LENGTH / 2];
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-        return error_errno(err, errno, NULL, "random number");
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+    if (tags && strlen(tags) >= sizeof(image->tags))
+        return error_set(err, ERROR_INVALID, E2BIG, "tags: more than %zu bytes in all",
+                         sizeof(image->tags) - 1);
+    snprintf(image->tags, sizeof(image->tags), "%s", tags ? tags : "");
     return 0;
 }
 
@@ -185,7 +150,9 @@ int image_import_begin(struct image_store *images, const struct image_import_req
     made->unpack.limits.inodes = request->inodes_limit ? request->inodes_limit : IMAGE_INODES_LIMIT;
     int r = name_check(made, request->name, err);
     if (r == 0)
-        r = texts_take(&made->image, request, err);
+        r = program_set(&made->image.program, &request->program, err);
+    if (r == 0)
+        r = tags_take(&made->image, request->tags, err);
     if (r == 0)
         r = id_make(made->image.id, err);
     if (r == 0)

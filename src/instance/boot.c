@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/host.h"
-#include "instance/program.h"
 #include "instance/program_run.h"
 #include "instance/ready.h"
 #include "instance/trace.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "image/ext4.h"
+#include "image/program.h"
 #include "image/reference.h"
-#include "instance/program.h"
 
 #define MIB             (1ull << 20)
 #define OVERLAY_DEFAULT (10ull << 30)

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "image/program.h"
 #include "instance/create_image.h"
-#include "instance/id.h"
 #include "instance/lifetime.h"
-#include "instance/program.h"
+#include "instance/name.h"
 
 #define MIB            (1ull << 20)
 #define MEMORY_MINIMUM (32 * MIB)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "instance/program.h"
+#include "image/program.h"
 #include "instance/reach.h"
 
 /* The instance's variables, then the command's: of two with one name the agent takes the later.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/memory_image.h"
+#include "instance/paged.h"
 
 /* As others may see it: an operation's passing state over the row's. */
 static void shown(struct host *host, struct instance_record *record)
@@ -7,6 +8,7 @@ static void shown(struct host *host, struct instance_record *record)
     lock_shown(host->locks, record->id, &record->state);
     record_tidy(record);
     memory_look(host, record);
+    paged_look(host, record);
 }
 
 int instance_get(struct host *host, const char *reference, struct instance_record *record,

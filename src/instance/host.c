@@ -14,6 +14,7 @@
 #include "instance/compressor.h"
 #include "instance/console_cap.h"
 #include "instance/expiry.h"
+#include "instance/paged.h"
 #include "instance/recover.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
@@ -195,7 +196,11 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->watch = watch_start(host, err);
     if (!host->watch)
         return -EIO;
-    r = recover(host, err);
+    r = paged_open(host, options, err);
+    if (r == 0)
+        r = recover(host, err);
+    if (r == 0)
+        paged_prune(host);
     if (r == 0)
         r = compressor_want_all(host, err);
     return r < 0 ? r : start_threads(host, err);
@@ -240,7 +245,9 @@ void host_close(struct host *host)
         due_stop(host->restarts[i]);
     due_stop(host->expiry);
     console_cap_stop(host->console_cap);
+    paging_stop(host->paging);
     watch_stop(host->watch);
+    paging_close(host->paging);
     compressor_stop(host->compressor);
     lock_table_free(host->locks);
     image_store_close(host->images);

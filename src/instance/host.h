@@ -20,6 +20,7 @@ struct compressor;
 struct console_cap;
 struct due;
 struct image_store;
+struct paging;
 struct telemetry;
 struct trace;
 struct watch;
@@ -44,6 +45,8 @@ struct host {
     struct watch *watch;
     struct compressor *compressor;
     struct console_cap *console_cap;
+    enum memory_backend memory_backend;
+    struct paging *paging; /* NULL: there are no pagers */
     struct due *expiry;
     struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */
 };

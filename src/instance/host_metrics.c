@@ -38,6 +38,26 @@ static void set_stack(const struct telemetry *telemetry)
                    (const char *const[]){errno_name(errnums[i])});
 }
 
+static void set_pagers(const struct host *host)
+{
+    const struct telemetry *telemetry = host->telemetry;
+    struct paging_counts counts = {.sessions = 0};
+    if (host->paging)
+        paging_count(host->paging, &counts);
+    for (size_t i = PAGING_WAITING; i < ARRAY_SIZE(counts.now); i++)
+        metric_set(telemetry->pager_sessions, counts.now[i],
+                   (const char *const[]){paging_state_name((enum paging_state)i)});
+    static const char *const ok[] = {"ok"}, *const failed[] = {"error"};
+    metric_set(telemetry->pager_begun, (double)counts.sessions, NULL);
+    metric_set(telemetry->pager_faults, (double)counts.faults, NULL);
+    metric_set(telemetry->pager_takeovers, (double)counts.takeovers, ok);
+    metric_set(telemetry->pager_takeovers, (double)counts.takeover_failures, failed);
+    metric_set(telemetry->pager_graduations, (double)counts.graduations, ok);
+    metric_set(telemetry->pager_graduations, (double)counts.graduation_failures, failed);
+    metric_set(telemetry->pager_lost, (double)counts.lost, NULL);
+    metric_set(telemetry->pagers_started, (double)counts.pagers_started, NULL);
+}
+
 char *host_metrics(struct host *host, size_t *length, struct error *err)
 {
     _cleanup_(free) struct instance_record *records = NULL;
@@ -47,6 +67,7 @@ char *host_metrics(struct host *host, size_t *length, struct error *err)
     set_states(host->telemetry, records, count);
     set_memory(host->telemetry, records, count);
     set_stack(host->telemetry);
+    set_pagers(host);
     char *text = metrics_text(host->telemetry->metrics, length);
     if (!text)
         error_errno(err, ENOMEM, NULL, "write the metrics");

@@ -15,12 +15,29 @@
 #include "agent/client.h"
 #include "base/error.h"
 #include "hypervisor/hypervisor.h"
+#include "image/program.h"
+#include "paging/paging.h"
 #include "stack/compression.h"
 #include "store/store.h"
 
 struct events;
 struct host;
 struct image_store;
+
+/* What a restored VM has its memory from. */
+enum memory_backend {
+    MEMORY_AUTO,  /* its file, mapped, wherever that can be; else the pager */
+    MEMORY_FILE,  /* always its file */
+    MEMORY_PAGER, /* at a fork's first restore the pager, later its file */
+};
+
+struct pager_options {
+    const char *binary;  /* tine-pager */
+    const char *run_dir; /* absolute; NULL: there are no pagers */
+    const char *version; /* of `binary`; NULL: this program's */
+    enum memory_backend backend;
+    struct paging_graduation graduation;
+};
 
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
@@ -32,6 +49,7 @@ struct host_options {
     /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
      * NULL: none; copied. */
     const struct stack_compression *compression;
+    struct pager_options pager; /* copied */
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
@@ -57,13 +75,6 @@ struct instance_disk_request {
     const char *path; /* on the host; copied (reflink or sparse) unless read_only, then shared */
     bool read_only;
     bool root;
-};
-
-/* The main program, and what is around every command in the guest; NULL: not given. */
-struct program_request {
-    const char *entrypoint, *cmd; /* JSON arrays of strings, together the argv; empty: none */
-    const char *env;              /* a JSON object of strings */
-    const char *working_dir;      /* an absolute path */
 };
 
 /* Until when an instance lives; then it is deleted. All zero: for ever. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/paged.h"
 #include "instance/telemetry.h"
 #include "stack/stack.h"
 
@@ -94,7 +95,7 @@ int merge_prepare(struct operation *op, const char *temporary, bool *merges, str
 {
     _cleanup_(base) struct base base = {.dir = -1};
     *merges = false;
-    if (operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL)
+    if (operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL || paged_reads_base(op))
         return 0;
     int r = base_open(op, &base, err);
     if (r > 0)

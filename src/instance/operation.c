@@ -11,9 +11,9 @@
 #include "base/file.h"
 #include "instance/compressor.h"
 #include "instance/host.h"
-#include "instance/id.h"
 #include "instance/memory_image.h"
 #include "instance/owner.h"
+#include "instance/paged.h"
 #include "instance/settle.h"
 
 #define LAST_WORDS_MS 2000
@@ -157,6 +157,7 @@ void record_tidy(struct instance_record *record)
 {
     if (!record_has_vmm(record) && record->state != INSTANCE_UNKNOWN) {
         record->vmm_pid = 0;
+        record->paged = false;
         record->vmm_start_ticks = 0;
     }
 }
@@ -168,6 +169,7 @@ void operation_result(const struct operation *op, struct instance_record *record
     *record = op->record;
     record_tidy(record);
     memory_look(op->host, record);
+    paged_look(op->host, record);
 }
 
 struct vm_spec operation_spec(const struct operation *op)

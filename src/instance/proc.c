@@ -3,41 +3,13 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/proc_stat.h"
 #include "hypervisor/hypervisor.h"
-
-int proc_stat(pid_t pid, struct proc_stat *stat, struct error *err)
-{
-    char path[32], text[2048];
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    _cleanup_(fclose) FILE *file = fopen(path, "re");
-    if (!file)
-        return error_errno(err, errno, path, "open %s", path);
-    size_t length = fread(text, 1, sizeof(text) - 1, file);
-    if (ferror(file))
-        return error_errno(err, errno, path, "read %s", path);
-    text[length] = '\0';
-    /* The command in field 2 may hold spaces and parentheses: fields count from the last ')'. */
-    const char *rest = strrchr(text, ')');
-    uint64_t user, kernel, vms;
-    int64_t pages;
-    if (!rest || sscanf(rest + 1,
-                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-                        " %*d %*d %*d %*d %*d %*d %" SCNu64 " %" SCNu64 " %" SCNd64,
-                        &user, &kernel, &stat->start_ticks, &vms, &pages) != 5)
-        return error_set(err, ERROR_SYSTEM, EPROTO, "%s is not as proc(5) says", path);
-    stat->cpu_seconds = (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
-    stat->vms_bytes = vms;
-    stat->rss_bytes = pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
-    return 0;
-}
 
 /* True if the process sees a guest directory of its own: the mount is in its namespace only, so
  * everybody else sees the host's empty directory there, or nothing. */

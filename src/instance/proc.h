@@ -9,14 +9,6 @@
 
 #include "base/error.h"
 
-/* From /proc/<pid>/stat (proc(5)): fields 14 and 15 in seconds, 22, 23, 24. */
-struct proc_stat {
-    double cpu_seconds;
-    uint64_t start_ticks, vms_bytes, rss_bytes;
-};
-/* -ENOENT or -ESRCH when there is no such process. */
-int proc_stat(pid_t pid, struct proc_stat *stat, struct error *err);
-
 /* A VMM, found by what it sees as its guest directory (HYPERVISOR_GUEST_DIR). */
 struct proc_vmm {
     pid_t pid;

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image/program.h"
 #include "instance/patience.h"
-#include "instance/program.h"
 
 static int no_answer(const struct operation *op, struct vm_process *process, int r,
                      struct error *err)

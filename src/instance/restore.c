@@ -17,10 +17,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
-#include "instance/program.h"
+#include "instance/paged.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
@@ -76,9 +77,13 @@ static int let_run(struct operation *op, const struct vm_process *process, struc
     trace_phase(op, "record");
     int r = step("restore-loaded", err);
     if (r == 0)
+        r = paged_loaded(op, err);
+    if (r == 0)
         r = record_running(op, process, err);
     if (r == 0)
         r = directory_rename(op, GUEST_SNAPSHOT, GUEST_BASE, err);
+    if (r == 0)
+        paged_moved(op);
     if (r == 0)
         r = step("restore-renamed", err);
     trace_phase(op, "resume");
@@ -126,6 +131,7 @@ static int undo(struct operation *op, const struct instance_record *before,
     int r = vm_process_kill(process, VMM_KILL_MS, err);
     if (r < 0)
         return r;
+    paged_end(op);
     int snapshot = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
     r = snapshot < 0    ? snapshot
         : snapshot == 0 ? directory_rename(op, GUEST_BASE, GUEST_SNAPSHOT, err)
@@ -185,27 +191,45 @@ static int run(struct operation *op, struct vm_process *process, const char *hos
         r = acknowledge(op, process, hostname, err);
     if (r == 0)
         r = watch_add(op->host->watch, op->record.id, process->pidfd, false, err);
+    if (r == 0 && op->record.paged)
+        watch_pager(op->host->watch, op->record.id);
     if (r == 0 && program_given(&op->record.program))
         watch_program(op->host->watch, op->record.id);
     return r;
 }
 
-int restore_locked(struct operation *op, struct error *err)
+/* On failure no VMM and no session is left. */
+static int load(struct operation *op, struct vm_process *process, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
+    struct vm_restore how = {.resume = false};
+    int r = prepare(op, err);
+    if (r == 0)
+        r = step("restore-prepared", err);
+    if (r == 0)
+        r = paged_begin(op, &how, err);
+    if (r == 0)
+        r = hypervisor->restore(hypervisor, &spec, &how, process, err);
+    if (r < 0) {
+        paged_explain(op, err);
+        paged_end(op);
+    }
+    return r;
+}
+
+int restore_locked(struct operation *op, struct error *err)
+{
     const struct instance_record before = op->record;
     /* A fork has the hostname of its source until it first wakes. */
     bool first = before.parent_id[0] && before.started_at_ns == 0;
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "load");
-    int r = prepare(op, err);
-    if (r == 0)
-        r = step("restore-prepared", err);
-    if (r == 0)
-        r = hypervisor->restore(hypervisor, &spec, &(struct vm_restore){0}, &process, err);
-    if (r < 0)
+    int r = load(op, &process, err);
+    if (r < 0) {
+        op->record = before;
         return r;
+    }
     operation_show(op, INSTANCE_PAUSED);
     r = run(op, &process, first ? op->record.name : NULL, err);
     if (r < 0)

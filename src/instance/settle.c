@@ -8,9 +8,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
-#include "instance/program.h"
+#include "instance/paged.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
 #include "instance/watch.h"
@@ -65,6 +66,7 @@ int settle_without_vmm(struct operation *op, const char *why, struct error *err)
 {
     struct instance_record before = op->record;
     watch_remove(op->host->watch, op->record.id);
+    paged_end(op);
     int r = directory_sweep(op, err);
     if (r == 0)
         r = directory_clean_run(op, err);
@@ -114,7 +116,7 @@ static int adopt(struct operation *op, struct vm_process *process, struct error 
         r = watch_add(op->host->watch, op->record.id, process->pidfd, wait, err);
     if (r == 0 && !wait && program_given(&op->record.program))
         watch_program(op->host->watch, op->record.id);
-    return r;
+    return r < 0 ? r : paged_settle(op, err);
 }
 
 static int end_vmm(struct operation *op, struct vm_process *process, const char *why,

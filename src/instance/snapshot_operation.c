@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "instance/compressor.h"
-#include "instance/id.h"
 
 static int begin(struct host *host, const char *id, enum lock_kind kind,
                  struct snapshot_operation *op, struct error *err)

@@ -73,6 +73,8 @@ static void become(struct instance_record *record, const struct instance_record 
     record->skip_guest_agent = source->skip_guest_agent;
     record->state = INSTANCE_STOPPED;
     record->program = source->program;
+    memcpy(record->cache_key, source->cache_key, sizeof(record->cache_key));
+    record->paged = false;
     program_forget_end(record);
     record->memory_method[0] = record->compression[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;

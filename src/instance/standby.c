@@ -24,6 +24,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/merge.h"
+#include "instance/paged.h"
 #include "instance/settle.h"
 #include "instance/telemetry.h"
 #include "instance/trace.h"
@@ -105,8 +106,11 @@ static int record_standby(struct operation *op, struct error *err)
     const struct instance_record before = op->record;
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
+    op->record.paged = false;
     trace_phase(op, "record");
-    int r = store_update(op->host->store, &op->record, err);
+    int r = cache_key_renew(&op->record, err);
+    if (r == 0)
+        r = store_update(op->host->store, &op->record, err);
     if (r < 0)
         op->record = before;
     return r < 0 ? r : step("standby-recorded", err);

@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "instance/program.h"
+#include "image/program.h"
 #include "instance/restart.h"
 #include "instance/trace.h"
 #include "instance/transition.h"

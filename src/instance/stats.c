@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "base/proc_stat.h"
 #include "instance/host.h"
-#include "instance/proc.h"
 #include "instance/smaps.h"
 #include "stack/stack.h"
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/paged.h"
 #include "instance/restart.h"
 #include "instance/settle.h"
 #include "instance/trace.h"
@@ -18,8 +19,9 @@ int kill_locked(struct operation *op, struct error *err)
         r = vm_process_kill(&process, VMM_KILL_MS, err);
     process_release(&process);
     if (r < 0)
-        error_wrap(err, "instance %s", op->record.name);
-    return r;
+        return error_wrap(err, "instance %s", op->record.name);
+    paged_end(op);
+    return 0;
 }
 
 /* A guest that does not listen is not an error: it is ended when its time is over. */

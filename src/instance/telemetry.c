@@ -88,6 +88,23 @@ static const struct {
              "algorithm", "result")},
     {FIELD(expansion_seconds), TIMES("tine_expansion_duration_seconds",
                                      "Duration of the expansions that succeeded.", "algorithm")},
+    {FIELD(pager_sessions),
+     GAUGE("tine_pager_sessions", "VMs that a pager gives their memory to, by state.", "state")},
+    {FIELD(pager_begun),
+     COUNTER("tine_pager_sessions_total", "Sessions that were made for restores.", NULL)},
+    {FIELD(pager_faults),
+     COUNTER("tine_pager_faults_total", "Page faults that pagers answered.", NULL)},
+    {FIELD(pager_takeovers),
+     COUNTER("tine_pager_takeovers_total",
+             "Sessions that another pager took over, or could not at that attempt.", "result")},
+    {FIELD(pager_graduations),
+     COUNTER("tine_pager_graduations_total",
+             "Sessions that were completed while their VMs ran, or could not at that attempt.",
+             "result")},
+    {FIELD(pager_lost), COUNTER("tine_pager_sessions_lost_total",
+                                "Sessions whose VMs were left waiting for their memory.", NULL)},
+    {FIELD(pagers_started),
+     COUNTER("tine_pagers_started_total", "Pagers that tined started.", NULL)},
 };
 
 static int add_families(struct telemetry *telemetry)

@@ -23,6 +23,8 @@ struct telemetry {
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds, *memory_saves;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
     struct metric *expansions, *expansion_seconds;
+    struct metric *pager_sessions, *pager_begun, *pager_faults, *pager_takeovers,
+        *pager_graduations, *pager_lost, *pagers_started;
     pthread_mutex_t log_lock; /* guards the exchange of a full operation log for a new one */
 };
 

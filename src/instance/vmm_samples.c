@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "instance/proc.h"
+#include "base/proc_stat.h"
 
 #define FRESH_NS 1000000000u
 

@@ -45,6 +45,7 @@ struct entry {
     struct agent_watch agent;
     struct agent_exit outcome;
     uint64_t due_ns;
+    unsigned pager_changes, pager_seen; /* of its session with its pager */
 };
 
 struct watch {
@@ -155,6 +156,16 @@ void watch_program(struct watch *watch, const char *id)
     struct entry *entry = *find_link(watch, id);
     if (entry && entry->program == PROGRAM_NONE)
         entry->program = PROGRAM_FOLLOWED;
+    pthread_mutex_unlock(&watch->mutex);
+    poke(watch);
+}
+
+void watch_pager(struct watch *watch, const char *id)
+{
+    pthread_mutex_lock(&watch->mutex);
+    struct entry *entry = *find_link(watch, id);
+    if (entry)
+        entry->pager_changes++;
     pthread_mutex_unlock(&watch->mutex);
     poke(watch);
 }
@@ -276,6 +287,8 @@ static enum need need_of(const struct entry *entry)
 {
     if (entry->dead)
         return NEED_SETTLE;
+    if (entry->pager_changes != entry->pager_seen)
+        return NEED_PAGER;
     if (entry->probe)
         return NEED_PROBE;
     if (entry->program == PROGRAM_OVER)
@@ -303,6 +316,8 @@ static void entry_done(struct watch *watch, uint64_t number, const struct need_o
     if (entry && entry->number == number) {
         if (done->need == NEED_SETTLE)
             remove_entry(watch, done->id);
+        else if (done->need == NEED_PAGER)
+            entry->pager_seen = done->pager_changes;
         else if (done->need == NEED_PROBE)
             entry->probe = false;
         else
@@ -324,7 +339,8 @@ static uint64_t next_need(struct watch *watch, uint64_t after, struct need_of *n
     }
     uint64_t number = best ? best->number : 0;
     if (best) {
-        *need = (struct need_of){.need = need_of(best), .outcome = best->outcome};
+        *need = (struct need_of){
+            .need = need_of(best), .outcome = best->outcome, .pager_changes = best->pager_changes};
         memcpy(need->id, best->id, sizeof(need->id));
         memcpy(need->how, best->how, sizeof(need->how));
     }

@@ -23,6 +23,8 @@ int watch_add(struct watch *watch, const char *id, int pidfd, bool probe, struct
 /* Follows the main program of a watched instance too. Its end goes into the row, then the guest
  * powers off by itself; one that does not is ended. */
 void watch_program(struct watch *watch, const char *id);
+/* The session of a watched instance with its pager has changed (paged.h). */
+void watch_pager(struct watch *watch, const char *id);
 /* Its VMM was ended by somebody: waits until it is gone, and reaps it if nobody has yet. */
 void watch_remove(struct watch *watch, const char *id);
 

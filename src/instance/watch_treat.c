@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "image/program.h"
 #include "instance/console.h"
 #include "instance/directory.h"
-#include "instance/program.h"
+#include "instance/paged.h"
 #include "instance/program_run.h"
 #include "instance/restart.h"
 #include "instance/settle.h"
@@ -100,11 +101,18 @@ static enum outcome end_vmm(struct operation *op, const struct need_of *need)
     return LATER;
 }
 
+static enum outcome follow_pager(struct operation *op, const struct need_of *need)
+{
+    struct error err = {0};
+    if (paged_follow(op, &err) == 0)
+        return DONE;
+    log_error("instance %s: its pager: %s", op->record.id, err.message);
+    return LATER;
+}
+
 static enum outcome (*const treatments[])(struct operation *op, const struct need_of *need) = {
-    [NEED_SETTLE] = settle_dead,
-    [NEED_PROBE] = probe,
-    [NEED_RECORD] = record_end,
-    [NEED_KILL] = end_vmm,
+    [NEED_SETTLE] = settle_dead, [NEED_PAGER] = follow_pager, [NEED_PROBE] = probe,
+    [NEED_RECORD] = record_end,  [NEED_KILL] = end_vmm,
 };
 
 enum outcome watch_treat(struct host *host, const struct need_of *need)

@@ -9,6 +9,7 @@
 enum need {
     NEED_NOTHING,
     NEED_SETTLE, /* its VMM has ended */
+    NEED_PAGER,  /* its session with its pager has changed */
     NEED_PROBE,  /* its agent has not answered yet */
     NEED_RECORD, /* its program is over */
     NEED_KILL,   /* and the VM did not power off */
@@ -19,6 +20,7 @@ struct need_of {
     enum need need;
     char how[64];              /* NEED_SETTLE: how the VMM ended */
     struct agent_exit outcome; /* NEED_RECORD: of the program */
+    unsigned pager_changes;    /* NEED_PAGER: how many are dealt with when this is done */
 };
 
 enum outcome {

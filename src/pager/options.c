@@ -42,19 +42,9 @@ static int set_threads(struct options *options, const char *value, struct error 
 
 static int set_level(struct options *options, const char *value, struct error *err)
 {
-    static const char *const names[] = {
-        [LOG_LEVEL_ERROR] = "error",
-        [LOG_LEVEL_WARNING] = "warning",
-        [LOG_LEVEL_INFO] = "info",
-        [LOG_LEVEL_DEBUG] = "debug",
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(names[i], value) == 0) {
-            options->level = (enum log_level)i;
-            return 0;
-        }
-    }
-    return invalid(err, "--log-level", value, "not a log level");
+    return log_level_parse(value, &options->level) == 0
+               ? 0
+               : invalid(err, "--log-level", value, "not a log level");
 }
 
 static int set_format(struct options *options, const char *value, struct error *err)

@@ -12,9 +12,9 @@ static int whole(const char *path, json_t *policy, struct error *err)
 }
 
 static const struct field fields[] = {
-    {"enabled", FIELD_BOOL, .preset = "false"},
-    {"idle_timeout", FIELD_DURATION, .minimum = 1},
-    {"ignore_source_cidrs", FIELD_CIDRS},
-    {"ignore_destination_ports", FIELD_PORTS},
+    {"enabled", VALUE_BOOL, .preset = "false"},
+    {"idle_timeout", VALUE_DURATION, .minimum = 1},
+    {"ignore_source_cidrs", VALUE_CIDRS},
+    {"ignore_destination_ports", VALUE_PORTS},
 };
 const struct field_table auto_standby_fields = {fields, ARRAY_SIZE(fields), whole};

@@ -109,19 +109,19 @@ static bool is_port(const json_t *value)
            json_integer_value(value) <= PORT_MAX;
 }
 
-static bool item_fits(enum field_kind kind, const json_t *item)
+static bool item_fits(enum value_kind kind, const json_t *item)
 {
-    return kind == FIELD_PORTS   ? is_port(item)
-           : kind == FIELD_CIDRS ? is_cidr(json_string_value(item))
+    return kind == VALUE_PORTS   ? is_port(item)
+           : kind == VALUE_CIDRS ? is_cidr(json_string_value(item))
                                  : json_is_string(item);
 }
 
 static int list_check(const struct field *field, const char *path, const json_t *value,
                       struct error *err)
 {
-    static const char *const wanted[] = {[FIELD_STRINGS] = "a string",
-                                         [FIELD_CIDRS] = "a network, as \"10.0.0.0/8\" is",
-                                         [FIELD_PORTS] = "a port, 1 to 65535"};
+    static const char *const wanted[] = {[VALUE_STRINGS] = "a string",
+                                         [VALUE_CIDRS] = "a network, as \"10.0.0.0/8\" is",
+                                         [VALUE_PORTS] = "a port, 1 to 65535"};
     size_t count = json_array_size(value);
     if (!json_is_array(value) || count > ITEMS_MAX)
         return field_invalid(err, path, field->name, "must be an array of at most %d", ITEMS_MAX);
@@ -130,7 +130,7 @@ static int list_check(const struct field *field, const char *path, const json_t 
             return field_invalid(err, path, field->name, "item %zu must be %s", i,
                                  wanted[field->kind]);
     }
-    if (field->kind == FIELD_STRINGS &&
+    if (field->kind == VALUE_STRINGS &&
         (count == 0 || !*json_string_value(json_array_get(value, 0))))
         return field_invalid(err, path, field->name, "must name a program");
     return 0;
@@ -142,22 +142,22 @@ static json_t *value_canonical(const struct field *field, const char *path, cons
     char inner[FIELD_PATH_MAX];
     int r = 0;
     switch (field->kind) {
-    case FIELD_DURATION:
+    case VALUE_DURATION:
         return duration_canonical(field, path, value, err);
-    case FIELD_OBJECT:
+    case VALUE_OBJECT:
         snprintf(inner, sizeof(inner), "%s.%s", path, field->name);
         return object_canonical(field->object, inner, value, err);
-    case FIELD_BOOL:
+    case VALUE_BOOL:
         r = json_is_boolean(value) ? 0
                                    : field_invalid(err, path, field->name, "must be true or false");
         break;
-    case FIELD_INTEGER:
+    case VALUE_INTEGER:
         r = integer_check(field, path, value, err);
         break;
-    case FIELD_WORD:
+    case VALUE_WORD:
         r = word_check(field, path, value, err);
         break;
-    case FIELD_PATH:
+    case VALUE_PATH:
         r = path_check(field, path, value, err);
         break;
     default: /* lists */
@@ -168,7 +168,7 @@ static json_t *value_canonical(const struct field *field, const char *path, cons
 
 static json_t *preset_value(const struct field *field)
 {
-    return field->kind == FIELD_BOOL || field->kind == FIELD_INTEGER
+    return field->kind == VALUE_BOOL || field->kind == VALUE_INTEGER
                ? json_loads(field->preset, JSON_DECODE_ANY, NULL)
                : json_string(field->preset);
 }

@@ -6,23 +6,23 @@
 #include "base/json.h"
 #include "policy/policy.h"
 
-enum field_kind {
-    FIELD_BOOL,
-    FIELD_INTEGER,
-    FIELD_DURATION,
-    FIELD_WORD,
-    FIELD_PATH,    /* absolute: of a request, or in the guest */
-    FIELD_STRINGS, /* a command: at least one, the first not empty */
-    FIELD_CIDRS,
-    FIELD_PORTS,
-    FIELD_OBJECT,
+enum value_kind {
+    VALUE_BOOL,
+    VALUE_INTEGER,
+    VALUE_DURATION,
+    VALUE_WORD,
+    VALUE_PATH,    /* absolute: of a request, or in the guest */
+    VALUE_STRINGS, /* a command: at least one, the first not empty */
+    VALUE_CIDRS,
+    VALUE_PORTS,
+    VALUE_OBJECT,
 };
 
 struct field_table;
 
 struct field {
     const char *name;
-    enum field_kind kind;
+    enum value_kind kind;
     bool required;
     int64_t minimum, maximum;         /* of an integer or, in nanoseconds, of a duration */
     const char *const *words;         /* up to a NULL */

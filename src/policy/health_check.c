@@ -20,33 +20,33 @@ static const char *const types[] = {"none", "http", "tcp", "exec", NULL};
 static const char *const schemes[] = {"http", "https", NULL};
 
 static const struct field http_fields[] = {
-    {"port", FIELD_INTEGER, .required = true, .minimum = 1, .maximum = 65535},
-    {"path", FIELD_PATH, .preset = "/"},
-    {"scheme", FIELD_WORD, .words = schemes, .preset = "http"},
-    {"expected_status", FIELD_INTEGER, .minimum = 100, .maximum = 599, .preset = "200"},
+    {"port", VALUE_INTEGER, .required = true, .minimum = 1, .maximum = 65535},
+    {"path", VALUE_PATH, .preset = "/"},
+    {"scheme", VALUE_WORD, .words = schemes, .preset = "http"},
+    {"expected_status", VALUE_INTEGER, .minimum = 100, .maximum = 599, .preset = "200"},
 };
 static const struct field_table http = {http_fields, ARRAY_SIZE(http_fields), NULL};
 
 static const struct field tcp_fields[] = {
-    {"port", FIELD_INTEGER, .required = true, .minimum = 1, .maximum = 65535},
+    {"port", VALUE_INTEGER, .required = true, .minimum = 1, .maximum = 65535},
 };
 static const struct field_table tcp = {tcp_fields, ARRAY_SIZE(tcp_fields), NULL};
 
 static const struct field exec_fields[] = {
-    {"command", FIELD_STRINGS, .required = true},
-    {"working_dir", FIELD_PATH},
+    {"command", VALUE_STRINGS, .required = true},
+    {"working_dir", VALUE_PATH},
 };
 static const struct field_table exec = {exec_fields, ARRAY_SIZE(exec_fields), NULL};
 
 static const struct field fields[] = {
-    {"type", FIELD_WORD, .words = types, .preset = "none"},
-    {"interval", FIELD_DURATION, .minimum = 1, .preset = "10s"},
-    {"timeout", FIELD_DURATION, .minimum = 1, .preset = "2s"},
-    {"start_period", FIELD_DURATION, .minimum = 0, .preset = "30s"},
-    {"failure_threshold", FIELD_INTEGER, .minimum = 1, .maximum = THRESHOLD_MAX, .preset = "3"},
-    {"success_threshold", FIELD_INTEGER, .minimum = 1, .maximum = THRESHOLD_MAX, .preset = "1"},
-    {"http", FIELD_OBJECT, .object = &http},
-    {"tcp", FIELD_OBJECT, .object = &tcp},
-    {"exec", FIELD_OBJECT, .object = &exec},
+    {"type", VALUE_WORD, .words = types, .preset = "none"},
+    {"interval", VALUE_DURATION, .minimum = 1, .preset = "10s"},
+    {"timeout", VALUE_DURATION, .minimum = 1, .preset = "2s"},
+    {"start_period", VALUE_DURATION, .minimum = 0, .preset = "30s"},
+    {"failure_threshold", VALUE_INTEGER, .minimum = 1, .maximum = THRESHOLD_MAX, .preset = "3"},
+    {"success_threshold", VALUE_INTEGER, .minimum = 1, .maximum = THRESHOLD_MAX, .preset = "1"},
+    {"http", VALUE_OBJECT, .object = &http},
+    {"tcp", VALUE_OBJECT, .object = &tcp},
+    {"exec", VALUE_OBJECT, .object = &exec},
 };
 const struct field_table health_check_fields = {fields, ARRAY_SIZE(fields), whole};

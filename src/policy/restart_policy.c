@@ -15,10 +15,10 @@ static const char *const words[] = {[RESTART_NEVER] = "never",
                                     NULL};
 
 static const struct field fields[] = {
-    {"policy", FIELD_WORD, .words = words, .preset = "never"},
-    {"backoff", FIELD_DURATION, .minimum = BACKOFF_MIN, .preset = "5s"},
-    {"max_attempts", FIELD_INTEGER, .minimum = 0, .maximum = ATTEMPTS_MAX, .preset = "0"},
-    {"stable_after", FIELD_DURATION, .minimum = 0, .preset = "10m0s"},
+    {"policy", VALUE_WORD, .words = words, .preset = "never"},
+    {"backoff", VALUE_DURATION, .minimum = BACKOFF_MIN, .preset = "5s"},
+    {"max_attempts", VALUE_INTEGER, .minimum = 0, .maximum = ATTEMPTS_MAX, .preset = "0"},
+    {"stable_after", VALUE_DURATION, .minimum = 0, .preset = "10m0s"},
 };
 const struct field_table restart_policy_fields = {fields, ARRAY_SIZE(fields), NULL};
 

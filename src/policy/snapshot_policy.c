@@ -37,16 +37,16 @@ static int compression_whole(const char *path, json_t *compression, struct error
 static const char *const algorithms[] = {"zstd", "lz4", NULL};
 
 static const struct field compression_fields[] = {
-    {"enabled", FIELD_BOOL, .required = true},
-    {"algorithm", FIELD_WORD, .words = algorithms, .preset = "zstd"},
-    {"level", FIELD_INTEGER, .minimum = INT_MIN, .maximum = INT_MAX},
+    {"enabled", VALUE_BOOL, .required = true},
+    {"algorithm", VALUE_WORD, .words = algorithms, .preset = "zstd"},
+    {"level", VALUE_INTEGER, .minimum = INT_MIN, .maximum = INT_MAX},
 };
 static const struct field_table compression_table = {
     compression_fields, ARRAY_SIZE(compression_fields), compression_whole};
 
 static const struct field fields[] = {
-    {"compression", FIELD_OBJECT, .object = &compression_table},
-    {"standby_compression_delay", FIELD_DURATION, .minimum = 0},
+    {"compression", VALUE_OBJECT, .object = &compression_table},
+    {"standby_compression_delay", VALUE_DURATION, .minimum = 0},
 };
 const struct field_table snapshot_policy_fields = {fields, ARRAY_SIZE(fields), NULL};
 

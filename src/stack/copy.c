@@ -54,20 +54,6 @@ static int copy_content(int in, int out, uint64_t size, const struct stack_file 
     return sparse_copy(in, out, size, from, to, &result->bytes_copied, err);
 }
 
-/* A copy of something that was written meanwhile is of no moment in its life. */
-static int check_unchanged(int in, const struct stat *before, const struct stack_file *from,
-                           struct error *err)
-{
-    struct stat after;
-    if (fstat(in, &after) < 0)
-        return error_errno(err, errno, image_label(from), "stat %s", image_label(from));
-    if (after.st_size != before->st_size || after.st_mtim.tv_sec != before->st_mtim.tv_sec ||
-        after.st_mtim.tv_nsec != before->st_mtim.tv_nsec)
-        return error_set(err, ERROR_STATE, EBUSY, "%s was written while it was copied",
-                         image_label(from));
-    return 0;
-}
-
 static int finish(int out, const struct stat *source, const struct stack_file *to,
                   struct error *err)
 {
@@ -93,7 +79,7 @@ int copy_make(const struct stack_file *from, const struct stack_file *to, enum c
         return out;
     r = copy_content(in, out, (uint64_t)st.st_size, from, to, means, result, err);
     if (r == 0)
-        r = check_unchanged(in, &st, from, err);
+        r = image_check_unchanged(from, in, &st, err);
     return r < 0 ? r : finish(out, &st, to, err);
 }
 

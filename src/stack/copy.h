@@ -54,9 +54,17 @@ int reflink(int in, int out, const struct stack_file *from, const struct stack_f
 int sparse_copy(int in, int out, uint64_t size, const struct stack_file *from,
                 const struct stack_file *to, uint64_t *copied, struct error *err);
 
+/* Finds the extent of data at or behind `*start` in a file of `size` bytes: 1 found, 0 there is
+ * only a hole up to the end, or a negative errno: EINVAL and EOPNOTSUPP where that can't be told.
+ */
+int sparse_next_extent(int fd, uint64_t size, uint64_t *start, uint64_t *end);
+
 /* Writes what is not zero of the bytes, in whole blocks of the file where it can, at `offset` of a
  * file that is a hole there; adds what it wrote to `*written`. */
 int sparse_write(int fd, const uint8_t *bytes, size_t length, uint64_t offset, const char *label,
                  uint64_t *written, struct error *err);
+
+/* Of at least one byte. */
+bool bytes_are_zero(const uint8_t *bytes, size_t length);
 
 #endif

@@ -69,6 +69,19 @@ int image_open(const struct stack_file *file, int flags, struct stat *st, struct
     return r < 0 ? r : TAKE_FD(fd);
 }
 
+int image_check_unchanged(const struct stack_file *file, int fd, const struct stat *before,
+                          struct error *err)
+{
+    struct stat after;
+    if (fstat(fd, &after) < 0)
+        return error_errno(err, errno, image_label(file), "stat %s", image_label(file));
+    if (after.st_size != before->st_size || after.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+        after.st_mtim.tv_nsec != before->st_mtim.tv_nsec)
+        return error_set(err, ERROR_STATE, EBUSY, "%s was written while it was copied",
+                         image_label(file));
+    return 0;
+}
+
 int image_absent(const struct stack_file *file, struct error *err)
 {
     struct stat st;

@@ -21,6 +21,11 @@ int image_stat(const struct stack_file *file, struct stat *st, struct error *err
  * the descriptor (owner: caller). */
 int image_open(const struct stack_file *file, int flags, struct stat *st, struct error *err);
 
+/* Whoever copied a file that was written meanwhile has something that it never was: -EBUSY
+ * (ERROR_STATE) if `fd` has another size or modification time than `before`. */
+int image_check_unchanged(const struct stack_file *file, int fd, const struct stat *before,
+                          struct error *err);
+
 /* 0 if nothing has that name, -EEXIST if something has, another errno if that can't be told (R6).
  */
 int image_absent(const struct stack_file *file, struct error *err);

@@ -91,25 +91,28 @@ static int copy_extent(struct sparse_copy *copy, uint64_t offset, uint64_t end, 
     return 0;
 }
 
-/* Finds the next data extent at or behind `*start`: 1 found, 0 only a hole is left. */
+int sparse_next_extent(int fd, uint64_t size, uint64_t *start, uint64_t *end)
+{
+    off_t data = lseek(fd, (off_t)*start, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) /* lseek(2): nothing but a hole up to the end of the file */
+        return 0;
+    off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+    if (hole < 0)
+        return -errno;
+    *start = (uint64_t)data;
+    *end = (uint64_t)hole < size ? (uint64_t)hole : size;
+    return 1;
+}
+
 static int next_extent(const struct sparse_copy *copy, uint64_t *start, uint64_t *end,
                        struct error *err)
 {
-    off_t data = -1, hole = -1;
     int r = failpoint("stack-share-copy-seek");
-    if (r == 0 && (data = lseek(copy->in, (off_t)*start, SEEK_DATA)) < 0)
-        r = -errno;
-    if (r == -ENXIO) /* lseek(2): nothing but a hole up to the end of the file */
-        return 0;
-    if (r == 0 && (hole = lseek(copy->in, data, SEEK_HOLE)) < 0)
-        r = -errno;
+    if (r == 0)
+        r = sparse_next_extent(copy->in, copy->size, start, end);
     if (r == -EINVAL || r == -EOPNOTSUPP)
         return no_sparse_files(copy, copy->from, err);
-    if (r < 0)
-        return copy_error(copy, -r, "find data", err);
-    *start = (uint64_t)data;
-    *end = (uint64_t)hole < copy->size ? (uint64_t)hole : copy->size;
-    return 1;
+    return r < 0 ? copy_error(copy, -r, "find data", err) : r;
 }
 
 static int copy_extents(struct sparse_copy *copy, struct error *err)

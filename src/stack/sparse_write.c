@@ -7,7 +7,7 @@
 
 #define BLOCK 4096u
 
-static bool is_zero(const uint8_t *bytes, size_t length)
+bool bytes_are_zero(const uint8_t *bytes, size_t length)
 {
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
@@ -26,7 +26,7 @@ int sparse_write(int fd, const uint8_t *bytes, size_t length, uint64_t offset, c
     size_t at = 0;
     while (at <= length) {
         size_t block = block_length(offset + at, length - at);
-        bool data = block > 0 && !is_zero(bytes + at, block);
+        bool data = block > 0 && !bytes_are_zero(bytes + at, block);
         if (!data && at > start) {
             int r = file_pwrite_exact(fd, bytes + start, at - start, offset + start, label, err);
             if (r < 0)

@@ -76,6 +76,8 @@ static const struct column instances[] = {
     COLUMN(restart_last_ns, COLUMN_U64),
     COLUMN(restart_next_ns, COLUMN_U64),
     COLUMN(restart_blocked, COLUMN_TEXT),
+    COLUMN(cache_key, COLUMN_TEXT),
+    COLUMN(paged, COLUMN_BOOL),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -110,6 +112,7 @@ static const struct column snapshots[] = {
     COLUMN_OF(snapshot_record, "working_dir", source.program.working_dir, COLUMN_TEXT),
     SOURCE(ttl_ns, COLUMN_U64),
     SOURCE(policies, COLUMN_POLICIES),
+    SOURCE(cache_key, COLUMN_TEXT),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),

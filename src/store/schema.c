@@ -118,6 +118,10 @@ static const char *const steps[] = {
     " working_dir TEXT NOT NULL,"
     " tags TEXT NOT NULL"
     ") STRICT;",
+    /* The name of a memory image's content, and whose VM needs a pager. */
+    "ALTER TABLE instances ADD COLUMN cache_key TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE instances ADD COLUMN paged INTEGER NOT NULL DEFAULT 0 CHECK (paged IN (0, 1));"
+    "ALTER TABLE snapshots ADD COLUMN cache_key TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -9,10 +9,11 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/id.h"
 #include "hypervisor/hypervisor.h"
 #include "policy/policy.h"
 
-#define INSTANCE_ID_LENGTH 24 /* CUID2: a lowercase letter, then [a-z0-9] */
+#define INSTANCE_ID_LENGTH ID_LENGTH
 #define INSTANCE_NAME_MAX  63
 #define INSTANCE_TAGS_SIZE 4096
 
@@ -47,6 +48,15 @@ struct compression_status {
     enum compression_state state;
     char error[256];          /* with COMPRESSION_FAILED */
     uint64_t compressed_size; /* bytes, with COMPRESSION_DONE */
+};
+
+/* Of a VM that a pager gives its memory to. Found when it is asked for, never stored. */
+struct pager_status {
+    char state[16];          /* "serving", ...; "lost": its VM waits for ever */
+    char version[32];        /* of the pager; empty: it is being replaced */
+    char reason[512];        /* what failed last; empty: nothing */
+    uint64_t pages, present; /* of the image: all, and those that the VM has */
+    unsigned takeovers;      /* so often its pager was replaced */
 };
 
 /* The main program and what is around every command, as JSON text; empty: none. */
@@ -94,6 +104,11 @@ struct instance_record {
     uint64_t restart_last_ns, restart_next_ns;
     char restart_blocked[32]; /* why there is no next one: "manual_stop"; empty: it is not so */
     struct compression_status compression_status;
+    /* Names the content of the memory image in Standby, or of the retained base; forks and
+     * snapshots have the same. Empty: it has none yet. */
+    char cache_key[33];
+    bool paged; /* its VM was restored through the pager, and may need it still */
+    struct pager_status pager_status; /* with `paged` */
 };
 
 /* A capture of an instance that is independent of it. */

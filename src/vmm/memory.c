@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "vmm/page_server.h"
+
 #define HOST_ALIGNMENT (2ull << 20) /* so that the host can back guest memory with huge pages */
 #define MINIMUM_SIZE   (1ull << 20)
 
@@ -106,8 +108,35 @@ int guest_memory_map(struct guest_memory *memory, uint64_t size, int fd, const c
         return error_set(err, ERROR_INVALID, EINVAL,
                          "memory file %s has %lld bytes, the VM has %llu bytes of memory", path,
                          (long long)st.st_size, (unsigned long long)size);
-    memory->from_file = 1;
+    memory->backing = GUEST_FILE;
     return memory_map(memory, 0, fd, path, err);
+}
+
+int guest_memory_serve(struct guest_memory *memory, uint64_t size, const char *socket_path,
+                       struct error *err)
+{
+    int r = guest_memory_create(memory, size, err);
+    if (r < 0)
+        return r;
+    memory->backing = GUEST_UFFD;
+    r = page_set_make(&memory->removed, size / GUEST_PAGE_SIZE, err);
+    if (r == 0)
+        r = page_server_connect(&memory->server, memory, socket_path, err);
+    if (r < 0)
+        guest_memory_release(memory);
+    return r;
+}
+
+int guest_memory_track(struct guest_memory *memory, struct error *err)
+{
+    if (memory->backing == GUEST_FILE)
+        return 0;
+    return page_set_make(&memory->dirty, memory->size / GUEST_PAGE_SIZE, err);
+}
+
+void guest_memory_saved(struct guest_memory *memory)
+{
+    page_set_clear(&memory->dirty);
 }
 
 void guest_memory_release(struct guest_memory *memory)
@@ -116,6 +145,9 @@ void guest_memory_release(struct guest_memory *memory)
         if (memory->regions[i].host)
             munmap(memory->regions[i].host, memory->regions[i].size);
     }
+    page_set_free(&memory->dirty);
+    page_set_free(&memory->removed);
+    page_server_close(memory->server);
     memset(memory, 0, sizeof(*memory));
 }
 
@@ -126,19 +158,46 @@ static bool region_holds(const struct guest_region *region, uint64_t gpa, uint64
            length <= region->size - (gpa - region->gpa);
 }
 
-void *guest_pointer(const struct guest_memory *memory, uint64_t gpa, uint64_t length)
+static const struct guest_region *region_find(const struct guest_memory *memory, uint64_t gpa,
+                                              uint64_t length)
 {
     for (unsigned i = 0; i < memory->region_count; i++) {
         const struct guest_region *region = &memory->regions[i];
         if (region->host && region_holds(region, gpa, length))
-            return region->host + (gpa - region->gpa);
+            return region;
     }
     return NULL;
 }
 
+/* Puts [gpa, gpa + length) of the region into the set. */
+static void region_mark(const struct guest_region *region, const struct page_set *set, uint64_t gpa,
+                        uint64_t length)
+{
+    if (!page_set_made(set) || length == 0)
+        return;
+    uint64_t offset = region->file_offset + (gpa - region->gpa);
+    uint64_t first = offset / GUEST_PAGE_SIZE, last = (offset + length - 1) / GUEST_PAGE_SIZE;
+    page_set_add(set, first, last - first + 1);
+}
+
+void *guest_pointer(const struct guest_memory *memory, uint64_t gpa, uint64_t length)
+{
+    const struct guest_region *region = region_find(memory, gpa, length);
+    if (!region)
+        return NULL;
+    region_mark(region, &memory->dirty, gpa, length);
+    return region->host + (gpa - region->gpa);
+}
+
+const void *guest_view(const struct guest_memory *memory, uint64_t gpa, uint64_t length)
+{
+    const struct guest_region *region = region_find(memory, gpa, length);
+    return region ? region->host + (gpa - region->gpa) : NULL;
+}
+
 int guest_read(const struct guest_memory *memory, uint64_t gpa, void *buffer, size_t length)
 {
-    const void *host = guest_pointer(memory, gpa, length);
+    const void *host = guest_view(memory, gpa, length);
     if (!host)
         return -EFAULT;
     memcpy(buffer, host, length);
@@ -154,18 +213,28 @@ int guest_write(const struct guest_memory *memory, uint64_t gpa, const void *buf
     return 0;
 }
 
-int guest_memory_discard(struct guest_memory *memory, uint64_t gpa, uint64_t length)
+static int pages_drop(const struct guest_memory *memory, void *host, uint64_t length)
 {
-    if (gpa % GUEST_PAGE_SIZE != 0 || length % GUEST_PAGE_SIZE != 0)
-        return -EINVAL;
-    void *host = guest_pointer(memory, gpa, length);
-    if (!host)
-        return -EFAULT;
-    if (length == 0)
-        return 0;
-    if (!memory->from_file)
+    if (memory->backing != GUEST_FILE)
         return madvise(host, length, MADV_DONTNEED) < 0 ? -errno : 0;
     void *mapped = mmap(host, length, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     return mapped == MAP_FAILED ? -errno : 0;
+}
+
+int guest_memory_discard(struct guest_memory *memory, uint64_t gpa, uint64_t length)
+{
+    if (gpa % GUEST_PAGE_SIZE != 0 || length % GUEST_PAGE_SIZE != 0)
+        return -EINVAL;
+    const struct guest_region *region = region_find(memory, gpa, length);
+    if (!region)
+        return -EFAULT;
+    if (length == 0)
+        return 0;
+    int r = pages_drop(memory, region->host + (gpa - region->gpa), length);
+    if (r < 0)
+        return r;
+    region_mark(region, &memory->dirty, gpa, length);
+    region_mark(region, &memory->removed, gpa, length);
+    return 0;
 }

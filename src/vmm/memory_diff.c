@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What differs from the file that guest memory is mapped from. Guest memory consists of two kinds
- * of mapping: of the file, privately, where the pages that differ are exactly those that this
- * process has for itself; and anonymous, where the balloon gave memory back
- * (guest_memory_discard()) or where there never was a file, and there every page differs, an
- * untouched one by being zero. Which is which the kernel knows (/proc/self/maps), so nothing has to
- * be kept for it.
+/* What differs from a base.
+ *
+ * Memory out of a file consists of two kinds of mapping: of the file, privately, where the pages
+ * that differ are exactly those that this process has for itself; and anonymous, where the balloon
+ * gave memory back (guest_memory_discard()), and there every page differs, an untouched one by
+ * being zero. Which is which the kernel knows (/proc/self/maps), so nothing has to be kept for it.
  *
  * Whoever writes to guest memory makes the page this process's own, the VMM itself included (rings,
  * the VM generation id, blocks read from a disk); so it is found like what the guest wrote. A huge
@@ -16,7 +16,13 @@
  * page that it reads from the file is not written. Neither a write nor a hole takes a private page
  * away (only a cut would, and the size is never changed). So the guest sees no difference, the diff
  * may fail at any point and the guest goes on, and what was written then will be written again by
- * the next diff: the file is as good a base for that as it was, though for nothing else. */
+ * the next diff: the file is as good a base for that as it was, though for nothing else.
+ *
+ * All other memory is anonymous. Of served memory every page that was touched is this process's
+ * own, whether it was written or not; one that is not is the base's still, unless it was given
+ * back. Of what a VM was booted with, such a page is zero. Where writes are tracked the pages that
+ * were not written since the last snapshot are left out. That set may name pages too many, never
+ * too few. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,21 +59,43 @@ static uint64_t offset_of(const struct area *area, const uint8_t *page)
     return area->region->file_offset + (uint64_t)(page - area->region->host);
 }
 
+/* Whether the page may differ from the base. */
+static bool is_wanted(const struct diff *diff, const struct area *area, const uint8_t *page)
+{
+    const struct page_set *dirty = &diff->memory->dirty;
+    return !page_set_made(dirty) || page_set_has(dirty, guest_region_page(area->region, page));
+}
+
+/* Whether the page of an anonymous mapping, which is not our own, is zero; else it is the base's.
+ */
+static bool is_zero(const struct diff *diff, const struct area *area, const uint8_t *page)
+{
+    const struct page_set *removed = &diff->memory->removed;
+    return !page_set_made(removed) || page_set_has(removed, guest_region_page(area->region, page));
+}
+
 /* What lies between the pages of our own. */
 static int others_save(struct diff *diff, const struct area *area, const uint8_t *start,
                        const uint8_t *end, struct error *err)
 {
-    return area->anonymous ? memory_write_zeros(&diff->writer, offset_of(area, start),
-                                                (uint64_t)(end - start), err)
-                           : 0;
+    int r = 0;
+    if (!area->anonymous)
+        return 0;
+    for (const uint8_t *page = start; r == 0 && page < end; page += GUEST_PAGE_SIZE) {
+        if (is_zero(diff, area, page) && is_wanted(diff, area, page))
+            r = memory_write_zeros(&diff->writer, offset_of(area, page), GUEST_PAGE_SIZE, err);
+    }
+    return r;
 }
 
 static int own_save(struct diff *diff, const struct area *area, const uint8_t *start,
                     const uint8_t *end, struct error *err)
 {
     int r = 0;
-    for (const uint8_t *page = start; r == 0 && page < end; page += GUEST_PAGE_SIZE)
-        r = memory_write_page(&diff->writer, page, offset_of(area, page), err);
+    for (const uint8_t *page = start; r == 0 && page < end; page += GUEST_PAGE_SIZE) {
+        if (is_wanted(diff, area, page))
+            r = memory_write_page(&diff->writer, page, offset_of(area, page), err);
+    }
     return r;
 }
 
@@ -137,9 +165,10 @@ int guest_memory_diff(const struct guest_memory *memory, int fd, const char *pat
 {
     _cleanup_(diff) struct diff diff = {
         .memory = memory, .map.fd = -1, .writer = {.fd = fd, .path = path}};
-    diff.writer.zeros = in_place            ? MEMORY_ZEROS_PUNCHED
-                        : memory->from_file ? MEMORY_ZEROS_WRITTEN
-                                            : MEMORY_ZEROS_ARE_HOLES;
+    const bool has_base = memory->backing != GUEST_ANONYMOUS || guest_memory_tracks(memory);
+    diff.writer.zeros = in_place   ? MEMORY_ZEROS_PUNCHED
+                        : has_base ? MEMORY_ZEROS_WRITTEN
+                                   : MEMORY_ZEROS_ARE_HOLES;
     if (!in_place && ftruncate(fd, (off_t)memory->size) < 0)
         return error_errno(err, errno, path, "set the size of %s", path);
     int r = page_map_open(&diff.map, err);

@@ -52,8 +52,10 @@ static int memory_write(struct vmm *vmm, struct snapshot_file *file, bool diff,
 {
     const struct guest_memory *memory = &vmm->machine->memory;
     written->how = file->in_place ? "a diff in place" : diff ? "a diff" : "all";
-    int r =
-        diff ? guest_memory_diff(memory, file->fd, file->path, file->in_place, &written->bytes, err)
+    int r = kvm_collect_dirty(&vmm->machine->kvm, memory, err);
+    if (r < 0)
+        return r;
+    r = diff ? guest_memory_diff(memory, file->fd, file->path, file->in_place, &written->bytes, err)
              : guest_memory_save(memory, file->fd, file->path, &written->bytes, err);
     return r < 0 ? r : snapshot_file_sync(file, err);
 }
@@ -151,6 +153,8 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
                             : create_new(vmm, &state, &memory, request->diff, &written, err);
     if (r < 0)
         return error_wrap(err, "create snapshot");
+    /* Only now: what a snapshot that failed would have held is still to be written. */
+    guest_memory_saved(&vmm->machine->memory);
     snapshot_file_commit(&memory);
     snapshot_file_commit(&state);
     log_info("snapshot: %s: %llu of %llu KiB written in %llu ms", written.how,

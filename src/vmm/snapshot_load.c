@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A VM out of a snapshot. The memory file is mapped privately and never written. */
+/* A VM out of a snapshot. The memory file is mapped privately and never written; or a page server
+ * gives the pages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -50,8 +51,7 @@ static int apply_request(struct vm_config *config, const struct snapshot_load_re
     return 0;
 }
 
-static int memory_open(struct guest_memory *memory, uint64_t size, const char *path,
-                       struct error *err)
+static int file_map(struct guest_memory *memory, uint64_t size, const char *path, struct error *err)
 {
     /* Non-blocking, so that a FIFO given by mistake is an error and no hang. */
     _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -60,12 +60,24 @@ static int memory_open(struct guest_memory *memory, uint64_t size, const char *p
     return guest_memory_map(memory, size, fd, path, err);
 }
 
+static int memory_open(struct guest_memory *memory, uint64_t size,
+                       const struct snapshot_load_request *request, struct error *err)
+{
+    int r = request->uffd_socket ? guest_memory_serve(memory, size, request->uffd_socket, err)
+                                 : file_map(memory, size, request->mem_file_path, err);
+    if (r < 0 || !request->track_dirty_pages)
+        return r;
+    r = guest_memory_track(memory, err);
+    if (r < 0)
+        guest_memory_release(memory);
+    return r;
+}
+
 static int machine_restore(struct vmm *vmm, const struct state_reader *reader,
                            const struct snapshot_load_request *request, struct error *err)
 {
     struct guest_memory memory;
-    int r =
-        memory_open(&memory, vmm->config.machine.mem_size_mib << 20, request->mem_file_path, err);
+    int r = memory_open(&memory, vmm->config.machine.mem_size_mib << 20, request, err);
     if (r < 0)
         return r;
     const struct machine_place place = vmm_place(vmm);

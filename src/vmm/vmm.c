@@ -79,8 +79,12 @@ int vmm_start(struct vmm *vmm, struct error *err)
                          "no kernel: boot-source must be configured before the start");
     struct guest_memory memory;
     int r = guest_memory_create(&memory, vmm->config.machine.mem_size_mib << 20, err);
-    if (r < 0)
+    if (r == 0 && vmm->config.machine.track_dirty_pages)
+        r = guest_memory_track(&memory, err);
+    if (r < 0) {
+        guest_memory_release(&memory);
         return r;
+    }
     const struct machine_place place = vmm_place(vmm);
     vmm->machine = machine_create(&place, &vmm->config, &memory, err);
     if (!vmm->machine)

@@ -18,13 +18,14 @@ struct vmm;
 struct snapshot_create_request {
     const char *snapshot_path;
     const char *mem_file_path;
-    bool diff; /* what differs from the memory file that the VM was loaded from */
+    bool diff; /* see guest_memory_diff() */
 };
 
 struct snapshot_load_request {
     const char *snapshot_path;
-    const char *mem_file_path;
-    bool track_dirty_pages;
+    const char *mem_file_path; /* NULL: */
+    const char *uffd_socket;   /* where a page server listens (page_server.h) */
+    bool track_dirty_pages;    /* a diff is then against the last snapshot */
     bool resume_vm;
     bool clock_realtime;        /* advance kvmclock by the wall time that has passed */
     const char *vsock_uds_path; /* vsock_override; NULL: the path in the state */
@@ -54,10 +55,9 @@ int vmm_resume(struct vmm *vmm, struct error *err);
  * VM is still paused and usable, and nothing is left behind.
  *
  * With `diff`, a memory file that is there and has the size of guest memory is written in place,
- * and then it must have no other name (-EMLINK, R2): it is the file that the VM was loaded from, or
- * a copy of it, and becomes an image of now. The old state is removed before. After a failure the
- * file is good for another diff of this VM and for nothing else (guest_memory_diff()), and there is
- * no state. */
+ * and then it must have no other name (-EMLINK, R2): it is the base of the diff, or a copy of it,
+ * and becomes an image of now. The old state is removed before. After a failure the file is good
+ * for another diff of this VM and for nothing else (guest_memory_diff()), and there is no state. */
 int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
                         struct error *err);
 /* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole way: client, fake VMM, a real agent that runs real commands. The agent is the first
  * argument. */
-#include "fixture.h"
+#include "command.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,111 +17,6 @@
 #include "agent/stream.h"
 #include "base/clock.h"
 #include "base/unix_socket.h"
-
-static struct agent_result run(struct fixture *fixture, const struct agent_exec *exec)
-{
-    struct agent_result result;
-    struct error err = {0};
-    int r = agent_exec_run(fixture->vsock, TIMEOUT_MS, exec, 64u << 20, &result, &err);
-    if (r < 0)
-        fail_msg("%s", err.message);
-    return result;
-}
-
-static struct agent_result run_shell(struct fixture *fixture, const char *script)
-{
-    const char *const argv[] = {"sh", "-c", script, NULL};
-    return run(fixture, &(struct agent_exec){.argv = argv});
-}
-
-static void result_free(struct agent_result *result)
-{
-    free(result->out);
-    free(result->err_out);
-}
-
-static int start_shell(struct fixture *fixture, const char *script, bool tty)
-{
-    const char *const argv[] = {"sh", "-c", script, NULL};
-    struct error err = {0};
-    int fd = agent_exec_start(fixture->vsock, TIMEOUT_MS,
-                              &(struct agent_exec){.argv = argv, .tty = tty}, &err);
-    if (fd < 0)
-        fail_msg("%s", err.message);
-    return fd;
-}
-
-static void send_frame(int fd, uint8_t type, const void *payload, size_t length)
-{
-    assert_int_equal(agent_frame_write(fd, type, payload, length, NULL), 0);
-}
-
-/* What comes until EXIT, which is told; output beyond the buffer is only counted. */
-struct outcome {
-    char text[4096];
-    size_t length, total;
-    int code, signal;
-};
-
-/* Takes one frame; 0 after EXIT. */
-static int outcome_step(int fd, struct outcome *outcome)
-{
-    static uint8_t buffer[AGENT_FRAME_LIMIT];
-    struct agent_frame frame;
-    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL),
-                     1);
-    size_t offset = 0;
-    uint16_t tag;
-    const uint8_t *value;
-    uint32_t length, number;
-    if (frame.type != AGENT_EXIT) {
-        for (size_t i = 0; i < frame.length && outcome->length < sizeof(outcome->text) - 1; i++)
-            outcome->text[outcome->length++] = (char)frame.payload[i];
-        outcome->total += frame.length;
-        return 1;
-    }
-    while (agent_field_next(frame.payload, frame.length, &offset, &tag, &value, &length) > 0) {
-        if (agent_value_u32(value, length, &number) < 0)
-            continue;
-        if (tag == AGENT_TAG_EXIT_CODE)
-            outcome->code = (int)number;
-        if (tag == AGENT_TAG_SIGNAL)
-            outcome->signal = (int)number;
-    }
-    return 0;
-}
-
-static void outcome_finish(int fd, struct outcome *outcome)
-{
-    while (outcome_step(fd, outcome)) {
-    }
-    close(fd);
-}
-
-static void outcome_await(int fd, struct outcome *outcome, const char *text)
-{
-    while (!strstr(outcome->text, text))
-        assert_int_equal(outcome_step(fd, outcome), 1);
-}
-
-static void assert_process_goes(pid_t pid)
-{
-    uint64_t deadline = stream_deadline(TIMEOUT_MS);
-    while (kill(pid, 0) == 0) {
-        assert_true(time_monotonic_ns() < deadline);
-        /* Orphans of a killed group are zombies until whoever adopted them looks. */
-        char path[64], line[256] = "";
-        snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-        FILE *file = fopen(path, "r");
-        if (file && fgets(line, sizeof(line), file) && strstr(line, ") Z ")) {
-            fclose(file);
-            return;
-        }
-        if (file)
-            fclose(file);
-        time_sleep_ms(5);
-    }
-}
 
 static void hello(void **state)
 {
@@ -141,7 +34,7 @@ static void hello(void **state)
 
 static void streams_and_status(void **state)
 {
-    struct agent_result result = run_shell(*state, "echo out; echo err >&2; exit 7");
+    struct agent_result result = shell_run(*state, "echo out; echo err >&2; exit 7");
     assert_string_equal(result.out, "out\n");
     assert_string_equal(result.err_out, "err\n");
     assert_int_equal(result.exit_code, 7);
@@ -152,7 +45,7 @@ static void streams_and_status(void **state)
 /* agent_exec_run() gives no input, and says so: cat ends. */
 static void input_ends_at_once(void **state)
 {
-    struct agent_result result = run_shell(*state, "cat; echo done");
+    struct agent_result result = shell_run(*state, "cat; echo done");
     assert_string_equal(result.out, "done\n");
     result_free(&result);
 }
@@ -161,7 +54,8 @@ static void environment(void **state)
 {
     const char *const argv[] = {"env", NULL};
     const char *const env[] = {"A=1", "HOME=/elsewhere", "A=2", NULL};
-    struct agent_result result = run(*state, &(struct agent_exec){.argv = argv, .env = env});
+    struct agent_result result =
+        command_run(*state, &(struct agent_exec){.argv = argv, .env = env});
     assert_string_equal(result.out,
                         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
                         "HOME=/elsewhere\nLANG=C.UTF-8\nA=2\n");
@@ -171,10 +65,10 @@ static void environment(void **state)
 static void working_directory(void **state)
 {
     const char *const argv[] = {"pwd", NULL};
-    struct agent_result result = run(*state, &(struct agent_exec){.argv = argv});
+    struct agent_result result = command_run(*state, &(struct agent_exec){.argv = argv});
     assert_string_equal(result.out, "/\n");
     result_free(&result);
-    result = run(*state, &(struct agent_exec){.argv = argv, .cwd = "/proc"});
+    result = command_run(*state, &(struct agent_exec){.argv = argv, .cwd = "/proc"});
     assert_string_equal(result.out, "/proc\n");
     result_free(&result);
 }
@@ -183,16 +77,16 @@ static void not_started(void **state)
 {
     const char *const missing[] = {"no-such-command", NULL}, *const argv[] = {"pwd", NULL};
     const char *const directory[] = {"/proc", NULL};
-    struct agent_result result = run(*state, &(struct agent_exec){.argv = missing});
+    struct agent_result result = command_run(*state, &(struct agent_exec){.argv = missing});
     assert_int_equal(result.exit_code, 127);
     assert_non_null(strstr(result.err_out, "exec no-such-command"));
     assert_non_null(strstr(result.err_out, "ENOENT"));
     result_free(&result);
-    result = run(*state, &(struct agent_exec){.argv = argv, .cwd = "/no/such/place"});
+    result = command_run(*state, &(struct agent_exec){.argv = argv, .cwd = "/no/such/place"});
     assert_int_equal(result.exit_code, 127);
     assert_non_null(strstr(result.err_out, "/no/such/place"));
     result_free(&result);
-    result = run(*state, &(struct agent_exec){.argv = directory});
+    result = command_run(*state, &(struct agent_exec){.argv = directory});
     assert_int_equal(result.exit_code, 127);
     assert_non_null(strstr(result.err_out, "EACCES"));
     result_free(&result);
@@ -200,7 +94,7 @@ static void not_started(void **state)
 
 static void killed_by_a_signal(void **state)
 {
-    struct agent_result result = run_shell(*state, "kill -SEGV $$");
+    struct agent_result result = shell_run(*state, "kill -SEGV $$");
     assert_int_equal(result.exit_code, 128 + SIGSEGV);
     result_free(&result);
 }
@@ -209,14 +103,14 @@ static void killed_by_a_signal(void **state)
 static void signals_are_as_after_boot(void **state)
 {
     const char *const argv[] = {"grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status", NULL};
-    struct agent_result result = run(*state, &(struct agent_exec){.argv = argv});
+    struct agent_result result = command_run(*state, &(struct agent_exec){.argv = argv});
     assert_string_equal(result.out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
     result_free(&result);
 }
 
 static void descriptors_do_not_leak(void **state)
 {
-    struct agent_result result = run_shell(*state, "ls /proc/self/fd | wc -l");
+    struct agent_result result = shell_run(*state, "ls /proc/self/fd | wc -l");
     assert_int_equal(atoi(result.out), 4); /* the three, and ls's own of the directory */
     result_free(&result);
 }
@@ -225,7 +119,7 @@ static void stdin_until_eof(void **state)
 {
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "cat; echo end", false);
+    int fd = shell_start(fixture, "cat; echo end", false);
     send_frame(fd, AGENT_STDIN, "one ", 4);
     outcome_await(fd, &outcome, "one ");
     send_frame(fd, AGENT_STDIN, "two ", 4);
@@ -243,7 +137,7 @@ static void large_input(void **state)
     static char payload[AGENT_FRAME_LIMIT];
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "sleep 0.2; wc -c", false);
+    int fd = shell_start(fixture, "sleep 0.2; wc -c", false);
     for (int i = 0; i < FRAMES; i++)
         send_frame(fd, AGENT_STDIN, payload, sizeof(payload));
     send_frame(fd, AGENT_STDIN_EOF, NULL, 0);
@@ -257,7 +151,7 @@ static void input_nobody_reads(void **state)
     static char payload[AGENT_FRAME_LIMIT];
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "exec 0<&-; echo closed; sleep 0.3; echo alive; exit 3", false);
+    int fd = shell_start(fixture, "exec 0<&-; echo closed; sleep 0.3; echo alive; exit 3", false);
     outcome_await(fd, &outcome, "closed");
     for (int i = 0; i < 16; i++)
         send_frame(fd, AGENT_STDIN, payload, sizeof(payload));
@@ -269,7 +163,7 @@ static void input_nobody_reads(void **state)
 static void large_output(void **state)
 {
     struct agent_result result =
-        run_shell(*state, "head -c 10485760 /dev/zero | tr '\\0' x; head -c 100000 /dev/zero >&2");
+        shell_run(*state, "head -c 10485760 /dev/zero | tr '\\0' x; head -c 100000 /dev/zero >&2");
     assert_int_equal(result.out_length, 10485760);
     assert_int_equal(result.err_length, 100000);
     assert_int_equal(strspn(result.out, "x"), 10485760);
@@ -294,151 +188,14 @@ static void slow_reader(void **state)
 {
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "head -c 4000000 /dev/zero; exit 5", false);
-    struct agent_result other = run_shell(fixture, "echo meanwhile");
+    int fd = shell_start(fixture, "head -c 4000000 /dev/zero; exit 5", false);
+    struct agent_result other = shell_run(fixture, "echo meanwhile");
     assert_string_equal(other.out, "meanwhile\n");
     result_free(&other);
     time_sleep_ms(100);
     outcome_finish(fd, &outcome);
     assert_int_equal(outcome.total, 4000000);
     assert_int_equal(outcome.code, 5);
-}
-
-static void signal_to_the_group(void **state)
-{
-    struct fixture *fixture = *state;
-    struct outcome outcome = {0};
-    uint32_t number = htole32(SIGINT);
-    int fd = start_shell(
-        fixture, "trap 'echo got it; kill $!; exit 9' INT; sleep 1000 & echo ready; wait", false);
-    outcome_await(fd, &outcome, "ready");
-    send_frame(fd, AGENT_SIGNAL, &number, sizeof(number));
-    outcome_finish(fd, &outcome);
-    assert_non_null(strstr(outcome.text, "got it"));
-    assert_int_equal(outcome.code, 9);
-}
-
-static void signal_ends_it(void **state)
-{
-    struct fixture *fixture = *state;
-    struct outcome outcome = {0};
-    uint32_t number = htole32(SIGTERM);
-    int fd = start_shell(fixture, "echo ready; exec sleep 1000", false);
-    outcome_await(fd, &outcome, "ready");
-    send_frame(fd, AGENT_SIGNAL, &number, sizeof(number));
-    outcome_finish(fd, &outcome);
-    assert_int_equal(outcome.code, 128 + SIGTERM);
-    assert_int_equal(outcome.signal, SIGTERM);
-}
-
-static void timeout_kills_the_group(void **state)
-{
-    struct fixture *fixture = *state;
-    const char *const argv[] = {"sh", "-c", "sleep 1000 & echo $!; wait", NULL};
-    struct agent_result result =
-        run(fixture, &(struct agent_exec){.argv = argv, .timeout_ms = 300});
-    assert_true(result.timed_out);
-    assert_int_equal(result.exit_code, 128 + SIGKILL);
-    assert_process_goes((pid_t)atoi(result.out));
-    result_free(&result);
-}
-
-static void no_timeout_for_the_quick(void **state)
-{
-    const char *const argv[] = {"true", NULL};
-    struct agent_result result =
-        run(*state, &(struct agent_exec){.argv = argv, .timeout_ms = TIMEOUT_MS});
-    assert_false(result.timed_out);
-    assert_int_equal(result.exit_code, 0);
-    result_free(&result);
-}
-
-/* The command's pid and that of a child of its group, which it prints. */
-static void started_pids(int fd, pid_t pids[2])
-{
-    struct outcome outcome = {0};
-    outcome_await(fd, &outcome, "\n");
-    assert_int_equal(sscanf(outcome.text, "%d %d", &pids[0], &pids[1]), 2);
-    assert_int_equal(kill(pids[0], 0), 0);
-    assert_int_equal(kill(pids[1], 0), 0);
-}
-
-static void closing_kills_the_group(void **state)
-{
-    pid_t pids[2];
-    int fd = start_shell(*state, "sleep 1000 & echo $$ $!; wait", false);
-    started_pids(fd, pids);
-    close(fd);
-    assert_process_goes(pids[0]);
-    assert_process_goes(pids[1]);
-}
-
-/* Also while its input is full and unread, and its output is stuck. */
-static void closing_kills_a_stuck_group(void **state)
-{
-    static char payload[AGENT_FRAME_LIMIT];
-    pid_t pids[2];
-    int fd = start_shell(*state, "yes & echo $$ $!; wait", false);
-    started_pids(fd, pids);
-    struct error err = {0};
-    for (int r = 0; r == 0;)
-        r = agent_frame_write_until(fd, AGENT_STDIN, payload, sizeof(payload), stream_deadline(300),
-                                    &err);
-    assert_int_equal(err.errnum, ETIMEDOUT);
-    close(fd);
-    assert_process_goes(pids[0]);
-    assert_process_goes(pids[1]);
-}
-
-static void breaking_the_protocol_kills_the_group(void **state)
-{
-    static const struct {
-        uint8_t type;
-        uint8_t payload[4];
-        size_t length;
-    } frames[] = {
-        {AGENT_HELLO, {0}, 0},            /* no request within an exec */
-        {AGENT_SIGNAL, {65, 0, 0, 0}, 4}, /* no signal */
-        {AGENT_SIGNAL, {0, 0, 0, 0}, 4},
-        {AGENT_SIGNAL, {9}, 1},
-        {AGENT_RESIZE, {1, 2, 3}, 3},
-        {200, {0}, 0},
-    };
-    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
-        pid_t pids[2];
-        int fd = start_shell(*state, "sleep 1000 & echo $$ $!; wait", false);
-        started_pids(fd, pids);
-        send_frame(fd, frames[i].type, frames[i].payload, frames[i].length);
-        assert_process_goes(pids[0]);
-        assert_process_goes(pids[1]);
-        close(fd);
-    }
-}
-
-/* A command that ends by itself may leave somebody behind: no waiting for it, no killing it. */
-static void background_process_is_left_alone(void **state)
-{
-    struct agent_result result =
-        run_shell(*state, "(sleep 1000 >/dev/null 2>&1 & echo $!); sleep 1000 & echo $!");
-    int pids[2];
-    assert_int_equal(sscanf(result.out, "%d %d", &pids[0], &pids[1]), 2);
-    assert_int_equal(result.exit_code, 0);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(kill(pids[i], 0), 0);
-        kill(pids[i], SIGKILL);
-    }
-    result_free(&result);
-}
-
-/* ... even if it goes on writing into what it inherited. */
-static void background_writer_is_not_waited_for(void **state)
-{
-    struct agent_result result = run_shell(*state, "yes & echo pid $! >&2; exit 4");
-    int pid;
-    assert_int_equal(sscanf(result.err_out, "pid %d", &pid), 1);
-    assert_int_equal(result.exit_code, 4);
-    result_free(&result);
-    assert_process_goes(pid); /* by SIGPIPE, once the session is over */
 }
 
 static void terminal(void **state)
@@ -460,7 +217,7 @@ static void terminal_input_and_resize(void **state)
 {
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture,
+    int fd = shell_start(fixture,
                          "stty -echo; stty size; read a; echo a=$a; stty size; cat; exit 6", true);
     outcome_await(fd, &outcome, "24 80");
     uint16_t size[2] = {htole16(30), htole16(99)};
@@ -478,7 +235,7 @@ static void terminal_interrupt(void **state)
 {
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "echo ready; exec sleep 1000", true);
+    int fd = shell_start(fixture, "echo ready; exec sleep 1000", true);
     outcome_await(fd, &outcome, "ready");
     send_frame(fd, AGENT_STDIN, "\x03", 1);
     outcome_finish(fd, &outcome);
@@ -490,7 +247,7 @@ static void terminal_output_is_whole(void **state)
 {
     struct fixture *fixture = *state;
     struct outcome outcome = {0};
-    int fd = start_shell(fixture, "head -c 200000 /dev/zero | tr '\\0' x; echo end", true);
+    int fd = shell_start(fixture, "head -c 200000 /dev/zero | tr '\\0' x; echo end", true);
     outcome_finish(fd, &outcome);
     assert_int_equal(outcome.total, 200000 + strlen("end\r\n"));
 }
@@ -501,7 +258,7 @@ static void many_at_once(void **state)
     struct fixture *fixture = *state;
     int fds[COUNT];
     for (int i = 0; i < COUNT; i++)
-        fds[i] = start_shell(fixture, "read n; echo $n; exit $n", false);
+        fds[i] = shell_start(fixture, "read n; echo $n; exit $n", false);
     for (int i = COUNT - 1; i >= 0; i--) {
         struct outcome outcome = {0};
         char line[16];
@@ -567,7 +324,7 @@ static void malformed_requests(void **state)
     assert_int_equal(answer_to(fixture, "\0\0\0\0\2\0\0\0", 8), AGENT_EXIT);  /* no command */
     assert_int_equal(answer_to(fixture, "\1\0\0\0\3\0\0\0x", 9), AGENT_FAILED);
     assert_int_equal(answer_to(fixture, "\1\0", 2), 0); /* cut off */
-    struct agent_result result = run_shell(fixture, "echo still here");
+    struct agent_result result = shell_run(fixture, "echo still here");
     assert_string_equal(result.out, "still here\n");
     result_free(&result);
 }
@@ -590,15 +347,6 @@ int main(int argc, char **argv)
         with_agent(large_output),
         with_agent(output_over_the_limit),
         with_agent(slow_reader),
-        with_agent(signal_to_the_group),
-        with_agent(signal_ends_it),
-        with_agent(timeout_kills_the_group),
-        with_agent(no_timeout_for_the_quick),
-        with_agent(closing_kills_the_group),
-        with_agent(closing_kills_a_stuck_group),
-        with_agent(breaking_the_protocol_kills_the_group),
-        with_agent(background_process_is_left_alone),
-        with_agent(background_writer_is_not_waited_for),
         with_agent(terminal),
         with_agent(terminal_input_and_resize),
         with_agent(terminal_interrupt),

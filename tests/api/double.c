@@ -30,8 +30,8 @@
 #include "double_agent.h"
 #include "double_guest.h"
 #include "events/events.h"
+#include "image/program.h"
 #include "image/reference.h"
-#include "instance/program.h"
 #include "metrics/metrics.h"
 
 #define LOOKS_LATER 10
@@ -54,11 +54,6 @@ static const struct {
     {"fail-timeout", ERROR_TIMEOUT, ETIMEDOUT},
     {"fail-state", ERROR_STATE, EBUSY},
 };
-
-static bool begins(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
 
 struct host *host_open(const struct host_options *options, struct error *err)
 {
@@ -125,7 +120,7 @@ char *host_metrics(struct host *host, size_t *length, struct error *err)
 }
 
 /* `err`: why it failed, or NULL. */
-static void tell(struct host *host, const struct instance_record *record, const char *kind,
+void double_tell(struct host *host, const struct instance_record *record, const char *kind,
                  const struct error *err)
 {
     struct event event = {.operation_id = "0123456789abcdef"};
@@ -143,8 +138,7 @@ static void tell(struct host *host, const struct instance_record *record, const 
     metric_add(host->operations, 1, (const char *const[]){kind});
 }
 
-/* The entry that the reference means; called with the lock held. */
-static struct entry *resolve(struct host *host, const char *reference, struct error *err)
+struct entry *double_resolve(struct host *host, const char *reference, struct error *err)
 {
     struct entry *by_prefix = NULL;
     unsigned matches = 0;
@@ -246,7 +240,7 @@ static int name_check(const char *name, struct error *err)
 }
 
 /* A program "no-such" is never found, one "exit" has ended by the time anybody looks. */
-static void program_outcome(struct instance_record *record)
+void double_program_outcome(struct instance_record *record)
 {
     const char *text =
         *record->program.entrypoint ? record->program.entrypoint : record->program.cmd;
@@ -271,7 +265,7 @@ int double_add(struct host *host, const char *name, struct instance_record recor
     int r = behave(host, name, err);
     if (r < 0) {
         snprintf(record.id, sizeof(record.id), "k99999abcdefghijklmnopqr");
-        tell(host, &record, "create", err);
+        double_tell(host, &record, "create", err);
         return r;
     }
     struct entry *entry = host->entries;
@@ -283,7 +277,7 @@ int double_add(struct host *host, const char *name, struct instance_record recor
     record.created_at_ns = record.started_at_ns = time_realtime_ns();
     *entry = (struct entry){.record = record, .used = true};
     log_begin(host, name);
-    tell(host, &record, *record.parent_id ? "fork" : "create", NULL);
+    double_tell(host, &record, *record.parent_id ? "fork" : "create", NULL);
     if (result)
         *result = record;
     return 0;
@@ -331,7 +325,7 @@ int instance_create(struct host *host, const struct instance_create_request *req
     int r = program_set(&wanted.program, &request->program, err);
     if (r == 0 && request->policies)
         r = policies_merge(wanted.policies, request->policies, err);
-    program_outcome(&wanted);
+    double_program_outcome(&wanted);
     if (r == 0)
         r = double_add(host, chosen, wanted, record, err);
     pthread_mutex_unlock(&host->lock);
@@ -342,7 +336,7 @@ int instance_get(struct host *host, const char *reference, struct instance_recor
                  struct error *err)
 {
     pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, reference, err);
+    struct entry *entry = double_resolve(host, reference, err);
     bool comes = entry && (begins(entry->record.name, "later-") || entry->record.restart_next_ns);
     if (comes && ++entry->looks >= LOOKS_LATER) {
         entry->record.state = INSTANCE_RUNNING;
@@ -373,7 +367,7 @@ int instance_update(struct host *host, const char *reference,
                     struct error *err)
 {
     pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, reference, err);
+    struct entry *entry = double_resolve(host, reference, err);
     int r = entry ? 0 : -err->errnum;
     if (entry && begins(entry->record.name, "late-"))
         r = error_set(err, ERROR_EXPIRED, EBUSY, "%s expired", entry->record.name);
@@ -389,156 +383,16 @@ int instance_update(struct host *host, const char *reference,
     return r;
 }
 
-const struct stack_compression *double_compression(const struct host *host,
-                                                   const struct snapshot_policy *policy)
-{
-    if (policy->has_compression)
-        return policy->compress ? &policy->how : NULL;
-    return host->has_compression ? &host->compression : NULL;
-}
-
-static const char *change_name(enum instance_state to)
-{
-    return to == INSTANCE_RUNNING ? "start" : to == INSTANCE_STANDBY ? "standby" : "stop";
-}
-
-int double_change(struct host *host, const char *reference, unsigned from, enum instance_state to,
-                  struct instance_record *record, struct error *err)
-{
-    struct error own = {0};
-    pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, reference, &own);
-    int r = entry ? 0 : -own.errnum;
-    bool nothing_to_do =
-        entry && (entry->record.state == to ||
-                  (to == INSTANCE_RUNNING && entry->record.state == INSTANCE_INITIALIZING));
-    if (nothing_to_do && record)
-        *record = entry->record;
-    if (entry && !nothing_to_do && (from & 1u << entry->record.state) == 0)
-        r = error_set(&own, ERROR_STATE, EBUSY, "%s is %s, which does not allow this",
-                      entry->record.name, instance_state_name(entry->record.state));
-    if (entry && r == 0 && !nothing_to_do) {
-        entry->record.state = to;
-        entry->record.vmm_pid = to == INSTANCE_RUNNING ? 4242 : 0;
-        if (to == INSTANCE_STOPPED && begins(entry->record.name, "again-"))
-            entry->record.restart_next_ns = time_realtime_ns();
-        tell(host, &entry->record, change_name(to), NULL);
-        if (record)
-            *record = entry->record;
-    }
-    pthread_mutex_unlock(&host->lock);
-    if (r < 0 && err)
-        *err = own;
-    return r;
-}
-
-static int check_stopped(struct host *host, const char *reference, struct error *err)
-{
-    struct instance_record record;
-    int r = instance_get(host, reference, &record, err);
-    if (r == 0 && record.state != INSTANCE_STOPPED)
-        r = error_set(err, ERROR_STATE, EBUSY, "cannot start %s with another program: it is %s",
-                      record.name, instance_state_name(record.state));
-    return r;
-}
-
-int instance_start_with(struct host *host, const char *reference,
-                        const struct program_request *program, struct instance_record *record,
-                        struct error *err)
-{
-    int r = program->entrypoint || program->cmd ? check_stopped(host, reference, err) : 0;
-    if (r == 0)
-        r = double_change(host, reference, 1u << INSTANCE_STOPPED, INSTANCE_RUNNING, record, err);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, reference, err);
-    r = entry ? program_set(&entry->record.program, program, err) : -err->errnum;
-    if (r == 0) {
-        program_outcome(&entry->record);
-        *record = entry->record;
-    }
-    pthread_mutex_unlock(&host->lock);
-    return r;
-}
-
-int instance_start(struct host *host, const char *reference, struct instance_record *record,
-                   struct error *err)
-{
-    return instance_start_with(host, reference, &(struct program_request){.cmd = NULL}, record,
-                               err);
-}
-
-int instance_stop(struct host *host, const char *reference, unsigned grace_ms,
-                  struct instance_record *record, struct error *err)
-{
-    return double_change(host, reference, 1u << INSTANCE_RUNNING | 1u << INSTANCE_INITIALIZING,
-                         INSTANCE_STOPPED, record, err);
-}
-
-int instance_standby(struct host *host, const char *reference, struct instance_record *record,
-                     struct error *err)
-{
-    const struct standby_options none = {.has_compression = false};
-    struct instance_record changed = {0};
-    int r = instance_get(host, reference, &changed, err);
-    if (r < 0)
-        return r;
-    if (changed.state != INSTANCE_STANDBY)
-        return instance_standby_with(host, reference, &none, record, err);
-    if (record)
-        *record = changed;
-    return 0;
-}
-
-/* What is compressed is so at once, to a hundredth. */
-int instance_standby_with(struct host *host, const char *reference,
-                          const struct standby_options *options, struct instance_record *record,
-                          struct error *err)
-{
-    struct instance_record changed = {0};
-    int r = instance_get(host, reference, &changed, err);
-    if (r == 0 && changed.state == INSTANCE_STANDBY)
-        return error_set(err, ERROR_STATE, EBUSY, "%s is Standby already, options come too late",
-                         changed.name);
-    r = double_change(host, reference, 1u << INSTANCE_RUNNING, INSTANCE_STANDBY, &changed, err);
-    if (r < 0)
-        return r;
-    const struct snapshot_policy policy = policies_snapshot(changed.policies);
-    const struct stack_compression *how = double_compression(host, &policy);
-    if (options->has_compression)
-        how = options->compression;
-    uint64_t delay_ns =
-        options->has_delay ? options->compression_delay_ns : policy.standby_compression_delay_ns;
-    pthread_mutex_lock(&host->lock);
-    struct instance_record *kept = &resolve(host, changed.id, err)->record;
-    if (how)
-        stack_compression_format(how, kept->compression);
-    kept->compression_status =
-        (struct compression_status){.state = delay_ns || !how ? COMPRESSION_NONE : COMPRESSION_DONE,
-                                    .compressed_size = kept->memory_bytes / 100};
-    if (record)
-        *record = *kept;
-    pthread_mutex_unlock(&host->lock);
-    return 0;
-}
-
-int instance_restore(struct host *host, const char *reference, struct instance_record *record,
-                     struct error *err)
-{
-    return double_change(host, reference, 1u << INSTANCE_STANDBY, INSTANCE_RUNNING, record, err);
-}
-
 int instance_delete(struct host *host, const char *reference, struct error *err)
 {
     struct error own = {0};
     pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, reference, &own);
+    struct entry *entry = double_resolve(host, reference, &own);
     if (entry) {
         char path[4096];
         log_path(host, entry->record.name, "app", path);
         unlink(path);
-        tell(host, &entry->record, "delete", NULL);
+        double_tell(host, &entry->record, "delete", NULL);
         entry->used = false;
     }
     pthread_mutex_unlock(&host->lock);
@@ -555,7 +409,7 @@ int instance_fork(struct host *host, const char *source,
     if (name_check(request->name, err) < 0)
         return -EINVAL;
     pthread_mutex_lock(&host->lock);
-    struct entry *entry = resolve(host, source, &own);
+    struct entry *entry = double_resolve(host, source, &own);
     int r = entry ? 0 : -own.errnum;
     if (entry && entry->record.state == INSTANCE_RUNNING && !request->from_running)
         r = error_set(&own, ERROR_STATE, EBUSY, "%s is Running: from_running is needed",
@@ -566,6 +420,11 @@ int instance_fork(struct host *host, const char *source,
         snprintf(fork.memory_method, sizeof(fork.memory_method), "link");
         if (request->has_target)
             fork.state = request->target;
+        /* One that is on a pager. */
+        fork.paged = strcmp(request->name, "paged") == 0;
+        if (fork.paged)
+            fork.pager_status = (struct pager_status){
+                .state = "serving", .version = "1.2.3", .pages = 100, .present = 7, .takeovers = 1};
         r = double_add(host, request->name, fork, record, &own);
     }
     pthread_mutex_unlock(&host->lock);

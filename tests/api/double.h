@@ -4,6 +4,7 @@
 #define TINE_TESTS_API_DOUBLE_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include "instance/snapshot.h"
 
@@ -34,6 +35,18 @@ struct host {
     unsigned snapshots_made;
 };
 
+static inline bool begins(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* The entry that the reference means; called with the lock held. */
+struct entry *double_resolve(struct host *host, const char *reference, struct error *err);
+/* An event and a count of what was done, or of why it was not. */
+void double_tell(struct host *host, const struct instance_record *record, const char *kind,
+                 const struct error *err);
+/* What the record's program does, by its name. */
+void double_program_outcome(struct instance_record *record);
 /* Makes an entry; called with the lock held. */
 int double_add(struct host *host, const char *name, struct instance_record record,
                struct instance_record *result, struct error *err);

@@ -188,6 +188,14 @@ void http_refused(const struct daemon *daemon, const char *method, const char *p
     http_release(&reply);
 }
 
+void http_refused_all(const struct daemon *daemon, const char *method, const char *path,
+                      const struct http_refusal *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        http_refused(daemon, method, path, cases[i].body, cases[i].status, cases[i].code,
+                     cases[i].message_part);
+}
+
 const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));

@@ -39,6 +39,15 @@ json_t *http_expect(const struct daemon *daemon, const char *method, const char 
 void http_refused(const struct daemon *daemon, const char *method, const char *path,
                   const char *body, int status, const char *code, const char *message_part);
 
+/* One row of a table of such requests, and all of a table. */
+struct http_refusal {
+    const char *body;
+    int status;
+    const char *code, *message_part;
+};
+void http_refused_all(const struct daemon *daemon, const char *method, const char *path,
+                      const struct http_refusal *cases, size_t count);
+
 const char *text_of(const json_t *object, const char *name);
 
 #endif

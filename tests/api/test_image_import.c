@@ -84,13 +84,13 @@ static void test_import(void **state)
     _cleanup_(free) char *data = small_tar(&length);
     struct http_reply reply =
         import(daemon,
-               "name=me/app:2&entrypoint=/app&entrypoint=-v%20x&cmd=&env[A]=b%3Dc&env%5BB%5D="
+               "name=me/app:2&entrypoint=/app&entrypoint=-v%20x&cmd=serve&env[A]=b%3Dc&env%5BB%5D="
                "&working_dir=/srv&tags[team]=web&size_limit=1GB&entry_limit=1K",
                data, length);
     assert_int_equal(reply.status, 201);
     json_t *wanted = json_pack("{s:[s, s], s:[s], s:{s:s, s:s}, s:s, s:{s:s}}", "entrypoint",
-                               "/app", "-v x", "cmd", "", "env", "A", "b=c", "B", "", "working_dir",
-                               "/srv", "tags", "team", "web");
+                               "/app", "-v x", "cmd", "serve", "env", "A", "b=c", "B", "",
+                               "working_dir", "/srv", "tags", "team", "web");
     const char *key;
     json_t *value;
     json_object_foreach(wanted, key, value)
@@ -154,10 +154,11 @@ static void test_bad(void **state)
         {"name=x&size_limit=0", 400, "invalid_size", "size_limit"},
         {"name=x&entry_limit=-1", 400, "invalid_size", "entry_limit"},
         {"name=x&working_dir=srv", 400, "invalid_request", "working_dir: \"srv\" is not an"},
-        {"name=x&env[]=a", 400, "invalid_request", "env: \"\" is no variable's name"},
+        {"name=x&env[]=a", 400, "invalid_request", "env: \"\" is not a variable's name"},
         {"name=x&env[a%3Db]=a", 400, "invalid_request", "env: \"a=b\""},
         {"name=x&env[a]=%ff", 400, "Bad Request", "env[a]: must be UTF-8"},
         {"name=x&env[%ff]=a", 400, "Bad Request", "env: a key must be UTF-8"},
+        {"name=x&cmd=&cmd=a", 400, "invalid_request", "cmd: its first string is empty"},
         {"name=x&entrypoint=%ff", 400, "Bad Request", "entrypoint: must be UTF-8"},
         {"name=x&tags[a]=%22", 400, "invalid_request", "tags.a"},
         {"name=x&entry_limit=1", 413, "Content Too Large", "the limit of 1 files"},

@@ -116,11 +116,7 @@ static void test_create(void **state)
     json_decref(image);
     json_decref(http_expect(daemon, "POST", "/images",
                             "{\"name\":\"tine/guest\",\"platform\":\"linux/amd64\"}", 202));
-    static const struct {
-        const char *body;
-        int status;
-        const char *code, *part;
-    } cases[] = {
+    static const struct http_refusal cases[] = {
         {"{}", 400, "Bad Request", "name: is required"},
         {"{\"name\":1}", 400, "Bad Request", "name: must be a string"},
         {"{\"name\":\"\"}", 400, "invalid_name", "\"\" is not an image reference"},
@@ -132,9 +128,7 @@ static void test_create(void **state)
         {"{\"name\":\"tine/guest\",\"platform\":\"/x\"}", 400, "invalid_platform", "\"/x\""},
         {"{\"name\":\"tine/guest\",\"platform\":{}}", 400, "Bad Request", "platform: must be"},
     };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        http_refused(daemon, "POST", "/images", cases[i].body, cases[i].status, cases[i].code,
-                     cases[i].part);
+    http_refused_all(daemon, "POST", "/images", cases, ARRAY_SIZE(cases));
 }
 
 /* What "run" of other clients does: ask, then make an instance of the name in the reply. */

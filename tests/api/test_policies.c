@@ -167,11 +167,7 @@ static void test_compression_of_host(void **state)
 
 static void test_refused(void **state)
 {
-    static const struct {
-        const char *body;
-        int status;
-        const char *code, *part;
-    } cases[] = {
+    static const struct http_refusal cases[] = {
         {"{\"ttl\":\"1h\",\"expires_at\":\"2100-01-01T00:00:00Z\"}", 400, "invalid_request",
          "ttl and expires_at exclude each other"},
         {"{\"ttl\":\"0s\",\"expires_at\":\"2100-01-01T00:00:00Z\"}", 400, "invalid_request",
@@ -220,9 +216,7 @@ static void test_refused(void **state)
         {"{\"disk_io_bps\":\"fast\"}", 400, "invalid_disk_io_bps", "disk_io_bps: \"fast\""},
         {"{\"skip_kernel_headers\":1}", 400, "Bad Request", "skip_kernel_headers: must be"},
     };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        http_refused(*state, "POST", "/instances", cases[i].body, cases[i].status, cases[i].code,
-                     cases[i].part);
+    http_refused_all(*state, "POST", "/instances", cases, ARRAY_SIZE(cases));
     json_t *json = http_expect(*state, "GET", "/instances", NULL, 200);
     assert_int_equal(json_array_size(json), 0);
     json_decref(json);

@@ -78,359 +78,6 @@ static void test_list(void **state)
     http_refused(daemon, "GET", "/instances?state=running", NULL, 400, "Bad Request", "running");
 }
 
-static void expect_tagged(struct daemon *daemon, const char *query, const char *names)
-{
-    char path[256], found[64] = "";
-    size_t i;
-    json_t *instance;
-    snprintf(path, sizeof(path), "/instances?%s", query);
-    json_t *list = http_expect(daemon, "GET", path, NULL, 200);
-    json_array_foreach(list, i, instance)
-    {
-        strcat(found, text_of(instance, "name"));
-    }
-    if (strcmp(found, names) != 0)
-        fail_msg("%s: \"%s\" instead of \"%s\"", query, found, names);
-    json_decref(list);
-}
-
-static void test_tags(void **state)
-{
-    struct daemon *daemon = *state;
-    json_t *json =
-        http_expect(daemon, "POST", "/instances",
-                    "{\"name\":\"a\",\"tags\":{\"team\":\"backend\",\"a b/c=d\":\"\"}}", 201);
-    assert_int_equal(json_object_size(json_object_get(json, "tags")), 2);
-    json_decref(json);
-    json_decref(http_expect(daemon, "POST", "/instances",
-                            "{\"name\":\"b\",\"tags\":{\"team\":\"backend\"}}", 201));
-    json = http_expect(daemon, "POST", "/instances", "{\"name\":\"c\",\"tags\":{}}", 201);
-    assert_null(json_object_get(json, "tags"));
-    json_decref(json);
-    json = http_expect(daemon, "POST", "/instances/a/fork",
-                       "{\"name\":\"f\",\"from_running\":true}", 201);
-    assert_string_equal(text_of(json_object_get(json, "tags"), "team"), "backend");
-    json_decref(json);
-    expect_tagged(daemon, "", "abcf");
-    expect_tagged(daemon, "tags%5Bteam%5D=backend", "abf");
-    expect_tagged(daemon, "tags[team]=backend", "abf");
-    expect_tagged(daemon, "tags[team]=backend&tags[a+b/c%3Dd]=", "af");
-    expect_tagged(daemon, "tags[team]=backend&state=Standby", "");
-    expect_tagged(daemon, "tags[team]=back", "");
-    expect_tagged(daemon, "tags[team]", "");
-    expect_tagged(daemon, "tags[]=x", "");
-    expect_tagged(daemon, "tags[none]=", "");
-    expect_tagged(daemon, "tags=x&tags[=x&tags]=x&tag[team]=x", "abcf"); /* unknown parameters */
-}
-
-static void test_tags_refused(void **state)
-{
-    static const struct {
-        const char *tags, *code, *part;
-    } cases[] = {
-        {"[]", "Bad Request", "tags: must be an object"},
-        {"{\"a\":1}", "Bad Request", "tags.a: must be a string, not a number"},
-        {"{\"\":\"x\"}", "invalid_request", "tags: \"\" is not a key"},
-        {"{\"a,b\":\"x\"}", "invalid_request", "tags: \"a,b\" is not a key"},
-        {"{\"a\":\"gr\u00fcn\"}", "invalid_request", "tags.a: is not a value"},
-        {"{\"a\":\"x\\n\"}", "invalid_request", "tags.a: is not a value"},
-    };
-    char body[8192];
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        snprintf(body, sizeof(body), "{\"tags\":%s}", cases[i].tags);
-        http_refused(*state, "POST", "/instances", body, 400, cases[i].code, cases[i].part);
-    }
-    snprintf(body, sizeof(body), "{\"tags\":{\"%0129d\":\"x\"}}", 0);
-    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "is not a key");
-    snprintf(body, sizeof(body), "{\"tags\":{\"a\":\"%0257d\"}}", 0);
-    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "is not a value");
-    size_t length = (size_t)snprintf(body, sizeof(body), "{\"tags\":{\"x\":\"\"");
-    for (int i = 0; i < 50; i++)
-        length += (size_t)snprintf(body + length, sizeof(body) - length, ",\"%d\":\"\"", i);
-    snprintf(body + length, sizeof(body) - length, "}}");
-    http_refused(*state, "POST", "/instances", body, 400, "invalid_request", "at most 50 tags");
-}
-
-static void expect_patched(struct daemon *daemon, const char *tags, const char *found)
-{
-    char body[256];
-    snprintf(body, sizeof(body), "{\"tine\":{\"tags\":%s},\"env\":null}", tags);
-    json_t *json = http_expect(daemon, "PATCH", "/instances/a", body, 200);
-    char *text = json_dumps(json_object_get(json, "tags"), JSON_COMPACT);
-    assert_string_equal(text ? text : "none", found);
-    free(text);
-    json_decref(json);
-}
-
-static void test_patch(void **state)
-{
-    struct daemon *daemon = *state;
-    json_decref(http_expect(daemon, "POST", "/instances",
-                            "{\"name\":\"a\",\"tags\":{\"team\":\"backend\",\"x\":\"y\"}}", 201));
-    expect_patched(daemon, "{\"team\":\"front\"}", "{\"team\":\"front\"}");
-    expect_tagged(daemon, "tags[team]=front", "a");
-    expect_tagged(daemon, "tags[x]=y", "");
-    json_t *json = http_expect(daemon, "PATCH", "/instances/a", "{\"ttl\":\"1h\",\"env\":{}}", 200);
-    assert_non_null(strstr(text_of(json, "expires_at"), "T"));
-    assert_string_equal(text_of(json_object_get(json, "tags"), "team"), "front");
-    json_decref(json);
-    expect_patched(daemon, "{}", "none");
-    expect_tagged(daemon, "tags[team]=front", "");
-}
-
-static void test_patch_refused(void **state)
-{
-    static const struct {
-        const char *body;
-        int status;
-        const char *code, *part;
-    } cases[] = {
-        {NULL, 400, "invalid_request", "changes nothing: one of ttl"},
-        {"{}", 400, "invalid_request", "changes nothing: one of ttl"},
-        {"{\"env\":null,\"ttl\":null,\"tine\":{\"tags\":null}}", 400, "invalid_request",
-         "changes nothing"},
-        {"{\"tags\":{\"b\":\"c\"}}", 400, "invalid_request", "changes nothing: one of ttl"},
-        {"{\"env\":{}}", 400, "invalid_request", "changes nothing"},
-        {"{\"snapshot_policy\":{}}", 400, "invalid_request", "changes nothing"},
-        {"[]", 400, "Bad Request", "must be a JSON object"},
-        {"{\"tine\":[]}", 400, "Bad Request", "tine: must be an object"},
-        {"{\"tine\":{\"tags\":[]}}", 400, "Bad Request", "tine.tags: must be an object"},
-        {"{\"tine\":{\"tags\":{\"b\":1}}}", 400, "Bad Request", "tine.tags.b: must be a string"},
-        {"{\"tine\":{\"tags\":{\"\":\"c\"}}}", 400, "invalid_request",
-         "tine.tags: \"\" is not a key"},
-        {"{\"tine\":{\"tags\":{\"b\":\"\\n\"}}}", 400, "invalid_request",
-         "tine.tags.b: is not a value"},
-        {"{\"env\":{\"A\":\"b\"}}", 400, "invalid_request", "env.A: no credential"},
-        {"{\"env\":{\"A\":\"b\"},\"ttl\":\"1h\"}", 400, "invalid_request", "env.A: no credential"},
-        {"{\"env\":{\"A\":1}}", 400, "Bad Request", "env.A: must be a string"},
-        {"{\"auto_standby\":7}", 400, "invalid_auto_standby", "auto_standby: must be an object"},
-        {"{\"health_check\":{\"type\":\"tcp\"}}", 400, "invalid_health_check", "health_check.tcp"},
-        {"{\"restart_policy\":{\"policy\":\"x\"}}", 400, "invalid_restart_policy",
-         "restart_policy.policy"},
-        {"{\"ttl\":\"1h\",\"expires_at\":\"2100-01-01T00:00:00Z\"}", 400, "invalid_request",
-         "ttl and expires_at"},
-        {"{\"ttl\":\"soon\"}", 400, "invalid_ttl", "ttl: \"soon\""},
-        {"{\"ttl\":60}", 400, "Bad Request", "ttl: must be a string"},
-        {"{\"expires_at\":\"x\",\"tine\":{\"tags\":{\"b\":\"c\"}}}", 400, "invalid_expires_at",
-         "expires_at: \"x\""},
-    };
-    struct daemon *daemon = *state;
-    json_decref(http_expect(daemon, "POST", "/instances",
-                            "{\"name\":\"a\",\"tags\":{\"team\":\"backend\"}}", 201));
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        http_refused(daemon, "PATCH", "/instances/a", cases[i].body, cases[i].status, cases[i].code,
-                     cases[i].part);
-    http_refused(daemon, "PATCH", "/instances/none", "{\"tine\":{\"tags\":{}}}", 404, "not_found",
-                 "none");
-    http_refused(daemon, "PATCH", "/instances", "{}", 405, "Method Not Allowed", "PATCH");
-    make(daemon, "late-1", NULL);
-    http_refused(daemon, "PATCH", "/instances/late-1", "{\"ttl\":\"1h\"}", 409, "instance_expired",
-                 "late-1 expired");
-    expect_tagged(daemon, "tags[team]=backend", "a");
-    expect_tagged(daemon, "tags[b]=c", "");
-    json_t *json = http_expect(daemon, "GET", "/instances/a", NULL, 200);
-    assert_true(json_is_null(json_object_get(json, "expires_at")));
-    assert_null(json_object_get(json, "auto_standby"));
-    json_decref(json);
-}
-
-/* Every field of the contract that must be there, with its type. */
-static void test_instance_fields(void **state)
-{
-    struct daemon *daemon = *state;
-    json_t *json = http_expect(
-        daemon, "POST", "/instances",
-        "{\"name\":\"full\",\"image\":\"tine/guest\",\"size\":\"256MB\",\"vcpus\":4,"
-        "\"hotplug_size\":\"3GB\",\"overlay_size\":\"10GB\",\"env\":{\"A\":\"b\"},"
-        "\"network\":{\"enabled\":true},\"not_known\":[1,{}],\"tine\":{\"initrd\":\"/i\","
-        "\"kernel\":\"/boot/k\",\"cmdline\":\"quiet\",\"disks\":[{\"path\":\"/d\",\"root\":true},"
-        "{\"path\":\"/e\",\"read_only\":true}]}}",
-        201);
-    const char *id, *name, *image, *instance_state, *created, *started, *size, *hypervisor;
-    const char *kernel, *cmdline;
-    int vcpus, snapshot, initrd;
-    json_t *expires, *error, *stopped, *exit_code, *disks, *network;
-    assert_int_equal(json_unpack(json,
-                                 "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:b,s:o,s:o,s:o,s:o,s:o,"
-                                 "s:{s:s,s:s,s:b,s:o}}",
-                                 "id", &id, "name", &name, "image", &image, "state",
-                                 &instance_state, "created_at", &created, "started_at", &started,
-                                 "size", &size, "hypervisor", &hypervisor, "vcpus", &vcpus,
-                                 "has_snapshot", &snapshot, "expires_at", &expires, "state_error",
-                                 &error, "stopped_at", &stopped, "exit_code", &exit_code, "network",
-                                 &network, "tine", "kernel", &kernel, "cmdline", &cmdline, "initrd",
-                                 &initrd, "disks", &disks),
-                     0);
-    assert_int_equal(strlen(id), 24);
-    assert_string_equal(name, "full");
-    assert_string_equal(instance_state, "Running");
-    assert_string_equal(size, "256.0 MB");
-    assert_string_equal(hypervisor, "builtin");
-    assert_string_equal(kernel, "/boot/k");
-    assert_string_equal(cmdline, "quiet");
-    assert_int_equal(vcpus, 4);
-    assert_false(snapshot);
-    assert_true(initrd);
-    assert_true(json_is_null(expires) && json_is_null(error) && json_is_null(stopped) &&
-                json_is_null(exit_code));
-    assert_int_equal(json_array_size(disks), 2);
-    assert_true(json_is_true(json_object_get(json_array_get(disks, 1), "read_only")));
-    assert_true(json_is_false(json_object_get(network, "enabled")));
-    json_decref(json);
-}
-
-static void assert_json(const json_t *object, const char *name, const char *wanted)
-{
-    char *text = json_dumps(json_object_get(object, name), JSON_COMPACT | JSON_ENCODE_ANY);
-    assert_string_equal(text ? text : "absent", wanted);
-    free(text);
-}
-
-static void test_program(void **state)
-{
-    struct daemon *daemon = *state;
-    json_decref(
-        http_expect(daemon, "POST", "/instances",
-                    "{\"name\":\"web\",\"entrypoint\":[\"/bin/serve\"],\"cmd\":[\"-v\",\"\"],"
-                    "\"env\":{\"A\":\"b=c\"},\"working_dir\":\"/srv\"}",
-                    201));
-    json_t *json = http_expect(daemon, "GET", "/instances/web", NULL, 200);
-    assert_json(json, "entrypoint", "[\"/bin/serve\"]");
-    assert_json(json, "cmd", "[\"-v\",\"\"]");
-    assert_json(json, "env", "{\"A\":\"b=c\"}");
-    assert_json(json, "working_dir", "\"/srv\"");
-    assert_json(json, "exit_code", "null");
-    json_decref(json);
-    json_decref(http_expect(daemon, "POST", "/instances/web/stop", NULL, 200));
-    json = http_expect(daemon, "POST", "/instances/web/start",
-                       "{\"entrypoint\":[],\"cmd\":[\"-q\"]}", 200);
-    assert_json(json, "entrypoint", "[\"/bin/serve\"]");
-    assert_json(json, "cmd", "[\"-q\"]");
-    json_decref(json);
-    json_decref(http_expect(daemon, "POST", "/instances/web/stop", NULL, 200));
-    json = http_expect(daemon, "POST", "/instances/web/start", "{\"entrypoint\":[\"exit\"]}", 200);
-    assert_string_equal(text_of(json, "state"), "Stopped");
-    assert_json(json, "exit_code", "3");
-    assert_string_equal(text_of(json, "exit_message"), "the program exited with status 3");
-    json_decref(json);
-}
-
-/* What is empty is as if it was not given. */
-static void test_no_program(void **state)
-{
-    json_t *json =
-        http_expect(*state, "POST", "/instances",
-                    "{\"entrypoint\":[],\"cmd\":null,\"env\":{},\"working_dir\":\"\"}", 201);
-    assert_json(json, "entrypoint", "absent");
-    assert_json(json, "cmd", "absent");
-    assert_json(json, "env", "absent");
-    assert_json(json, "working_dir", "absent");
-    json_decref(json);
-}
-
-static void test_create_defaults(void **state)
-{
-    json_t *json = http_expect(*state, "POST", "/instances", NULL, 201);
-    assert_string_equal(text_of(json, "image"), "tine/guest:latest");
-    assert_string_equal(text_of(json, "size"), "1024.0 MB");
-    assert_int_equal(json_integer_value(json_object_get(json, "vcpus")), 2);
-    json_decref(json);
-    json = http_expect(*state, "POST", "/instances",
-                       "{\"name\":null,\"vcpus\":0,\"size\":\"\",\"tine\":null,\"hypervisor\":null,"
-                       "\"volumes\":[],\"devices\":[],\"gpu\":{},\"credentials\":null}",
-                       201);
-    json_decref(json);
-}
-
-static void test_create_refused(void **state)
-{
-    static const struct {
-        const char *body;
-        int status;
-        const char *code, *part;
-    } cases[] = {
-        {"{", 400, "Bad Request", "not JSON"},
-        {"[]", 400, "Bad Request", "object, not an array"},
-        {"\"x\"", 400, "Bad Request", "not JSON"},
-        {"{} x", 400, "Bad Request", "not JSON"},
-        {"{\"name\":1}", 400, "Bad Request", "name: must be a string, not a number"},
-        {"{\"name\":\"a\",\"name\":\"b\"}", 400, "Bad Request", "duplicate"},
-        {"{\"name\":\"a\\u0000b\"}", 400, "Bad Request", "not JSON"},
-        {"{\"name\":\"\xff\"}", 400, "Bad Request", "not JSON"},
-        {"{\"name\":\"\"}", 400, "invalid_request", "is not a name"},
-        {"{\"name\":\"Web\"}", 400, "invalid_request", "is not a name"},
-        {"{\"name\":\"../x\"}", 400, "invalid_request", "is not a name"},
-        {"{\"vcpus\":\"2\"}", 400, "Bad Request", "vcpus: must be a whole number, not a string"},
-        {"{\"vcpus\":2.5}", 400, "Bad Request", "vcpus"},
-        {"{\"vcpus\":-1}", 400, "invalid_request", "vcpus: -1"},
-        {"{\"vcpus\":33}", 400, "invalid_request", "vcpus: 33"},
-        {"{\"size\":256}", 400, "Bad Request", "size: must be a string, not a number"},
-        {"{\"size\":\"1.5GB\"}", 400, "invalid_size", "1.5GB"},
-        {"{\"hotplug_size\":\"x\"}", 400, "invalid_hotplug_size", "hotplug_size"},
-        {"{\"overlay_size\":\"x\"}", 400, "invalid_overlay_size", "overlay_size"},
-        {"{\"env\":[]}", 400, "Bad Request", "env: must be an object"},
-        {"{\"env\":{\"A\":1}}", 400, "Bad Request", "env.A: must be a string"},
-        {"{\"env\":{\"\":\"x\"}}", 400, "invalid_request", "env: \"\" is not a variable's name"},
-        {"{\"env\":{\"A=B\":\"x\"}}", 400, "invalid_request", "env: \"A=B\""},
-        {"{\"env\":{\"A\\u0000\":\"x\"}}", 400, "Bad Request", "not JSON"},
-        {"{\"entrypoint\":\"sh\"}", 400, "Bad Request", "entrypoint: must be an array"},
-        {"{\"cmd\":[\"sh\",1]}", 400, "Bad Request", "cmd: must be an array of strings"},
-        {"{\"cmd\":[\"\"]}", 400, "invalid_request", "cmd: its first string is empty"},
-        {"{\"working_dir\":1}", 400, "Bad Request", "working_dir: must be a string"},
-        {"{\"working_dir\":\"srv\"}", 400, "invalid_request", "working_dir: \"srv\""},
-        {"{\"skip_guest_agent\":\"no\"}", 400, "Bad Request", "skip_guest_agent"},
-        {"{\"tine\":[]}", 400, "Bad Request", "tine: must be an object"},
-        {"{\"tine\":{\"kernel\":1}}", 400, "Bad Request", "tine.kernel: must be a string"},
-        {"{\"tine\":{\"kernel\":\"k\"}}", 400, "invalid_request", "not an absolute path"},
-        {"{\"tine\":{\"disks\":{}}}", 400, "Bad Request", "tine.disks: must be an array"},
-        {"{\"tine\":{\"disks\":[1]}}", 400, "Bad Request", "array of objects"},
-        {"{\"tine\":{\"disks\":[{}]}}", 400, "Bad Request", "tine.disks.path: is required"},
-        {"{\"tine\":{\"disks\":[{\"path\":\"d\"}]}}", 400, "invalid_request", "absolute"},
-        {"{\"tine\":{\"disks\":[{\"path\":\"/d\",\"root\":1}]}}", 400, "Bad Request",
-         "tine.disks.root"},
-        {"{\"tine\":{\"disks\":[{},{},{},{},{},{},{},{},{}]}}", 400, "invalid_request", "at most"},
-        {"{\"image\":\"nginx\"}", 404, "not_found", "nginx"},
-        {"{\"name\":\"fail-system\"}", 500, "internal_error", "as told"},
-        {"{\"name\":\"fail-invalid\"}", 400, "invalid_request", "as told"},
-        {"{\"name\":\"fail-resources\"}", 409, "insufficient_resources", "as told"},
-        {"{\"name\":\"fail-unsupported\"}", 501, "not_supported", "as told"},
-        {"{\"hypervisor\":7}", 400, "Bad Request", "hypervisor: must be a string"},
-        {"{\"volumes\":[{\"volume_id\":\"v\"}]}", 501, "not_supported", "volumes: "},
-        {"{\"devices\":[\"d\"]}", 501, "not_supported", "devices: "},
-        {"{\"gpu\":{\"profile\":\"p\"}}", 501, "not_supported", "gpu: "},
-        {"{\"credentials\":{\"c\":{}}}", 501, "not_supported", "credentials: "},
-        {"{\"gpu\":true}", 400, "Bad Request", "gpu"},
-        {"{\"name\":\"fail-corrupt\"}", 500, "internal_error", "as told"},
-        {"{\"name\":\"fail-timeout\"}", 500, "internal_error", "as told"},
-        {"{\"name\":\"fail-state\"}", 409, "invalid_state", "as told"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        http_refused(*state, "POST", "/instances", cases[i].body, cases[i].status, cases[i].code,
-                     cases[i].part);
-    json_t *json = http_expect(*state, "GET", "/instances", NULL, 200);
-    assert_int_equal(json_array_size(json), 0);
-    json_decref(json);
-}
-
-/* JSON nested a hundred thousand deep must not take the stack. */
-static void test_create_deep(void **state)
-{
-    const size_t depth = 100000;
-    _cleanup_(free) char *body = malloc(depth + 1);
-    memset(body, '[', depth);
-    body[depth] = '\0';
-    http_refused(*state, "POST", "/instances", body, 400, "Bad Request", "not JSON");
-}
-
-static void test_name_taken(void **state)
-{
-    struct daemon *daemon = *state;
-    make(daemon, "web", NULL);
-    http_refused(daemon, "POST", "/instances", "{\"name\":\"web\"}", 400, "name_conflict", "taken");
-    http_refused(daemon, "POST", "/instances/web/fork", "{\"name\":\"web\",\"from_running\":true}",
-                 409, "name_conflict", "name \"web\" is taken");
-}
-
 static void test_references(void **state)
 {
     struct daemon *daemon = *state;
@@ -575,6 +222,12 @@ static void test_compression(void **state)
     json_decref(json);
 }
 
+static const json_t *pager_of(const json_t *instance)
+{
+    const json_t *memory = json_object_get(json_object_get(instance, "tine"), "memory");
+    return json_object_get(memory, "pager");
+}
+
 static void test_fork(void **state)
 {
     struct daemon *daemon = *state;
@@ -605,6 +258,14 @@ static void test_fork(void **state)
     assert_string_equal(text_of(json_object_get(json, "tine"), "parent_id"), id);
     assert_string_equal(text_of(json_object_get(json_object_get(json, "tine"), "memory"), "method"),
                         "link");
+    assert_true(json_is_null(pager_of(json)));
+    json_decref(json);
+    json = http_expect(daemon, "POST", "/instances/web/fork",
+                       "{\"name\":\"paged\",\"from_running\":true}", 201);
+    assert_string_equal(text_of(pager_of(json), "state"), "serving");
+    assert_string_equal(text_of(pager_of(json), "version"), "1.2.3");
+    assert_true(json_is_null(json_object_get(pager_of(json), "reason")));
+    assert_int_equal(json_integer_value(json_object_get(pager_of(json), "pages_present")), 7);
     json_decref(json);
     http_refused(daemon, "POST", "/instances/f/fork", "{\"name\":\"fail-resources\"}", 409,
                  "insufficient_resources", "as told");
@@ -770,31 +431,11 @@ static void test_concurrent(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_health),
-        TEST(test_no_route),
-        TEST(test_list),
-        TEST(test_tags),
-        TEST(test_tags_refused),
-        TEST(test_patch),
-        TEST(test_patch_refused),
-        TEST(test_instance_fields),
-        TEST(test_create_defaults),
-        TEST(test_program),
-        TEST(test_no_program),
-        TEST(test_create_refused),
-        TEST(test_create_deep),
-        TEST(test_name_taken),
-        TEST(test_references),
-        TEST(test_life),
-        TEST(test_operation_bodies),
-        TEST(test_compression),
-        TEST(test_fork),
-        TEST(test_wait),
-        TEST(test_wait_deleted),
-        TEST(test_stats),
-        TEST(test_resources),
-        TEST(test_broken_text),
-        TEST(test_concurrent),
+        TEST(test_health),       TEST(test_no_route),   TEST(test_list),
+        TEST(test_references),   TEST(test_life),       TEST(test_operation_bodies),
+        TEST(test_compression),  TEST(test_fork),       TEST(test_wait),
+        TEST(test_wait_deleted), TEST(test_stats),      TEST(test_resources),
+        TEST(test_broken_text),  TEST(test_concurrent),
     };
     if (argc != 2)
         return 2;

@@ -165,9 +165,18 @@ static void test_journal(void **state)
     assert_string_equal(take_line(), "<6>test: good\n");
 }
 
-static void test_format_names(void **state)
+static void test_names(void **state)
 {
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
     enum log_format format;
+    enum log_level level;
+    for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
+        assert_int_equal(log_level_parse(levels[i], &level), 0);
+        assert_int_equal(level, i);
+    }
+    assert_int_equal(log_level_parse("warn", &level), -EINVAL);
+    assert_int_equal(log_level_parse("", &level), -EINVAL);
+    assert_int_equal(level, LOG_LEVEL_DEBUG);
     assert_int_equal(log_format_parse("json", &format), 0);
     assert_int_equal(format, LOG_FORMAT_JSON);
     assert_int_equal(log_format_parse("text", &format), 0);
@@ -182,9 +191,9 @@ static void test_format_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_text),    TEST(test_context),      TEST(test_context_is_of_the_thread),
-        TEST(test_fields),  TEST(test_json),         TEST(test_long),
-        TEST(test_journal), TEST(test_format_names),
+        TEST(test_text),    TEST(test_context), TEST(test_context_is_of_the_thread),
+        TEST(test_fields),  TEST(test_json),    TEST(test_long),
+        TEST(test_journal), TEST(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

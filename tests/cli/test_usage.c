@@ -245,8 +245,9 @@ static json_t *doctor(const char *dir, const char *extra, int status)
 {
     char arguments[512];
     snprintf(arguments, sizeof(arguments),
-             "doctor --json --data-dir %s/data --vmm %s/vmm --kit %s/kit --kvm-probe %s/probe %s",
-             dir, dir, dir, dir, extra);
+             "doctor --json --data-dir %s/data --vmm %s/vmm --pager %s/pager --kit %s/kit "
+             "--kvm-probe %s/probe %s",
+             dir, dir, dir, dir, dir, extra);
     struct outcome outcome = program_run(&nobody, arguments, NULL);
     assert_true(outcome.status == status || (status < 0 && outcome.status <= 1));
     json_t *json = json_loads(outcome.out, 0, NULL);
@@ -263,6 +264,7 @@ static void test_doctor(void **state)
     json_t *json = doctor(dir, "", 1);
     assert_true(json_is_false(json_object_get(json, "ok")));
     check_is(json, "tine-vmm", "fail", "No such file");
+    check_is(json, "tine-pager", "warn", "No such file or directory: no restore");
     check_is(json, "guest kit", "warn", "vmlinux: No such file");
     check_is(json, "kvm boots a guest", "warn", "not known");
     check_is(json, "data directory", "ok", "not made yet");
@@ -273,6 +275,8 @@ static void test_doctor(void **state)
 
     snprintf(path, sizeof(path), "%s/vmm", dir);
     write_file(path, "#!/bin/sh\necho tine-vmm 9.9\nexec sleep 1000\n", 0700);
+    snprintf(path, sizeof(path), "%s/pager", dir);
+    write_file(path, "#!/bin/sh\necho tine-pager 9.8\n", 0700);
     snprintf(path, sizeof(path), "%s/kit", dir);
     assert_int_equal(mkdir(path, 0700), 0);
     snprintf(path, sizeof(path), "%s/kit/vmlinux", dir);
@@ -283,6 +287,7 @@ static void test_doctor(void **state)
     write_file(path, "5.0 other-boot 1 2\nnative\nyes\n", 0600);
     json = doctor(dir, "", -1);
     check_is(json, "tine-vmm", "ok", "tine-vmm 9.9");
+    check_is(json, "tine-pager", "ok", "tine-pager 9.8");
     check_is(json, "guest kit", "ok", "/kit");
     check_is(json, "kvm boots a guest", "warn", "another boot or kernel");
     json_decref(json);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/protocol.h"
+#include "fake_frames.h"
 #include "fake_vmm.h"
 
 #define MAX_ARGUMENTS 16
@@ -23,126 +24,14 @@ struct session {
     int fd;
 };
 
-/* Fields being put together. */
-struct fields {
-    uint8_t data[4096];
-    size_t length;
-};
-
-static void put(struct fields *fields, uint16_t tag, const void *value, uint32_t length)
-{
-    const uint16_t zero = 0;
-    if (fields->length + 8 + length > sizeof(fields->data))
-        abort();
-    memcpy(fields->data + fields->length, &tag, 2);
-    memcpy(fields->data + fields->length + 2, &zero, 2);
-    memcpy(fields->data + fields->length + 4, &length, 4);
-    memcpy(fields->data + fields->length + 8, value, length);
-    fields->length += 8 + length;
-}
-
-static void put_text(struct fields *fields, uint16_t tag, const char *text)
-{
-    put(fields, tag, text, (uint32_t)strlen(text));
-}
-
-static void put_exit(struct fields *fields, int32_t code)
-{
-    put(fields, AGENT_TAG_EXIT_CODE, &code, sizeof(code));
-}
-
-static int write_all(int fd, const void *data, size_t length)
-{
-    for (size_t done = 0; done < length;) {
-        ssize_t n = write(fd, (const char *)data + done, length - done);
-        if (n <= 0)
-            return -1;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-static int read_all(int fd, void *data, size_t length)
-{
-    for (size_t done = 0; done < length;) {
-        ssize_t n = read(fd, (char *)data + done, length - done);
-        if (n <= 0)
-            return -1;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-static int send_frame(int fd, uint8_t type, const void *payload, size_t length)
-{
-    uint8_t header[AGENT_FRAME_HEADER] = {0};
-    const uint32_t size = (uint32_t)length;
-    memcpy(header, &size, 4);
-    header[4] = type;
-    return write_all(fd, header, sizeof(header)) < 0 ? -1 : write_all(fd, payload, length);
-}
-
-static int send_fields(int fd, uint8_t type, const struct fields *fields)
-{
-    return send_frame(fd, type, fields->data, fields->length);
-}
-
-/* Reads one frame; returns its type, or -1. */
-static int read_frame(int fd, uint8_t *payload, uint32_t *length)
-{
-    uint8_t header[AGENT_FRAME_HEADER];
-    if (read_all(fd, header, sizeof(header)) < 0)
-        return -1;
-    memcpy(length, header, 4);
-    if (*length > AGENT_FRAME_LIMIT || read_all(fd, payload, *length) < 0)
-        return -1;
-    return header[4];
-}
-
-/* The request's fields with this tag, as fresh strings; returns how many. */
-static int texts_of(const uint8_t *payload, uint32_t length, uint16_t wanted, char **texts, int max)
-{
-    int count = 0;
-    for (uint32_t at = 0; at + 8 <= length;) {
-        uint16_t tag;
-        uint32_t size;
-        memcpy(&tag, payload + at, 2);
-        memcpy(&size, payload + at + 4, 4);
-        at += 8;
-        if (size > length - at)
-            break;
-        if (tag == wanted && count < max)
-            texts[count++] = strndup((const char *)payload + at, size);
-        at += size;
-    }
-    return count;
-}
-
-static uint32_t timeout_of(const uint8_t *payload, uint32_t length)
-{
-    uint32_t value = 0;
-    for (uint32_t at = 0; at + 12 <= length;) {
-        uint16_t tag;
-        uint32_t size;
-        memcpy(&tag, payload + at, 2);
-        memcpy(&size, payload + at + 4, 4);
-        if (size > length - at - 8)
-            break;
-        if (tag == AGENT_TAG_TIMEOUT_MS && size == 4)
-            memcpy(&value, payload + at + 8, 4);
-        at += 8 + size;
-    }
-    return value;
-}
-
-static void describe(struct fake *fake, struct fields *fields)
+static void describe(struct fake *fake, struct fake_fields *fields)
 {
     const uint64_t uptime = 1000;
-    put_text(fields, AGENT_TAG_VERSION, "fake");
-    put_text(fields, AGENT_TAG_KERNEL, "0.0-fake");
-    put_text(fields, AGENT_TAG_HOSTNAME, fake->hostname);
-    put_text(fields, AGENT_TAG_BOOT_ID, fake->boot_id);
-    put(fields, AGENT_TAG_UPTIME_MS, &uptime, sizeof(uptime));
+    fake_put_text(fields, AGENT_TAG_VERSION, "fake");
+    fake_put_text(fields, AGENT_TAG_KERNEL, "0.0-fake");
+    fake_put_text(fields, AGENT_TAG_HOSTNAME, fake->hostname);
+    fake_put_text(fields, AGENT_TAG_BOOT_ID, fake->boot_id);
+    fake_put(fields, AGENT_TAG_UPTIME_MS, &uptime, sizeof(uptime));
 }
 
 static int command_exit(struct session *session, int argc, char **argv)
@@ -160,14 +49,14 @@ static int command_echo(struct session *session, int argc, char **argv)
         used +=
             (size_t)snprintf(line + used, sizeof(line) - used, "%s%s", i > 1 ? " " : "", argv[i]);
     line[used++] = '\n';
-    return send_frame(session->fd, AGENT_STDOUT, line, used) < 0;
+    return fake_send_frame(session->fd, AGENT_STDOUT, line, used) < 0;
 }
 
 static int print(struct session *session, const char *text)
 {
     char line[2048];
     int length = snprintf(line, sizeof(line), "%s\n", text);
-    return send_frame(session->fd, AGENT_STDOUT, line, (size_t)length) < 0;
+    return fake_send_frame(session->fd, AGENT_STDOUT, line, (size_t)length) < 0;
 }
 
 static int command_tell(struct session *session, int argc, char **argv)
@@ -223,7 +112,7 @@ static void describe_command(const uint8_t *payload, uint32_t length, char *text
     text[0] = '\0';
     for (int t = 0; t < 3; t++) {
         char *texts[MAX_ARGUMENTS] = {0};
-        int count = texts_of(payload, length, tags[t], texts, MAX_ARGUMENTS);
+        int count = fake_texts_of(payload, length, tags[t], texts, MAX_ARGUMENTS);
         used += (size_t)snprintf(text + used, size - used, "%s", t > 0 ? "|" : "");
         for (int i = 0; i < count; i++) {
             used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? " " : "", texts[i]);
@@ -260,8 +149,8 @@ static int command_cat(struct session *session, int argc, char **argv)
     uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
     uint32_t length;
     int type;
-    while ((type = read_frame(session->fd, payload, &length)) == AGENT_STDIN)
-        send_frame(session->fd, AGENT_STDOUT, payload, length);
+    while ((type = fake_read_frame(session->fd, payload, &length)) == AGENT_STDIN)
+        fake_send_frame(session->fd, AGENT_STDOUT, payload, length);
     free(payload);
     return type == AGENT_STDIN_EOF ? 0 : 128 + SIGHUP;
 }
@@ -288,23 +177,23 @@ static const struct {
 /* Sleeps until its time, its time limit, a signal from the host or the end of the connection. */
 static void run_sleep(struct session *session, const char *seconds, uint32_t limit_ms)
 {
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     int sleep_ms = (int)(strtod(seconds, NULL) * 1000);
     int limited = limit_ms > 0 && limit_ms < (uint32_t)sleep_ms;
     struct pollfd host = {.fd = session->fd, .events = POLLIN};
     if (poll(&host, 1, limited ? (int)limit_ms : sleep_ms) > 0) {
-        put_exit(&fields, 128 + SIGTERM);
+        fake_put_exit(&fields, 128 + SIGTERM);
     } else {
-        put_exit(&fields, limited ? 128 + SIGKILL : 0);
+        fake_put_exit(&fields, limited ? 128 + SIGKILL : 0);
         if (limited)
-            put(&fields, AGENT_TAG_TIMED_OUT, "", 0);
+            fake_put(&fields, AGENT_TAG_TIMED_OUT, "", 0);
     }
-    send_fields(session->fd, AGENT_EXIT, &fields);
+    fake_send_fields(session->fd, AGENT_EXIT, &fields);
 }
 
 static void run_command(struct session *session, int argc, char **argv, uint32_t limit_ms)
 {
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     if (argc > 1 && strcmp(argv[0], "sleep") == 0) {
         run_sleep(session, argv[1], limit_ms);
         return;
@@ -312,27 +201,27 @@ static void run_command(struct session *session, int argc, char **argv, uint32_t
     for (size_t i = 0; argc > 0 && i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
-        put_exit(&fields, commands[i].run(session, argc, argv));
-        send_fields(session->fd, AGENT_EXIT, &fields);
+        fake_put_exit(&fields, commands[i].run(session, argc, argv));
+        fake_send_fields(session->fd, AGENT_EXIT, &fields);
         return;
     }
-    put_exit(&fields, 127);
-    put_text(&fields, AGENT_TAG_MESSAGE, "command not found");
-    send_fields(session->fd, AGENT_EXIT, &fields);
+    fake_put_exit(&fields, 127);
+    fake_put_text(&fields, AGENT_TAG_MESSAGE, "command not found");
+    fake_send_fields(session->fd, AGENT_EXIT, &fields);
 }
 
 static void serve_exec(struct session *session, const uint8_t *payload, uint32_t length)
 {
     char *argv[MAX_ARGUMENTS] = {0};
-    int argc = texts_of(payload, length, AGENT_TAG_ARG, argv, MAX_ARGUMENTS);
+    int argc = fake_texts_of(payload, length, AGENT_TAG_ARG, argv, MAX_ARGUMENTS);
     if (argc > 0 && strcmp(argv[0], "environment") == 0) {
         char text[1024];
-        struct fields fields = {.length = 0};
+        struct fake_fields fields = {.length = 0};
         describe_command(payload, length, text, sizeof(text));
-        put_exit(&fields, print(session, text));
-        send_fields(session->fd, AGENT_EXIT, &fields);
+        fake_put_exit(&fields, print(session, text));
+        fake_send_fields(session->fd, AGENT_EXIT, &fields);
     } else {
-        run_command(session, argc, argv, timeout_of(payload, length));
+        run_command(session, argc, argv, fake_timeout_of(payload, length));
     }
     for (int i = 0; i < argc; i++)
         free(argv[i]);
@@ -340,37 +229,37 @@ static void serve_exec(struct session *session, const uint8_t *payload, uint32_t
 
 static void serve_restored(struct session *session, const uint8_t *payload, uint32_t length)
 {
-    struct fields none = {.length = 0};
+    struct fake_fields none = {.length = 0};
     char *hostname = NULL;
-    if (texts_of(payload, length, AGENT_TAG_HOSTNAME, &hostname, 1) == 1) {
+    if (fake_texts_of(payload, length, AGENT_TAG_HOSTNAME, &hostname, 1) == 1) {
         pthread_mutex_lock(&session->fake->lock);
         snprintf(session->fake->hostname, sizeof(session->fake->hostname), "%s", hostname);
         pthread_mutex_unlock(&session->fake->lock);
         free(hostname);
     }
-    send_fields(session->fd, AGENT_OK, &none);
+    fake_send_fields(session->fd, AGENT_OK, &none);
 }
 
 /* Whatever is asked for is a directory. */
 static void serve_stat(struct session *session)
 {
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     const uint32_t mode = 040755;
-    put(&fields, AGENT_TAG_MODE, &mode, sizeof(mode));
-    send_fields(session->fd, AGENT_OK, &fields);
+    fake_put(&fields, AGENT_TAG_MODE, &mode, sizeof(mode));
+    fake_send_fields(session->fd, AGENT_OK, &fields);
 }
 
-static void put_outcome(struct fields *fields, const struct fake_program *program)
+static void put_outcome(struct fake_fields *fields, const struct fake_program *program)
 {
-    put_exit(fields, (int32_t)program->code);
+    fake_put_exit(fields, (int32_t)program->code);
     if (program->code == 127)
-        put_text(fields, AGENT_TAG_MESSAGE, "no-such: not found");
+        fake_put_text(fields, AGENT_TAG_MESSAGE, "no-such: not found");
 }
 
 static void serve_program(struct session *session, const uint8_t *payload, uint32_t length)
 {
     struct fake *fake = session->fake;
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     pthread_mutex_lock(&fake->lock);
     struct fake_program *program = program_of(fake);
     int first = !program->started;
@@ -387,14 +276,14 @@ static void serve_program(struct session *session, const uint8_t *payload, uint3
     if (program->over && (!first || program->code == 127))
         put_outcome(&fields, program);
     pthread_mutex_unlock(&fake->lock);
-    send_fields(session->fd, AGENT_OK, &fields);
+    fake_send_fields(session->fd, AGENT_OK, &fields);
 }
 
 /* A paused VM tells nobody. */
 static void serve_watch(struct session *session)
 {
     struct fake *fake = session->fake;
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     uint8_t taken[64];
     uint32_t length = 0;
     pthread_mutex_lock(&fake->lock);
@@ -402,8 +291,8 @@ static void serve_watch(struct session *session)
         pthread_cond_wait(&fake->changed, &fake->lock);
     put_outcome(&fields, program_of(fake));
     pthread_mutex_unlock(&fake->lock);
-    send_fields(session->fd, AGENT_EXIT, &fields);
-    int type = read_frame(session->fd, taken, &length);
+    fake_send_fields(session->fd, AGENT_EXIT, &fields);
+    int type = fake_read_frame(session->fd, taken, &length);
     char *stays = fake_order("stays", NULL);
     if (type == AGENT_TAKEN && !stays)
         _exit(0);
@@ -412,14 +301,14 @@ static void serve_watch(struct session *session)
 
 static void serve_request(struct session *session)
 {
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     uint32_t length = 0;
     uint8_t *payload = malloc(AGENT_FRAME_LIMIT);
-    int type = read_frame(session->fd, payload, &length);
+    int type = fake_read_frame(session->fd, payload, &length);
     if (type == AGENT_HELLO)
         describe(session->fake, &fields);
     if (type == AGENT_HELLO || type == AGENT_SYNC || type == AGENT_POWEROFF)
-        send_fields(session->fd, AGENT_OK, &fields);
+        fake_send_fields(session->fd, AGENT_OK, &fields);
     if (type == AGENT_POWEROFF)
         _exit(0);
     if (type == AGENT_STAT)
@@ -493,7 +382,7 @@ int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t s
 static void *ready_run(void *context)
 {
     struct fake *fake = context;
-    struct fields fields = {.length = 0};
+    struct fake_fields fields = {.length = 0};
     char path[128];
     pthread_mutex_lock(&fake->lock);
     json_t *vsock = json_object_get(fake->config, "/vsock");
@@ -504,7 +393,7 @@ static void *ready_run(void *context)
     int fd = fake_unix_socket(path, 0);
     if (fd < 0)
         return NULL;
-    send_fields(fd, AGENT_OK, &fields);
+    fake_send_fields(fd, AGENT_OK, &fields);
     close(fd);
     return NULL;
 }

@@ -260,7 +260,10 @@ int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t s
         return fail(fault, size, "load state", state_path);
     json_t *machine = json_object_get(fake->config, "/machine-config");
     json_int_t mib = json_integer_value(json_object_get(machine, "mem_size_mib"));
-    if (!memory || map_memory(fake, memory, (size_t)mib << 20) < 0)
+    const char *backend_type = json_string_value(json_object_get(backend, "backend_type"));
+    int (*get)(struct fake *, const char *, size_t) =
+        backend_type && strcmp(backend_type, "Uffd") == 0 ? fake_memory_paged : map_memory;
+    if (!memory || get(fake, memory, (size_t)mib << 20) < 0)
         return fail(fault, size, "load memory", memory);
     errno = EINVAL;
     if (!memory_belongs(fake))

@@ -24,6 +24,8 @@
  *   other-version V       answers GET /version with V
  *   no-clock              its states have no time of day in them
  *   no-agent              its guest never listens
+ *   no-handshake          loads memory from a pager without introducing itself
+ *   bad-handshake         tells the pager of memory that its image does not have
  *   stays                 its guest does not power off when its program is over
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
@@ -91,6 +93,9 @@ int fake_knows(const struct fake *fake, const char *path, json_t *body, char *fa
 int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_memory_new(struct fake *fake, size_t size);
+/* fake_pager.c: guest memory behind a userfaultfd that is handed to the pager as Firecracker does.
+ */
+int fake_memory_paged(struct fake *fake, const char *socket, size_t size);
 /* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
 int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
 void fake_agent_ready(struct fake *fake);

@@ -78,7 +78,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .kit_dir = fixture->kit,
                                          .agent_timeout_ms = AGENT_MS,
                                          .firecracker = {.binary = fixture->firecracker},
-                                         .hypervisor = &driver};
+                                         .hypervisor = &driver,
+                                         .pager = fixture->pager};
     return host_open(&options, err);
 }
 

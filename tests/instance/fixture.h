@@ -23,6 +23,7 @@ struct fixture {
     const char *vmm;
     const char *firecracker;       /* NULL: none; taken up by the next fixture_open() */
     enum hypervisor_saving saving; /* of the driver; taken up by the next fixture_open() */
+    struct pager_options pager;    /* the same; without a run_dir there are no pagers */
     struct host *host;
 };
 

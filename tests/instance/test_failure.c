@@ -13,48 +13,18 @@
 
 #include "base/cleanup.h"
 #include "listing.h"
-
-#define NOTE "remember me"
-
-/* An operation on the instance "web", which is in state `from`. */
-typedef int operation(struct fixture *fixture, struct error *err);
+#include "web.h"
 
 static int do_create(struct fixture *fixture, struct error *err)
 {
     const struct instance_create_request request = fixture_request(fixture, "new");
     return instance_create(fixture->host, &request, NULL, err);
 }
-static int do_start(struct fixture *fixture, struct error *err)
-{
-    return instance_start(fixture->host, "web", NULL, err);
-}
-static int do_standby(struct fixture *fixture, struct error *err)
-{
-    return instance_standby(fixture->host, "web", NULL, err);
-}
-static int do_restore(struct fixture *fixture, struct error *err)
-{
-    return instance_restore(fixture->host, "web", NULL, err);
-}
-static int fork_to(struct fixture *fixture, enum instance_state target, struct error *err)
-{
-    const struct instance_fork_request request = {
-        .name = "new", .from_running = true, .has_target = true, .target = target};
-    return instance_fork(fixture->host, "web", &request, NULL, err);
-}
-static int do_fork(struct fixture *fixture, struct error *err)
-{
-    return fork_to(fixture, INSTANCE_RUNNING, err);
-}
-static int do_fork_asleep(struct fixture *fixture, struct error *err)
-{
-    return fork_to(fixture, INSTANCE_STANDBY, err);
-}
 
 /* Each failpoint on the way of each operation. With a writable disk a restore can't be undone once
  * the guest has run, so those two points are tried without. */
 static const struct {
-    operation *run;
+    web_operation *run;
     enum instance_state from;
     bool diskless;
     const char *failpoints;
@@ -63,64 +33,38 @@ static const struct {
     {do_create, INSTANCE_RUNNING, false,
      "create-reserved create-copied stack-publish-before-rename stack-publish-after-rename "
      "create-published boot-prepared boot-launched boot-recorded boot-ready boot-program"},
-    {do_start, INSTANCE_STOPPED, false,
+    {web_start, INSTANCE_STOPPED, false,
      "boot-prepared boot-launched boot-recorded boot-ready boot-program"},
-    {do_standby, INSTANCE_RUNNING, false,
+    {web_standby, INSTANCE_RUNNING, false,
      "standby-paused standby-saved standby-synced stack-publish-before-rename "
      "stack-publish-after-rename "
      "standby-published standby-recorded"},
-    {do_standby, INSTANCE_RUNNING, false,
+    {web_standby, INSTANCE_RUNNING, false,
      "merge-unshared merge-moved standby-paused standby-saved standby-synced "
      "stack-publish-before-rename stack-publish-after-rename "
      "standby-published standby-recorded",
      .restored = true},
-    {do_restore, INSTANCE_STANDBY, false,
+    {web_restore, INSTANCE_STANDBY, false,
      "restore-prepared restore-loaded restore-recorded restore-renamed"},
-    {do_restore, INSTANCE_STANDBY, true, "restore-resumed restore-told"},
-    {do_fork, INSTANCE_STANDBY, false,
+    {web_restore, INSTANCE_STANDBY, true, "restore-resumed restore-told"},
+    {web_fork, INSTANCE_STANDBY, false,
      "fork-reserved fork-linked stack-publish-before-rename stack-publish-after-rename "
      "fork-published restore-prepared restore-loaded restore-recorded "
      "restore-renamed restore-resumed restore-told"},
-    {do_fork_asleep, INSTANCE_STANDBY, false, "fork-reserved fork-linked fork-published"},
-    {do_fork, INSTANCE_STOPPED, false,
+    {web_fork_asleep, INSTANCE_STANDBY, false, "fork-reserved fork-linked fork-published"},
+    {web_fork, INSTANCE_STOPPED, false,
      "fork-reserved fork-linked fork-published boot-prepared boot-launched boot-ready"},
-    {do_fork_asleep, INSTANCE_STOPPED, false, "boot-ready standby-paused standby-published"},
-    {do_fork, INSTANCE_RUNNING, false,
+    {web_fork_asleep, INSTANCE_STOPPED, false, "boot-ready standby-paused standby-published"},
+    {web_fork, INSTANCE_RUNNING, false,
      "standby-paused standby-saved standby-synced standby-published standby-recorded fork-reserved "
      "fork-linked "
      "fork-published"},
-    {do_fork, INSTANCE_RUNNING, false,
+    {web_fork, INSTANCE_RUNNING, false,
      "merge-unshared merge-moved standby-saved standby-published fork-linked fork-published",
      .restored = true},
 };
 
-static void reach(struct fixture *fixture, enum instance_state state)
-{
-    struct error err = {0};
-    guest_remember(fixture, "web", NOTE);
-    if (state == INSTANCE_STANDBY)
-        assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
-    else if (state == INSTANCE_STOPPED)
-        assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
-}
-
-/* In whatever state it is, it works as it should. */
-static void assert_usable(struct fixture *fixture)
-{
-    struct error err = {0};
-    struct instance_record record = fixture_get(fixture, "web");
-    bool stopped = record.state == INSTANCE_STOPPED;
-    if (record.state == INSTANCE_STANDBY)
-        assert_ok(do_restore(fixture, &err), &err);
-    else if (stopped)
-        assert_ok(do_start(fixture, &err), &err);
-    assert_recalls(fixture, "web", stopped ? "" : NOTE);
-    assert_ok(do_standby(fixture, &err), &err);
-    assert_ok(do_restore(fixture, &err), &err);
-    assert_recalls(fixture, "web", stopped ? "" : NOTE);
-}
-
-static void walk_one(struct fixture *fixture, operation *run, enum instance_state from,
+static void walk_one(struct fixture *fixture, web_operation *run, enum instance_state from,
                      const char *failpoint)
 {
     struct error err = {0};
@@ -151,23 +95,23 @@ static void test_every_failpoint(void **state)
             fixture_create_diskless(fixture, "web");
         else
             fixture_create(fixture, "web");
-        reach(fixture, walks[i].from);
+        web_reach(fixture, walks[i].from);
         if (walks[i].restored) {
-            assert_ok(do_standby(fixture, &err), &err);
-            assert_ok(do_restore(fixture, &err), &err);
-            guest_remember(fixture, "web", NOTE);
+            assert_ok(web_standby(fixture, &err), &err);
+            assert_ok(web_restore(fixture, &err), &err);
+            guest_remember(fixture, "web", WEB_NOTE);
         }
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             /* The source of a fork from Running is woken again, from a new base. */
-            if (walks[i].from == INSTANCE_RUNNING && walks[i].run == do_fork) {
-                assert_ok(do_standby(fixture, &err), &err);
-                assert_ok(do_restore(fixture, &err), &err);
+            if (walks[i].from == INSTANCE_RUNNING && walks[i].run == web_fork) {
+                assert_ok(web_standby(fixture, &err), &err);
+                assert_ok(web_restore(fixture, &err), &err);
             }
             walk_one(fixture, walks[i].run, walks[i].from, name);
             if (walks[i].from == INSTANCE_RUNNING)
-                assert_recalls(fixture, "web", NOTE);
+                assert_recalls(fixture, "web", WEB_NOTE);
         }
-        assert_usable(fixture);
+        assert_web_usable(fixture);
         assert_ok(instance_delete(fixture->host, "web", &err), &err);
     }
 }
@@ -178,15 +122,15 @@ static void test_late_failures_are_successes(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_RUNNING);
-    assert_ok(do_standby(fixture, &err), &err);
-    assert_ok(do_restore(fixture, &err), &err);
+    web_reach(fixture, INSTANCE_RUNNING);
+    assert_ok(web_standby(fixture, &err), &err);
+    assert_ok(web_restore(fixture, &err), &err);
     setenv("TINE_FAILPOINT", "standby-killed=EIO", 1);
-    assert_ok(do_standby(fixture, &err), &err);
+    assert_ok(web_standby(fixture, &err), &err);
     unsetenv("TINE_FAILPOINT");
     struct instance_record record = fixture_get(fixture, "web");
     guest_stat(fixture, record.id, GUEST_BASE);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
     setenv("TINE_FAILPOINT", "delete-forgotten=EIO", 1);
     assert_ok(instance_delete(fixture->host, "web", &err), &err);
     unsetenv("TINE_FAILPOINT");
@@ -210,7 +154,7 @@ static void test_stop_and_delete_that_fail(void **state)
         assert_int_equal(r, -EIO);
         /* The guest is off, whatever else went wrong. */
         fixture_await(fixture, "web", INSTANCE_STOPPED);
-        assert_ok(do_start(fixture, &err), &err);
+        assert_ok(web_start(fixture, &err), &err);
         assert_recalls(fixture, "web", "");
     }
 }
@@ -220,13 +164,13 @@ static void test_restart_after_late_restore_failure_with_a_disk(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     setenv("TINE_FAILPOINT", "restore-told=EIO", 1);
-    assert_fails(do_restore(fixture, &err), &err, ERROR_SYSTEM, "can't go back");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_SYSTEM, "can't go back");
     unsetenv("TINE_FAILPOINT");
     /* Its agent answers, so the watcher finishes the restore. */
     fixture_await(fixture, "web", INSTANCE_RUNNING);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 static void test_bad_snapshots(void **state)
@@ -234,151 +178,26 @@ static void test_bad_snapshots(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     struct path memory = guest_path(fixture, record.id, "snapshot/memory");
     struct path vm_state = guest_path(fixture, record.id, "snapshot/state");
     struct path aside = guest_path(fixture, record.id, "aside");
 
     assert_int_equal(truncate(memory.text, FIXTURE_MEMORY - 4096), 0);
-    assert_fails(do_restore(fixture, &err), &err, ERROR_CORRUPT, "snapshot/memory");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_CORRUPT, "snapshot/memory");
     assert_int_equal(truncate(memory.text, FIXTURE_MEMORY), 0);
 
     assert_int_equal(rename(memory.text, aside.text), 0);
-    assert_fails(do_restore(fixture, &err), &err, ERROR_SYSTEM, "ENOENT");
-    assert_fails(do_fork(fixture, &err), &err, ERROR_SYSTEM, "ENOENT");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_SYSTEM, "ENOENT");
+    assert_fails(web_fork(fixture, &err), &err, ERROR_SYSTEM, "ENOENT");
     assert_int_equal(rename(aside.text, memory.text), 0);
 
     assert_int_equal(rename(vm_state.text, aside.text), 0);
     file_make(vm_state.text, "{}", 0);
-    assert_fails(do_restore(fixture, &err), &err, ERROR_SYSTEM, "load state");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_SYSTEM, "load state");
     assert_int_equal(rename(aside.text, vm_state.text), 0);
     assert_state(fixture, "web", INSTANCE_STANDBY);
-    assert_usable(fixture);
-}
-
-/* A file of another directory, and the link to it that an older layout had in its place. */
-struct linked {
-    struct path link;
-    char target[128];
-    struct stat before;
-};
-
-static struct linked link_away(const struct fixture *fixture, struct path link)
-{
-    struct linked linked = {.link = link};
-    snprintf(linked.target, sizeof(linked.target), "%s/of-the-source", fixture->dir);
-    assert_int_equal(rename(link.text, linked.target), 0);
-    assert_int_equal(symlink(linked.target, link.text), 0);
-    assert_int_equal(stat(linked.target, &linked.before), 0);
-    return linked;
-}
-
-static void assert_untouched(const struct linked *linked)
-{
-    struct stat now;
-    assert_int_equal(stat(linked->target, &now), 0);
-    assert_int_equal(now.st_ino, linked->before.st_ino);
-    assert_int_equal(now.st_size, linked->before.st_size);
-    assert_int_equal(now.st_nlink, linked->before.st_nlink);
-    assert_memory_equal(&now.st_mtim, &linked->before.st_mtim, sizeof(now.st_mtim));
-}
-
-/* What is wrong, with which file of whose, and the way out. */
-static void assert_refused(int r, const struct error *err, const struct linked *linked,
-                           const char *way_out)
-{
-    char link[512];
-    snprintf(link, sizeof(link), "%s is a link to %s, another",
-             strstr(linked->link.text, "/data/") + strlen("/data/"), linked->target);
-    assert_fails(r, err, ERROR_STATE, link);
-    assert_fails(r, err, ERROR_STATE, way_out);
-}
-
-static int do_snapshot(struct fixture *fixture, struct error *err)
-{
-    const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY};
-    return snapshot_create(fixture->host, "web", &request, NULL, err);
-}
-
-static void refuse_memory(struct fixture *fixture, const struct linked *linked, const char *id)
-{
-    static operation *const operations[] = {do_restore, do_fork, do_fork_asleep, do_snapshot};
-    char way_out[128];
-    _cleanup_(free) char *before = listing(fixture->dir);
-    snprintf(way_out, sizeof(way_out), ": tine fork %s --target-state Stopped", id);
-    for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
-        struct error err = {0};
-        assert_refused(operations[i](fixture, &err), &err, linked, way_out);
-        assert_state(fixture, "web", INSTANCE_STANDBY);
-    }
-    _cleanup_(free) char *after = listing(fixture->dir);
-    assert_string_equal(before, after);
-}
-
-static void test_memory_of_an_older_layout(void **state)
-{
-    static const char *const names[] = {"snapshot/memory", "snapshot/state"};
-    struct fixture *fixture = *state;
-    struct error err = {0};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct instance_record record = fixture_create(fixture, "web");
-        reach(fixture, INSTANCE_STANDBY);
-        struct linked linked = link_away(fixture, guest_path(fixture, record.id, names[i]));
-        refuse_memory(fixture, &linked, record.id);
-        fixture_reopen(fixture);
-        refuse_memory(fixture, &linked, record.id);
-        assert_ok(fork_to(fixture, INSTANCE_STOPPED, &err), &err);
-        assert_ok(instance_start(fixture->host, "new", NULL, &err), &err);
-        assert_recalls(fixture, "new", "");
-        assert_ok(instance_delete(fixture->host, "new", &err), &err);
-        assert_state(fixture, "web", INSTANCE_STANDBY);
-        assert_ok(instance_delete(fixture->host, "web", &err), &err);
-        assert_untouched(&linked);
-        assert_int_equal(unlink(linked.target), 0);
-    }
-}
-
-static void refuse_snapshot(struct fixture *fixture, const struct linked *linked, const char *id)
-{
-    static const enum instance_state states[] = {INSTANCE_RUNNING, INSTANCE_STANDBY};
-    char way_out[128];
-    _cleanup_(free) char *before = listing(fixture->dir);
-    snprintf(way_out, sizeof(way_out), ": tine snapshot fork %s --target-state Stopped", id);
-    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
-        const struct snapshot_target target = {.has_state = true, .state = states[i]};
-        struct error err = {0};
-        assert_refused(snapshot_fork(fixture->host, id, "new", &target, NULL, &err), &err, linked,
-                       way_out);
-        assert_refused(snapshot_restore(fixture->host, "web", id, &target, NULL, &err), &err,
-                       linked, way_out);
-        assert_state(fixture, "web", INSTANCE_STANDBY);
-    }
-    _cleanup_(free) char *after = listing(fixture->dir);
-    assert_string_equal(before, after);
-}
-
-static void test_snapshot_of_an_older_layout(void **state)
-{
-    static const char *const names[] = {"snapshot/memory", "snapshot/state"};
-    const struct snapshot_target off = {.has_state = true, .state = INSTANCE_STOPPED};
-    struct fixture *fixture = *state;
-    struct error err = {0};
-    fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct snapshot_record made = fixture_snapshot(fixture, "web", INSTANCE_STANDBY, NULL);
-        struct linked linked = link_away(fixture, snapshot_path(fixture, made.id, names[i]));
-        refuse_snapshot(fixture, &linked, made.id);
-        fixture_reopen(fixture);
-        refuse_snapshot(fixture, &linked, made.id);
-        assert_ok(snapshot_fork(fixture->host, made.id, "new", &off, NULL, &err), &err);
-        assert_ok(instance_start(fixture->host, "new", NULL, &err), &err);
-        assert_ok(instance_delete(fixture->host, "new", &err), &err);
-        assert_ok(snapshot_delete(fixture->host, made.id, &err), &err);
-        assert_untouched(&linked);
-        assert_int_equal(unlink(linked.target), 0);
-    }
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 /* A VMM that refuses to save: the guest goes on. */
@@ -395,21 +214,21 @@ static void test_standby_that_the_vmm_refuses(void **state)
     };
     struct fixture *fixture = *state;
     struct instance_record record = fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_RUNNING);
+    web_reach(fixture, INSTANCE_RUNNING);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct error err = {0};
         guest_orders(fixture, record.id, cases[i].order);
         _cleanup_(free) char *before = listing(fixture->dir);
-        assert_true(do_standby(fixture, &err) < 0);
+        assert_true(web_standby(fixture, &err) < 0);
         assert_non_null(strstr(err.message, cases[i].words));
         _cleanup_(free) char *after = listing(fixture->dir);
         assert_string_equal(before, after);
         guest_orders(fixture, record.id, NULL);
         assert_state(fixture, "web", INSTANCE_RUNNING);
         assert_int_equal(fixture_get(fixture, "web").vmm_pid, record.vmm_pid);
-        assert_recalls(fixture, "web", NOTE);
+        assert_recalls(fixture, "web", WEB_NOTE);
     }
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 static void test_vmm_that_dies_in_standby(void **state)
@@ -418,11 +237,11 @@ static void test_vmm_that_dies_in_standby(void **state)
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
     guest_orders(fixture, record.id, "die /snapshot/create out of luck\n");
-    assert_true(do_standby(fixture, &err) < 0);
+    assert_true(web_standby(fixture, &err) < 0);
     guest_orders(fixture, record.id, NULL);
     assert_state(fixture, "web", INSTANCE_STOPPED);
     assert_absent(fixture, record.id, GUEST_SNAPSHOT);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 /* It was killed, and its connections close a little before it is gone. */
@@ -432,10 +251,10 @@ static void test_vmm_that_is_about_to_die_in_standby(void **state)
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
     guest_orders(fixture, record.id, "die-slowly /vm 200\n");
-    assert_fails(do_standby(fixture, &err), &err, ERROR_SYSTEM, "ended");
+    assert_fails(web_standby(fixture, &err), &err, ERROR_SYSTEM, "ended");
     guest_orders(fixture, record.id, NULL);
     assert_state(fixture, "web", INSTANCE_STOPPED);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 /* A VMM that loads but does not run the guest: nothing has happened, even with a disk. */
@@ -444,15 +263,15 @@ static void test_resume_that_the_vmm_refuses(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     guest_orders(fixture, record.id, "refuse /vm not now\n");
     _cleanup_(free) char *before = listing(fixture->dir);
-    assert_fails(do_restore(fixture, &err), &err, ERROR_INVALID, "not now");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_INVALID, "not now");
     _cleanup_(free) char *after = listing(fixture->dir);
     assert_string_equal(before, after);
     guest_orders(fixture, record.id, NULL);
     assert_state(fixture, "web", INSTANCE_STANDBY);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 /* It died when it was told to run: whether the guest has run, nobody knows. */
@@ -461,21 +280,21 @@ static void test_vmm_that_dies_at_resume(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     guest_orders(fixture, record.id, "die /vm out of luck\n");
-    assert_true(do_restore(fixture, &err) < 0);
+    assert_true(web_restore(fixture, &err) < 0);
     guest_orders(fixture, record.id, NULL);
     assert_state(fixture, "web", INSTANCE_STOPPED);
     assert_absent(fixture, record.id, GUEST_BASE);
     assert_ok(instance_delete(fixture->host, "web", &err), &err);
 
     record = fixture_create_diskless(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     guest_orders(fixture, record.id, "die /vm out of luck\n");
-    assert_true(do_restore(fixture, &err) < 0);
+    assert_true(web_restore(fixture, &err) < 0);
     guest_orders(fixture, record.id, NULL);
     assert_state(fixture, "web", INSTANCE_STANDBY);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 static void open_impatient(struct fixture *fixture)
@@ -495,14 +314,14 @@ static void test_agent_that_does_not_answer(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record record = fixture_create_diskless(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     open_impatient(fixture);
     guest_orders(fixture, record.id, "no-agent\n");
-    assert_fails(do_restore(fixture, &err), &err, ERROR_TIMEOUT, "does not answer");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_TIMEOUT, "does not answer");
     assert_state(fixture, "web", INSTANCE_STANDBY);
     guest_orders(fixture, record.id, NULL);
     fixture_reopen(fixture);
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 static void test_agent_that_does_not_answer_with_a_disk(void **state)
@@ -510,18 +329,18 @@ static void test_agent_that_does_not_answer_with_a_disk(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record record = fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_STANDBY);
+    web_reach(fixture, INSTANCE_STANDBY);
     open_impatient(fixture);
     guest_orders(fixture, record.id, "no-agent\n");
-    assert_fails(do_restore(fixture, &err), &err, ERROR_TIMEOUT, "can't go back");
+    assert_fails(web_restore(fixture, &err), &err, ERROR_TIMEOUT, "can't go back");
     record = fixture_get(fixture, "web");
     assert_int_equal(record.state, INSTANCE_INITIALIZING);
     assert_true(record.vmm_pid > 0);
-    assert_fails(do_standby(fixture, &err), &err, ERROR_STATE, "Initializing");
+    assert_fails(web_standby(fixture, &err), &err, ERROR_STATE, "Initializing");
     guest_orders(fixture, record.id, NULL);
     fixture_await(fixture, "web", INSTANCE_RUNNING);
     assert_absent(fixture, record.id, "base/state");
-    assert_usable(fixture);
+    assert_web_usable(fixture);
 }
 
 /* A data directory on a file system of its own that gets full. */
@@ -548,21 +367,21 @@ static void test_full_disk(void **state)
     fixture_open(fixture);
     snprintf(filler, sizeof(filler), "%s/filler", fixture->data);
     fixture_create(fixture, "web");
-    reach(fixture, INSTANCE_RUNNING);
+    web_reach(fixture, INSTANCE_RUNNING);
     fill(filler);
     _cleanup_(free) char *before = listing(fixture->data);
-    assert_true(do_standby(fixture, &err) < 0);
+    assert_true(web_standby(fixture, &err) < 0);
     assert_non_null(strstr(err.message, "No space left"));
     assert_fails(do_create(fixture, &err), &err, ERROR_RESOURCES, "");
     _cleanup_(free) char *after = listing(fixture->data);
     assert_string_equal(before, after);
     assert_state(fixture, "web", INSTANCE_RUNNING);
-    assert_recalls(fixture, "web", NOTE);
+    assert_recalls(fixture, "web", WEB_NOTE);
     assert_int_equal(unlink(filler), 0);
-    assert_usable(fixture);
-    assert_ok(do_standby(fixture, &err), &err);
+    assert_web_usable(fixture);
+    assert_ok(web_standby(fixture, &err), &err);
     fill(filler);
-    assert_true(do_fork_asleep(fixture, &err) < 0);
+    assert_true(web_fork_asleep(fixture, &err) < 0);
     assert_true(instance_get(fixture->host, "new", NULL, &err) < 0);
     assert_state(fixture, "web", INSTANCE_STANDBY);
     /* Deleting must be possible: it is what helps. */
@@ -578,8 +397,6 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_stop_and_delete_that_fail),
     FIXTURE_TEST(test_restart_after_late_restore_failure_with_a_disk),
     FIXTURE_TEST(test_bad_snapshots),
-    FIXTURE_TEST(test_memory_of_an_older_layout),
-    FIXTURE_TEST(test_snapshot_of_an_older_layout),
     FIXTURE_TEST(test_standby_that_the_vmm_refuses),
     FIXTURE_TEST(test_vmm_that_dies_in_standby),
     FIXTURE_TEST(test_vmm_that_is_about_to_die_in_standby),

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "instance/program.h"
+#include "image/program.h"
 
 #define ENV "{\"GREETING\":\"hello\",\"EMPTY\":\"\"}"
 

@@ -13,8 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/proc_stat.h"
 #include "hypervisor/launch.h"
-#include "instance/proc.h"
 #include "store/store.h"
 
 static void standby(struct fixture *fixture, const char *reference)

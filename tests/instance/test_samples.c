@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "instance/proc.h"
+#include "base/proc_stat.h"
 #include "instance/vmm_samples.h"
 
 #define PROCESSES 6

@@ -91,6 +91,8 @@ static struct instance_record sample(const char *id, const char *name)
         .restart_last_ns = 8,
         .restart_next_ns = 9,
         .restart_blocked = "manual_stop",
+        .cache_key = "0123456789abcdef0123456789abcdef",
+        .paged = true,
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -143,6 +145,8 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_int_equal(a->restart_last_ns, b->restart_last_ns);
     assert_int_equal(a->restart_next_ns, b->restart_next_ns);
     assert_string_equal(a->restart_blocked, b->restart_blocked);
+    assert_string_equal(a->cache_key, b->cache_key);
+    assert_int_equal(a->paged, b->paged);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -409,6 +413,8 @@ static void test_older_schema(void **state)
     assert_string_equal(record.tags, "");
     assert_string_equal(record.program.cmd, "");
     assert_false(record.has_exit_code);
+    assert_string_equal(record.cache_key, "");
+    assert_false(record.paged);
 }
 
 static void assert_refused(const char *path, enum error_code code, const char *words)
@@ -544,6 +550,7 @@ static struct instance_record kept_of(const struct instance_record *source)
         .ttl_ns = source->ttl_ns,
     };
     memcpy(kept.policies, source->policies, sizeof(kept.policies));
+    memcpy(kept.cache_key, source->cache_key, sizeof(kept.cache_key));
     memcpy(kept.id, source->id, sizeof(kept.id));
     memcpy(kept.name, source->name, sizeof(kept.name));
     memcpy(kept.image, source->image, sizeof(kept.image));
@@ -695,7 +702,8 @@ static void test_migration_keeps_instances(void **state)
     written.expires_at_ns = written.ttl_ns = 0;
     written.restart_attempts = 0;
     written.restart_last_ns = written.restart_next_ns = 0;
-    written.restart_blocked[0] = '\0';
+    written.restart_blocked[0] = written.cache_key[0] = '\0';
+    written.paged = false;
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path,
@@ -715,6 +723,8 @@ static void test_migration_keeps_instances(void **state)
             "ALTER TABLE instances DROP COLUMN restart_last_ns;"
             "ALTER TABLE instances DROP COLUMN restart_next_ns;"
             "ALTER TABLE instances DROP COLUMN restart_blocked;"
+            "ALTER TABLE instances DROP COLUMN cache_key;"
+            "ALTER TABLE instances DROP COLUMN paged;"
             "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);

@@ -115,15 +115,12 @@ static int load_check(const struct load_body *body, struct error *err)
     if (!body->mem_backend == !body->mem_file_path)
         return refuse(err, "snapshot/load: exactly one of 'mem_backend' and 'mem_file_path' must "
                            "be given");
-    if (body->backend_uffd)
-        return refuse(err, "snapshot/load: mem_backend 'Uffd' is not supported, use 'File'");
     if (json_array_size(body->network_overrides) > 0)
         return refuse(err, "snapshot/load: network_overrides must be empty, this version of the "
                            "VMM has no network device");
     if (strcmp(body->huge_pages, "Snapshot") != 0 && strcmp(body->huge_pages, "None") != 0)
         return error_set(err, ERROR_INVALID, EINVAL,
-                         "snapshot/load: huge_pages '%s' is not supported for a memory file",
-                         body->huge_pages);
+                         "snapshot/load: huge_pages '%s' is not supported", body->huge_pages);
     return 0;
 }
 
@@ -138,7 +135,10 @@ static int load(struct api_call *call, const struct load_body *body, struct erro
                          "configured");
     const struct snapshot_load_request request = {
         .snapshot_path = body->snapshot_path,
-        .mem_file_path = body->mem_backend ? body->backend_path : body->mem_file_path,
+        .mem_file_path = body->backend_uffd  ? NULL
+                         : body->mem_backend ? body->backend_path
+                                             : body->mem_file_path,
+        .uffd_socket = body->backend_uffd ? body->backend_path : NULL,
         .track_dirty_pages = body->track_dirty_pages || body->enable_diff_snapshots,
         .resume_vm = body->resume_vm,
         .clock_realtime = body->clock_realtime,

@@ -84,7 +84,7 @@ static int bzimage_check_space(const struct boot_file *file, const struct setup_
         return boot_file_refuse(file, err,
                                 "it wants to run at 0x%llx with 0x%llx bytes, beyond 1 GiB",
                                 (unsigned long long)start, (unsigned long long)size);
-    if (!guest_pointer(memory, start, size))
+    if (!guest_view(memory, start, size))
         return boot_file_refuse(file, err,
                                 "it needs memory up to %llu MiB to start, the guest has %llu MiB",
                                 (unsigned long long)((start + size + 0xfffffu) >> 20),

@@ -95,7 +95,7 @@ static int elf_check_segment(const struct elf *elf, unsigned index,
     if (segment->p_paddr < BOOT_HIMEM)
         return boot_file_refuse(elf->file, err, "segment %u wants address 0x%llx, below 1 MiB",
                                 index, (unsigned long long)segment->p_paddr);
-    if (!guest_pointer(memory, segment->p_paddr, segment->p_memsz))
+    if (!guest_view(memory, segment->p_paddr, segment->p_memsz))
         return boot_file_refuse(elf->file, err,
                                 "segment %u (%llu bytes at 0x%llx) does not fit the guest's %llu "
                                 "MiB of memory",

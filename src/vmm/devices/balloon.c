@@ -53,7 +53,7 @@ static struct balloon *from_device(struct virtio_device *device)
 static void discard(struct balloon *balloon, uint64_t gpa, uint64_t length)
 {
     struct guest_memory *memory = balloon->device.memory;
-    bool costly = memory->from_file && length < SHORT_RUN_BYTES;
+    bool costly = memory->backing == GUEST_FILE && length < SHORT_RUN_BYTES;
 
     if (costly && balloon->short_runs >= SHORT_RUNS_MAX)
         return;
@@ -91,7 +91,7 @@ static int discard_pages(struct balloon *balloon, uint32_t *pages, size_t count)
         entries = run_entries(pages, count, i);
         uint64_t gpa = (uint64_t)pages[i] << PAGE_SHIFT;
         uint64_t length = (uint64_t)(pages[i + entries - 1] - pages[i] + 1) << PAGE_SHIFT;
-        if (!guest_pointer(balloon->device.memory, gpa, length))
+        if (!guest_view(balloon->device.memory, gpa, length))
             return -EPROTO;
         discard(balloon, gpa, length);
     }

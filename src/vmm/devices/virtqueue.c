@@ -28,7 +28,7 @@ static uint64_t device_bytes(uint16_t size)
 static bool area_valid(const struct guest_memory *memory, uint64_t gpa, uint64_t length,
                        uint64_t alignment)
 {
-    return gpa % alignment == 0 && guest_pointer(memory, gpa, length) != NULL;
+    return gpa % alignment == 0 && guest_view(memory, gpa, length) != NULL;
 }
 
 bool virtqueue_valid(const struct virtqueue *queue)
@@ -48,52 +48,62 @@ static int break_queue(struct virtqueue *queue)
     return -EPROTO;
 }
 
-/* The two-byte field at `offset` of a ring. The area was checked when the queue became ready; it is
- * looked up anew every time so that no pointer outlives a change of the memory map. */
-static uint16_t *ring_field(struct virtqueue *queue, uint64_t area, uint64_t offset)
+/* The two-byte field at `offset` of the driver's ring, which we read, or of the device's, which we
+ * write. The area was checked when the queue became ready; it is looked up anew every time so that
+ * no pointer outlives a change of the memory map, and every write is noticed. */
+static const uint16_t *driver_field(struct virtqueue *queue, uint64_t offset)
 {
-    uint16_t *field = guest_pointer(queue->memory, area + offset, sizeof(*field));
+    const uint16_t *field = guest_view(queue->memory, queue->driver + offset, sizeof(*field));
 
     if (!field)
         queue->broken = true;
     return field;
 }
 
-static uint16_t *available_flags(struct virtqueue *queue)
+static uint16_t *device_field(struct virtqueue *queue, uint64_t offset)
 {
-    return ring_field(queue, queue->driver, offsetof(struct vring_avail, flags));
+    uint16_t *field = guest_pointer(queue->memory, queue->device + offset, sizeof(*field));
+
+    if (!field)
+        queue->broken = true;
+    return field;
 }
 
-static uint16_t *available_index(struct virtqueue *queue)
+static const uint16_t *available_flags(struct virtqueue *queue)
 {
-    return ring_field(queue, queue->driver, offsetof(struct vring_avail, idx));
+    return driver_field(queue, offsetof(struct vring_avail, flags));
 }
 
-static uint16_t *available_slot(struct virtqueue *queue, uint16_t position)
+static const uint16_t *available_index(struct virtqueue *queue)
+{
+    return driver_field(queue, offsetof(struct vring_avail, idx));
+}
+
+static const uint16_t *available_slot(struct virtqueue *queue, uint16_t position)
 {
     uint64_t slot = position & (uint16_t)(queue->size - 1);
 
-    return ring_field(queue, queue->driver, offsetof(struct vring_avail, ring) + 2 * slot);
+    return driver_field(queue, offsetof(struct vring_avail, ring) + 2 * slot);
 }
 
-static uint16_t *used_event(struct virtqueue *queue)
+static const uint16_t *used_event(struct virtqueue *queue)
 {
-    return ring_field(queue, queue->driver, driver_bytes(queue->size) - 2);
+    return driver_field(queue, driver_bytes(queue->size) - 2);
 }
 
 static uint16_t *used_flags(struct virtqueue *queue)
 {
-    return ring_field(queue, queue->device, offsetof(struct vring_used, flags));
+    return device_field(queue, offsetof(struct vring_used, flags));
 }
 
 static uint16_t *used_index(struct virtqueue *queue)
 {
-    return ring_field(queue, queue->device, offsetof(struct vring_used, idx));
+    return device_field(queue, offsetof(struct vring_used, idx));
 }
 
 static uint16_t *available_event(struct virtqueue *queue)
 {
-    return ring_field(queue, queue->device, device_bytes(queue->size) - 2);
+    return device_field(queue, device_bytes(queue->size) - 2);
 }
 
 static bool usable(const struct virtqueue *queue)
@@ -107,8 +117,8 @@ static int read_descriptor(const struct virtqueue *queue, uint16_t index, struct
     if (index >= queue->size)
         return -EPROTO;
 
-    const struct vring_desc *in = guest_pointer(
-        queue->memory, queue->descriptors + (uint64_t)index * sizeof(*in), sizeof(*in));
+    const struct vring_desc *in =
+        guest_view(queue->memory, queue->descriptors + (uint64_t)index * sizeof(*in), sizeof(*in));
     if (!in)
         return -EPROTO;
     out->addr = __atomic_load_n(&in->addr, __ATOMIC_RELAXED);
@@ -123,14 +133,16 @@ static int read_descriptor(const struct virtqueue *queue, uint16_t index, struct
 static int add_buffer(const struct virtqueue *queue, struct virtqueue_chain *chain,
                       const struct vring_desc *descriptor)
 {
-    void *host = guest_pointer(queue->memory, descriptor->addr, descriptor->len);
+    bool writable = (descriptor->flags & VRING_DESC_F_WRITE) != 0;
+    const void *host = writable ? guest_pointer(queue->memory, descriptor->addr, descriptor->len)
+                                : guest_view(queue->memory, descriptor->addr, descriptor->len);
     uint64_t total = chain->readable_bytes + chain->writable_bytes + descriptor->len;
 
     if (descriptor->len == 0 || !host || total > UINT32_MAX)
         return -EPROTO;
 
-    struct iovec buffer = {.iov_base = host, .iov_len = descriptor->len};
-    if (descriptor->flags & VRING_DESC_F_WRITE) {
+    struct iovec buffer = {.iov_base = (void *)(uintptr_t)host, .iov_len = descriptor->len};
+    if (writable) {
         chain->writable[chain->writable_count++] = buffer;
         chain->writable_bytes += descriptor->len;
         return 0;

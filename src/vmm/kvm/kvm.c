@@ -112,6 +112,7 @@ static int kvm_add_memory(const struct kvm *kvm, const struct guest_memory *memo
         const struct guest_region *region = &memory->regions[i];
         struct kvm_userspace_memory_region slot = {
             .slot = i,
+            .flags = guest_memory_tracks(memory) ? KVM_MEM_LOG_DIRTY_PAGES : 0,
             .guest_phys_addr = region->gpa,
             .memory_size = region->size,
             .userspace_addr = (uint64_t)(uintptr_t)region->host,
@@ -122,6 +123,31 @@ static int kvm_add_memory(const struct kvm *kvm, const struct guest_memory *memo
             return r;
     }
     return 0;
+}
+
+/* KVM writes a bit per page and forgets what it had. */
+static int slot_collect(const struct kvm *kvm, unsigned slot, const struct guest_region *region,
+                        const struct page_set *dirty, struct error *err)
+{
+    const uint64_t pages = region->size / GUEST_PAGE_SIZE;
+    _cleanup_(free) uint64_t *bitmap = calloc((pages + 63) / 64, sizeof(*bitmap));
+    if (!bitmap)
+        return error_errno(err, ENOMEM, NULL, "KVM_GET_DIRTY_LOG");
+    struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
+    int r = kvm_call(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log, "KVM_GET_DIRTY_LOG", err);
+    if (r == 0)
+        page_set_merge(dirty, region->file_offset / GUEST_PAGE_SIZE, bitmap, pages);
+    return r;
+}
+
+int kvm_collect_dirty(const struct kvm *kvm, const struct guest_memory *memory, struct error *err)
+{
+    int r = 0;
+    if (!guest_memory_tracks(memory))
+        return 0;
+    for (unsigned i = 0; i < memory->region_count && r == 0; i++)
+        r = slot_collect(kvm, i, &memory->regions[i], &memory->dirty, err);
+    return r;
 }
 
 static int kvm_add_irqchip(const struct kvm *kvm, struct error *err)

@@ -26,9 +26,14 @@ struct kvm {
     struct kvm_msr_list *msr_list; /* what to save; asked once, kvm_saved_msrs() */
 };
 
-/* Opens /dev/kvm, creates the VM and one memory slot per region, then irqchip and PIT. A missing or
- * forbidden /dev/kvm is named as such. After a failure there is nothing to destroy. */
+/* Opens /dev/kvm, creates the VM and one memory slot per region, which logs the guest's writes if
+ * `memory` is tracked; then irqchip and PIT. A missing or forbidden /dev/kvm is named as such.
+ * After a failure there is nothing to destroy. */
 int kvm_create(struct kvm *kvm, const struct guest_memory *memory, struct error *err);
+/* Of tracked memory: adds what KVM has logged since the last call to `memory->dirty`, where it
+ * stays until it is in a snapshot. After a failure nothing that was logged is lost but what KVM
+ * lost. */
+int kvm_collect_dirty(const struct kvm *kvm, const struct guest_memory *memory, struct error *err);
 /* Harmless on a struct whose `fd` is -1. */
 void kvm_destroy(struct kvm *kvm);
 

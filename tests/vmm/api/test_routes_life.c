@@ -100,9 +100,11 @@ static void test_snapshot_load_refused(void **state)
         {"{\"snapshot_path\":\"/s\"}", "exactly one of"},
         {"{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"," FILE_BACKEND "}", "exactly one of"},
         {"{" FILE_BACKEND "}", "'snapshot_path' is missing"},
-        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\","
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\"}}",
+         "'backend_path' is missing"},
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Memfd\","
          "\"backend_path\":\"/m\"}}",
-         "'Uffd' is not supported"},
+         "'backend_type'"},
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_path\":\"/m\"}}",
          "'backend_type' is missing"},
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\"}}",
@@ -136,10 +138,24 @@ static void test_snapshot_load(void **state)
     assert_int_equal(calls->load, 1);
     assert_string_equal(calls->snapshot_path, "/s");
     assert_string_equal(calls->mem_file_path, "/m");
+    assert_string_equal(calls->uffd_socket, "");
     assert_string_equal(calls->vsock_uds_path, "/v");
     assert_true(calls->track_dirty_pages && calls->clock_realtime && !calls->resume_vm);
     expect(f, 200, "Paused", "GET", "/", NULL);
     expect(f, 400, "after starting", "PUT", LOAD, "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
+}
+
+static void test_snapshot_load_uffd(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_calls *calls = fake_vmm_calls(f->vmm);
+    expect(f, 204, NULL, "PUT", LOAD,
+           "{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\","
+           "\"backend_path\":\"/pager.sock\"},\"track_dirty_pages\":true}");
+    assert_string_equal(calls->uffd_socket, "/pager.sock");
+    assert_string_equal(calls->mem_file_path, "");
+    assert_true(calls->track_dirty_pages);
+    expect(f, 200, "Paused", "GET", "/", NULL);
 }
 
 static void test_snapshot_load_deprecated(void **state)
@@ -261,6 +277,7 @@ int main(void)
         ROUTE_TEST(test_snapshot_create),
         ROUTE_TEST(test_snapshot_load_refused),
         ROUTE_TEST(test_snapshot_load),
+        ROUTE_TEST(test_snapshot_load_uffd),
         ROUTE_TEST(test_snapshot_load_deprecated),
         cmocka_unit_test(test_snapshot_load_after_boot_config),
         ROUTE_TEST(test_snapshot_load_failed),

@@ -171,7 +171,7 @@ static void test_map_is_private(void **context)
     struct guest_memory memory;
     struct error err = {0};
     assert_int_equal(guest_memory_map(&memory, MIB, fd, "file", &err), 0);
-    assert_int_equal(memory.from_file, 1);
+    assert_int_equal(memory.backing, GUEST_FILE);
     uint8_t byte = 0;
     assert_int_equal(guest_read(&memory, PAGE, &byte, 1), 0);
     assert_int_equal(byte, 2);

@@ -39,12 +39,12 @@ void write_file(const char *path, const void *data, size_t length)
     assert_int_equal(write(fd, data, length), length);
 }
 
-void write_kernel(const char *path)
+void write_kernel_of(const char *path, const uint8_t *program, size_t length)
 {
     struct {
         Elf64_Ehdr header;
         Elf64_Phdr segment;
-        uint8_t code[16];
+        uint8_t code[64];
     } image = {
         .header = {.e_type = ET_EXEC,
                    .e_machine = EM_X86_64,
@@ -59,15 +59,21 @@ void write_kernel(const char *path)
                     .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
                     .p_vaddr = ENTRY,
                     .p_paddr = ENTRY,
-                    .p_filesz = sizeof(world_program),
-                    .p_memsz = sizeof(world_program)},
+                    .p_filesz = length,
+                    .p_memsz = length},
     };
+    assert_true(length <= sizeof(image.code));
     memcpy(image.header.e_ident, ELFMAG, SELFMAG);
     image.header.e_ident[EI_CLASS] = ELFCLASS64;
     image.header.e_ident[EI_DATA] = ELFDATA2LSB;
     image.header.e_ident[EI_VERSION] = EV_CURRENT;
-    memcpy(image.code, world_program, sizeof(world_program));
+    memcpy(image.code, program, length);
     write_file(path, &image, sizeof(image));
+}
+
+void write_kernel(const char *path)
+{
+    write_kernel_of(path, world_program, sizeof(world_program));
 }
 
 void new_vmm(struct world *world)
@@ -144,7 +150,7 @@ void ok(int r, const struct error *err)
 
 uint64_t counter(const struct world *world)
 {
-    const volatile uint64_t *value = guest_pointer(&world->vmm->machine->memory, COUNTER, 8);
+    const volatile uint64_t *value = guest_view(&world->vmm->machine->memory, COUNTER, 8);
     return *value;
 }
 

@@ -24,6 +24,8 @@ void path_in(const struct world *world, char path[96], const char *name);
 void write_file(const char *path, const void *data, size_t length);
 /* Without a PVH note: Linux's 64-bit entry, long mode and paging on. */
 void write_kernel(const char *path);
+/* With another program, at most 64 bytes that run at 1 MiB. */
+void write_kernel_of(const char *path, const uint8_t *program, size_t length);
 void new_vmm(struct world *world);
 void end_vmm(struct world *world);
 void configure(struct world *world);

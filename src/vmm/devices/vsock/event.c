@@ -11,7 +11,7 @@
 static uint16_t available_index(const struct vsock *vsock)
 {
     const struct virtqueue *queue = &vsock->device.queues[VSOCK_EVENT];
-    const uint16_t *index = guest_pointer(
+    const uint16_t *index = guest_view(
         queue->memory, queue->driver + offsetof(struct vring_avail, idx), sizeof(*index));
     return index ? __atomic_load_n(index, __ATOMIC_ACQUIRE) : 0;
 }

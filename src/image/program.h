@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the room: the main program of an instance as it is kept, from the request and the image to
- * what the agent is told. */
-#ifndef TINE_INSTANCE_PROGRAM_H
-#define TINE_INSTANCE_PROGRAM_H
+/* The main program as an image brings it and an instance keeps it, from the request to what the
+ * agent is told. */
+#ifndef TINE_IMAGE_PROGRAM_H
+#define TINE_IMAGE_PROGRAM_H
 
-#include "instance/instance.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "store/store.h"
+
+/* The main program, and what is around every command in the guest; NULL: not given. */
+struct program_request {
+    const char *entrypoint, *cmd; /* JSON arrays of strings, together the argv; empty: none */
+    const char *env;              /* a JSON object of strings */
+    const char *working_dir;      /* an absolute path */
+};
 
 /* Puts what the request names in place of what is there. ERROR_INVALID names the field; then
  * nothing has changed. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "instance/program.h"
+#include "image/program.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pager processes. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "paging/paging_private.h"
+
+#define LIVED_NS       (1000 * MS) /* a pager that ended sooner is a failed start */
+#define START_FIRST_MS 10u
+#define START_LIMIT_MS 2000u
+#define END_MS         2000 /* what one that does not answer may take to be gone */
+
+void pager_bury(struct paging *paging, struct pager *pager)
+{
+    uint64_t now = time_monotonic_ns();
+    log_warning("the pager of version %s (process %d) has ended", pager->version,
+                pager->process.pid);
+    pager_process_close(&pager->process);
+    if (pager == paging->current) {
+        bool lived = now - pager->started_ns >= LIVED_NS;
+        paging->start_failures = lived ? 0 : paging->start_failures + 1;
+        paging->start_ns =
+            lived ? now
+                  : now + paging_pause_ns(paging->start_failures, START_FIRST_MS, START_LIMIT_MS);
+    }
+    for (struct paging_session *session = paging->sessions; session; session = session->next) {
+        if (session->pager != pager || session->state == PAGING_COMPLETED)
+            continue;
+        paging_receive(paging, session); /* what it sent last is still there */
+        session->orphan = true;
+        session->graduates = false;
+        session->takeover_ns = now;
+        session->takeover_failures = 0;
+    }
+}
+
+void pagers_check(struct paging *paging)
+{
+    for (struct pager *pager = paging->pagers; pager; pager = pager->next) {
+        if (pager->process.pidfd >= 0 && !pager_process_lives(&pager->process))
+            pager_bury(paging, pager);
+    }
+}
+
+void pager_suspect(struct paging *paging, struct pager *pager)
+{
+    pthread_mutex_lock(&paging->mutex);
+    _cleanup_(close) int pidfd = fcntl(pager->process.pidfd, F_DUPFD_CLOEXEC, 0);
+    pthread_mutex_unlock(&paging->mutex);
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    if (pidfd >= 0)
+        poll(&end, 1, END_MS);
+    pthread_mutex_lock(&paging->mutex);
+    pagers_check(paging);
+    pthread_mutex_unlock(&paging->mutex);
+}
+
+/* ---- starting ---- */
+
+/* 1: one is at work; 0: it is to be started at `*start_ns`. */
+static bool is_at_work(struct paging *paging, uint64_t *start_ns)
+{
+    pthread_mutex_lock(&paging->mutex);
+    pagers_check(paging);
+    bool works = paging->current->process.pidfd >= 0;
+    *start_ns = paging->start_ns;
+    pthread_mutex_unlock(&paging->mutex);
+    return works;
+}
+
+static void begun(struct paging *paging, const struct pager_process *process, bool started)
+{
+    struct pager *current = paging->current;
+    pthread_mutex_lock(&paging->mutex);
+    current->process = *process;
+    current->started_ns = time_monotonic_ns();
+    current->drain_asked = false;
+    paging->counts.pagers_started += started;
+    pthread_mutex_unlock(&paging->mutex);
+    log_info("pager of version %s: process %d%s", current->version, process->pid,
+             started ? "" : ", which was there");
+    paging_poke(paging);
+}
+
+static void not_begun(struct paging *paging)
+{
+    pthread_mutex_lock(&paging->mutex);
+    paging->start_failures++;
+    paging->start_ns = time_monotonic_ns() +
+                       paging_pause_ns(paging->start_failures, START_FIRST_MS, START_LIMIT_MS);
+    pthread_mutex_unlock(&paging->mutex);
+}
+
+static int find_or_start(struct paging *paging, uint64_t start_ns, struct error *err)
+{
+    struct pager_process process = {.pidfd = -1};
+    int found = pager_process_find(paging->current->socket, paging->version, &process, err);
+    if (found < 0)
+        return found;
+    uint64_t now = time_monotonic_ns();
+    if (found == 0 && start_ns > now)
+        time_sleep_ms((unsigned)((start_ns - now) / MS) + 1);
+    int r = found ? 0
+                  : pager_process_start(paging->binary, paging->run_dir, paging->version, &process,
+                                        err);
+    if (r == 0)
+        begun(paging, &process, !found);
+    else
+        not_begun(paging);
+    return r;
+}
+
+int pager_ensure(struct paging *paging, struct error *err)
+{
+    uint64_t start_ns = 0;
+    pthread_mutex_lock(&paging->starting);
+    int r = is_at_work(paging, &start_ns) ? 0 : find_or_start(paging, start_ns, err);
+    pthread_mutex_unlock(&paging->starting);
+    return r;
+}
+
+/* ---- finding ---- */
+
+static struct pager *pager_new(struct paging *paging, const char *version, struct error *err)
+{
+    struct pager *pager = calloc(1, sizeof(*pager));
+    if (pager) {
+        pager->process.pidfd = -1;
+        snprintf(pager->version, sizeof(pager->version), "%s", version);
+        pager->socket = pager_socket_path(paging->run_dir, version);
+    }
+    if (!pager || !pager->socket) {
+        free(pager);
+        error_errno(err, ENOMEM, NULL, "look for pagers");
+        return NULL;
+    }
+    pager->next = paging->pagers;
+    paging->pagers = pager;
+    return pager;
+}
+
+/* One that does not answer is left alone: a session that is on it shows as one that nobody has. */
+static int look_at(struct paging *paging, const char *version, struct error *err)
+{
+    struct error cause = {0};
+    bool current = strcmp(version, paging->version) == 0;
+    struct pager *pager = pager_new(paging, version, err);
+    if (!pager)
+        return -ENOMEM;
+    if (current)
+        paging->current = pager;
+    int r = pager_process_find(pager->socket, version, &pager->process, &cause);
+    pager->started_ns = time_monotonic_ns();
+    if (r > 0)
+        log_info("pager of version %s: process %d, which was there", version, pager->process.pid);
+    else if (r < 0)
+        log_warning("%s", cause.message);
+    return 0;
+}
+
+int pagers_find(struct paging *paging, struct error *err)
+{
+    _cleanup_(free) char *path = NULL;
+    if (asprintf(&path, "%s/pager", paging->run_dir) < 0) {
+        path = NULL;
+        return error_errno(err, ENOMEM, NULL, "look for pagers");
+    }
+    _cleanup_(closedir) DIR *dir = opendir(path);
+    if (!dir && errno != ENOENT)
+        return error_errno(err, errno, path, "open %s", path);
+    int r = look_at(paging, paging->version, err);
+    while (dir && r == 0) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
+        if (entry->d_name[0] != '.' && strlen(entry->d_name) < PAGING_VERSION_SIZE &&
+            strcmp(entry->d_name, paging->version) != 0)
+            r = look_at(paging, entry->d_name, err);
+    }
+    return r;
+}

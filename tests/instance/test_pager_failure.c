@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A restore through the pager that fails, or whose tined is killed, at every step of its way: no VM
+ * and no session is left, or a VM that goes on. */
+#include "pager_site.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "listing.h"
+
+static int setup(void **state)
+{
+    struct site *site = site_new(NULL);
+    fixture_fork(site->fixture, "source", "one", INSTANCE_STANDBY);
+    *state = site;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    site_free(*state);
+    return 0;
+}
+
+static char *files_of(struct site *site)
+{
+    struct path path = guest_path(site->fixture, fixture_get(site->fixture, "one").id, "");
+    return listing(path.text);
+}
+
+/* As before, and what failed works when it is tried again. */
+static void assert_nothing_happened(struct site *site)
+{
+    assert_state(site->fixture, "one", INSTANCE_STANDBY);
+    assert_false(fixture_get(site->fixture, "one").paged);
+    if (pager_pid(site, SITE_VERSION) > 0)
+        assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+}
+
+static void assert_works(struct site *site)
+{
+    bool first = fixture_get(site->fixture, "one").started_at_ns == 0;
+    site_restore(site, "one");
+    assert_int_equal(fixture_get(site->fixture, "one").paged, first);
+    assert_holds(site, "one", SITE_TOKEN);
+}
+
+static int restore(struct site *site, struct error *err)
+{
+    return instance_restore(site->fixture->host, "one", NULL, err);
+}
+
+/* Once the guest runs, it has a disk that it may have changed. */
+static void test_every_failpoint(void **state)
+{
+    static const char *const points[] = {"restore-prepared", "paging-wanted", "paging-begun",
+                                         "restore-loaded",   "paging-kept",   "restore-recorded",
+                                         "restore-renamed"};
+    struct site *site = *state;
+    _cleanup_(free) char *before = files_of(site);
+    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+        char setting[64];
+        struct error err = {0};
+        snprintf(setting, sizeof(setting), "%s=EIO", points[i]);
+        setenv("TINE_FAILPOINT", setting, 1);
+        int r = restore(site, &err);
+        unsetenv("TINE_FAILPOINT");
+        assert_int_equal(r, -EIO);
+        assert_non_null(strstr(err.message, points[i]));
+        assert_nothing_happened(site);
+        _cleanup_(free) char *after = files_of(site);
+        /* The VMM's log, and the order of first touches, which fits the image, may be new. */
+        assert_non_null(strstr(after, "snapshot/memory"));
+        assert_null(strstr(after, "base"));
+        assert_null(strstr(after, "pager.sock"));
+    }
+    assert_works(site);
+}
+
+static void test_vmm_fails(void **state)
+{
+    static const struct {
+        const char *order, *words;
+    } cases[] = {
+        {"refuse /snapshot/load no such state", "no such state"},
+        {"die /snapshot/load gone", "gone"},
+        {"die-at-start gone", "gone"},
+        {"bad-handshake", "region 0 ends at 134217728"},
+        {"no-handshake", "handshake"},
+    };
+    struct site *site = *state;
+    struct instance_record one = fixture_get(site->fixture, "one");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = {0};
+        guest_orders(site->fixture, one.id, cases[i].order);
+        assert_true(restore(site, &err) < 0);
+        if (!strstr(err.message, cases[i].words))
+            print_error("%s: %s\n", cases[i].order, err.message);
+        assert_non_null(strstr(err.message, cases[i].words));
+        assert_nothing_happened(site);
+        guest_orders(site->fixture, one.id, NULL);
+    }
+    assert_works(site);
+}
+
+static void test_no_pager_can_be_started(void **state)
+{
+    static const struct {
+        const char *binary, *words;
+    } cases[] = {
+        {"/nowhere/tine-pager", "/nowhere/tine-pager"},
+        {"/etc/passwd", "/etc/passwd"},
+        {"/bin/false", "ended at its start"},
+    };
+    struct site *site = *state;
+    const char *real = site->fixture->pager.binary;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = {0};
+        site->fixture->pager.binary = cases[i].binary;
+        site_reopen(site);
+        assert_true(restore(site, &err) < 0);
+        assert_non_null(strstr(err.message, "restore one through the pager"));
+        if (!strstr(err.message, cases[i].words))
+            print_error("%s\n", err.message);
+        assert_non_null(strstr(err.message, cases[i].words));
+        assert_nothing_happened(site);
+    }
+    site->fixture->pager.binary = real;
+    site_reopen(site);
+    assert_works(site);
+}
+
+/* ---- tined is killed ---- */
+
+/* argv: program, fake VMM, "child", directory, failpoint, run directory. */
+static int child_main(char **argv)
+{
+    struct fixture *fixture = fixture_on(argv[3]);
+    struct error err = {0};
+    fixture->vmm = argv[1];
+    fixture->pager = (struct pager_options){.binary = getenv("TINE_PAGER"),
+                                            .run_dir = argv[5],
+                                            .backend = MEMORY_PAGER,
+                                            .graduation.off = true};
+    log_set_level(LOG_LEVEL_ERROR);
+    fixture->host = fixture_host(fixture, &err);
+    if (fixture->host) {
+        setenv("TINE_FAILPOINT", argv[4], 1);
+        instance_restore(fixture->host, "one", NULL, &err);
+    }
+    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
+    return 1;
+}
+
+static void crash(struct site *site, const char *failpoint)
+{
+    char *const argv[] = {(char *)"test_pager_failure",
+                          (char *)site->fixture->vmm,
+                          (char *)"child",
+                          site->fixture->dir,
+                          (char *)failpoint,
+                          site->run_dir,
+                          NULL};
+    pid_t pid;
+    int status = 0;
+    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static const struct {
+    const char *failpoint;
+    bool sleeps; /* afterwards */
+} crashes[] = {
+    {"restore-prepared", true}, {"paging-wanted", true},    {"paging-begun", true},
+    {"restore-loaded", true},   {"paging-kept", true},      {"restore-recorded", true},
+    {"restore-renamed", false}, {"restore-resumed", false}, {"restore-told", false},
+};
+
+static void prepare_again(struct site *site)
+{
+    struct error err = {0};
+    assert_ok(instance_delete(site->fixture->host, "one", &err), &err);
+    fixture_fork(site->fixture, "source", "one", INSTANCE_STANDBY);
+}
+
+static void test_tined_is_killed(void **state)
+{
+    struct site *site = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
+        fixture_close(site->fixture);
+        crash(site, crashes[i].failpoint);
+        fixture_open(site->fixture);
+        if (crashes[i].sleeps) {
+            assert_nothing_happened(site);
+            assert_works(site);
+        } else {
+            fixture_await(site->fixture, "one", INSTANCE_RUNNING);
+            await_pager(site, "one", "serving");
+            assert_holds(site, "one", SITE_TOKEN);
+        }
+        /* Its duplicates are here. */
+        pager_kill(site, SITE_VERSION);
+        assert_holds(site, "one", SITE_TOKEN);
+        prepare_again(site);
+    }
+}
+
+/* What had not run sleeps, whatever it waited for; what ran is lost, and says so. */
+static void test_both_are_killed(void **state)
+{
+    struct site *site = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
+        fixture_close(site->fixture);
+        crash(site, crashes[i].failpoint);
+        pager_kill(site, SITE_VERSION);
+        fixture_open(site->fixture);
+        if (crashes[i].sleeps) {
+            assert_nothing_happened(site);
+            assert_works(site);
+        } else {
+            await_unknown(site, "one");
+        }
+        prepare_again(site);
+    }
+}
+
+#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+    PAGER_TEST(test_every_failpoint),         PAGER_TEST(test_vmm_fails),
+    PAGER_TEST(test_no_pager_can_be_started), PAGER_TEST(test_tined_is_killed),
+    PAGER_TEST(test_both_are_killed),
+};
+
+int main(int argc, char **argv)
+{
+    if (argc == 6 && strcmp(argv[2], "child") == 0)
+        return child_main(argv);
+    return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
