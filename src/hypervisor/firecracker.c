@@ -154,6 +154,8 @@ int hypervisor_firecracker(const struct firecracker_options *options, struct hyp
     *hypervisor = api_driver("firecracker", &variant, NULL);
     hypervisor->firecracker = firecracker;
     hypervisor->saving = HYPERVISOR_SAVES_MERGED;
+    if (options->jailer)
+        hypervisor->uid = options->uid;
     int r = copy_path(options->binary, &firecracker->program.path, err);
     if (r == 0)
         r = copy_path(options->jailer, &firecracker->jailer, err);

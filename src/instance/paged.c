@@ -59,7 +59,7 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
                                            .directory = GUEST_SNAPSHOT,
                                            .cache_key = record->cache_key,
                                            .socket = GUEST_PAGER_SOCKET,
-                                           .peer_uid = geteuid()};
+                                           .peer_uid = operation_hypervisor(op)->uid};
     r = step("paging-wanted", err);
     if (r == 0)
         r = paging_begin(op->host->paging, &request, err);

@@ -22,7 +22,7 @@ fi
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
 tined_pid=
-tined_options=() # of a test's own
+tined_options=() # more of them, for start_tined
 out= # of the last expect
 err=
 
@@ -48,6 +48,7 @@ one_line() { [ "$(printf '%s\n' "$1" | wc -l)" = 1 ] || fail "not one line: $1";
 start_tined() { # [DATA_DIR]
     "$build/src/api/tined" --data-dir "${1:-$data}" --socket "$TINE_SOCKET" \
         --vmm "$build/src/vmm/tine-vmm" --kit "$kit" --agent-timeout 600s \
+        --pager "$build/src/pager/tine-pager" --pager-dir "$work/run" \
         "${tined_options[@]}" >>"$work/tined.log" 2>&1 &
     tined_pid=$!
     for _ in $(seq 300); do
@@ -79,6 +80,8 @@ own_vmms() {
         [ -z "$id" ] || [ -z "$(find "$work" -maxdepth 4 -path "*/guests/$id")" ] || echo "$pid"
     done
 }
+# The pagers of this test; nothing if none runs.
+own_pagers() { pgrep -f -x -- ".*/tine-pager --run-dir $work/run" || true; }
 in_guest() { tine exec -T "$@" </dev/null; }
 oracle_clean() { # NAME SEED
     local said
@@ -94,7 +97,7 @@ finish_test() {
     fi
     [ -z "$tined_pid" ] || kill "$tined_pid" 2>/dev/null
     wait 2>/dev/null
-    for pid in $(own_vmms); do kill -9 "$pid"; done
+    for pid in $(own_vmms) $(own_pagers); do kill -9 "$pid"; done
     if [ -n "$image" ]; then
         umount -l "$work"
         rm -f "$image"

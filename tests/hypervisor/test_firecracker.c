@@ -532,6 +532,7 @@ static void jail_vm(struct vm *vm, uid_t user, const char *jailer)
     const struct firecracker_options options = {
         .binary = vm->path, .jailer = jailer, .uid = user, .gid = user};
     assert_int_equal(hypervisor_firecracker(&options, &vm->hypervisor, NULL), 0);
+    assert_int_equal(vm->hypervisor.uid, user);
     vm->hypervisor.ready_ms = 20000;
 }
 
