@@ -12,9 +12,8 @@
 #include "base/log.h"
 #include "instance/operation_log.h"
 
-#define LOOK_S 10
-#define BLOCK  65536 /* the largest block of a file system there is, of which a cut is a multiple \
-                      */
+#define LOOK_S  10
+#define BLOCK   65536 /* a cut is a multiple of it, and so of any file system's blocks */
 #define CONSOLE "console.log"
 
 struct console_cap {
