@@ -98,6 +98,8 @@ static struct batch *batch_make(const struct cli *cli, const struct fork_options
             json_object_set_new(call->body, "from_running", json_true());
         if (target)
             json_object_set_new(call->body, "target_state", json_string(target));
+        if (options->hypervisor)
+            json_object_set_new(call->body, "target_hypervisor", json_string(options->hypervisor));
     }
     return batch;
 }

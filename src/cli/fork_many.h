@@ -10,6 +10,7 @@
 /* As given on the command line. */
 struct fork_options {
     const char *name, *prefix, *target;
+    const char *hypervisor; /* of snapshots of kind Stopped only */
     unsigned count;
     bool from_running;
 };

@@ -32,6 +32,8 @@ static const struct command_option fork_options[] = {
     {"name-prefix", 0, OPTION_TEXT, OPTION(prefix), "P", "call the forks P-1, P-2 ..."},
     {"target-state", 0, OPTION_TEXT, OPTION(target), "STATE",
      "Running, Standby or Stopped (default: Running; of kind Stopped: Stopped)"},
+    {"hypervisor", 0, OPTION_TEXT, OPTION(hypervisor), "NAME",
+     "go over to this one: builtin or firecracker; of kind Stopped only"},
 };
 
 const struct command snapshot_fork_command = {

@@ -9,11 +9,11 @@
 #include "cli/snapshot_find.h"
 
 struct restore_options {
-    const char *target;
+    const char *target, *hypervisor;
 };
 
 static json_t *restore(const struct cli *cli, const char *instance, const char *snapshot,
-                       const char *target, struct failure *failure)
+                       const char *target, const char *hypervisor, struct failure *failure)
 {
     char rest[128];
     _cleanup_(json) json_t *found = snapshot_find(cli, snapshot, failure);
@@ -24,6 +24,8 @@ static json_t *restore(const struct cli *cli, const char *instance, const char *
     json_t *body = json_object();
     if (target)
         json_object_set_new(body, "target_state", json_string(target));
+    if (hypervisor)
+        json_object_set_new(body, "target_hypervisor", json_string(hypervisor));
     return http_post(cli, "restoring", path, body, failure);
 }
 
@@ -35,7 +37,8 @@ static int restore_run(const struct cli *cli, const void *data, char **operands,
     if (options->target && !target)
         return cli_usage(cli, "--target-state: \"%s\" is not Running, Standby or Stopped",
                          options->target);
-    _cleanup_(json) json_t *instance = restore(cli, operands[0], operands[1], target, &failure);
+    _cleanup_(json) json_t *instance =
+        restore(cli, operands[0], operands[1], target, options->hypervisor, &failure);
     if (!instance)
         return cli_fail(cli, operands[0], &failure);
     if (cli->json)
@@ -49,6 +52,8 @@ static int restore_run(const struct cli *cli, const void *data, char **operands,
 static const struct command_option restore_options[] = {
     {"target-state", 0, OPTION_TEXT, offsetof(struct restore_options, target), "STATE",
      "Running, Standby or Stopped (default: Running; of kind Stopped: Stopped)"},
+    {"hypervisor", 0, OPTION_TEXT, offsetof(struct restore_options, hypervisor), "NAME",
+     "go over to this one: builtin or firecracker; of kind Stopped only"},
 };
 
 const struct command snapshot_restore_command = {

@@ -84,6 +84,7 @@ struct hypervisor api_driver(const char *name, const struct api_variant *variant
         .query = api_query,
         .variant = variant,
         .binary = binary,
+        .uid = geteuid(),
         .ready_ms = 10000,
         .request_ms = 30000,
         .snapshot_ms = 600000,

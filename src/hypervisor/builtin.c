@@ -8,8 +8,8 @@
 static int builtin_launch(const struct hypervisor *self, const struct vm_spec *spec,
                           struct vm_process *process, uint64_t *log_start, struct error *err)
 {
-    const char *const arguments[] = {"--api-sock", IN_GUEST_DIR(GUEST_API_SOCKET), "--id", spec->id,
-                                     NULL};
+    static const char socket[] = IN_GUEST_DIR(GUEST_API_SOCKET);
+    const char *const arguments[] = {"--api-sock", socket, "--id", spec->id, NULL};
     const struct launch launch = {
         .binary = self->binary, .arguments = arguments, .guest_dir = spec->guest_dir};
     return launch_vmm(&launch, process, log_start, err);

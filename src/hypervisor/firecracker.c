@@ -24,9 +24,9 @@ struct firecracker {
     gid_t gid;
 };
 
-static const char *const arguments[] = {
-    "--api-sock", IN_GUEST_DIR(GUEST_API_SOCKET), "--log-path", IN_GUEST_DIR(GUEST_VMM_LOG), NULL,
-};
+static const char api_socket[] = IN_GUEST_DIR(GUEST_API_SOCKET);
+static const char vmm_log[] = IN_GUEST_DIR(GUEST_VMM_LOG);
+static const char *const arguments[] = {"--api-sock", api_socket, "--log-path", vmm_log, NULL};
 
 /* Firecracker aborts on an id that it does not like, and so does the jailer. */
 static int check_id(const struct vm_spec *spec, struct error *err)
@@ -40,51 +40,53 @@ static int check_id(const struct vm_spec *spec, struct error *err)
                      spec->id, ID_LENGTH_MAX);
 }
 
-static int launch_plain(const struct firecracker *firecracker, struct launch *launch,
-                        struct vm_process *process, uint64_t *log_start, const char *id,
-                        struct error *err)
+static int launch_plain(const struct firecracker *firecracker, const struct vm_spec *spec,
+                        struct vm_process *process, uint64_t *log_start, struct error *err)
 {
-    const char *all[ARRAY_SIZE(arguments) + 2] = {"--id", id};
+    const char *all[ARRAY_SIZE(arguments) + 2] = {"--id", spec->id};
     memcpy(all + 2, arguments, sizeof(arguments));
-    launch->binary = firecracker->program.path;
-    launch->arguments = all;
-    return launch_vmm(launch, process, log_start, err);
+    const struct launch launch = {.binary = firecracker->program.path,
+                                  .arguments = all,
+                                  .guest_dir = spec->guest_dir,
+                                  .console_on_stdout = true};
+    return launch_vmm(&launch, process, log_start, err);
 }
 
-static int launch_jailed(const struct firecracker *firecracker, struct launch *launch,
-                         struct vm_process *process, uint64_t *log_start, const char *id,
-                         struct error *err)
+static int launch_jailed(const struct firecracker *firecracker, const struct vm_spec *spec,
+                         struct vm_process *process, uint64_t *log_start, struct error *err)
 {
     const char *path = firecracker->program.path;
     char uid[NUMBER_SIZE], gid[NUMBER_SIZE];
     snprintf(uid, sizeof(uid), "%u", firecracker->uid);
     snprintf(gid, sizeof(gid), "%u", firecracker->gid);
-    const char *const before[] = {"--id",  id,  "--exec-file",       path,      "--uid", uid,
-                                  "--gid", gid, "--chroot-base-dir", JAIL_BASE, "--"};
+    const char *const before[] = {"--id",  spec->id, "--exec-file",       path,      "--uid", uid,
+                                  "--gid", gid,      "--chroot-base-dir", JAIL_BASE, "--"};
     const char *all[ARRAY_SIZE(before) + ARRAY_SIZE(arguments)];
     memcpy(all, before, sizeof(before));
     memcpy(all + ARRAY_SIZE(before), arguments, sizeof(arguments));
     _cleanup_(jail) struct jail jail = {.userns_fd = -1};
-    int r = jail_prepare(&jail, path, id, firecracker->uid, firecracker->gid, err);
+    int r = jail_prepare(&jail, path, spec->id, firecracker->uid, firecracker->gid, err);
     if (r < 0)
         return r;
-    launch->binary = firecracker->jailer;
-    launch->arguments = all;
-    launch->jail = &jail;
-    return launch_vmm(launch, process, log_start, err);
+    const struct launch launch = {.binary = firecracker->jailer,
+                                  .arguments = all,
+                                  .guest_dir = spec->guest_dir,
+                                  .console_on_stdout = true,
+                                  .jail = &jail};
+    return launch_vmm(&launch, process, log_start, err);
 }
 
 static int firecracker_launch(const struct hypervisor *self, const struct vm_spec *spec,
                               struct vm_process *process, uint64_t *log_start, struct error *err)
 {
-    struct launch launch = {.guest_dir = spec->guest_dir, .console_on_stdout = true};
+    const struct firecracker *firecracker = self->firecracker;
     int r = hypervisor_check(self, err);
     if (r == 0)
         r = check_id(spec, err);
     if (r < 0)
         return r;
-    return (self->firecracker->jailer ? launch_jailed : launch_plain)(
-        self->firecracker, &launch, process, log_start, spec->id, err);
+    return (firecracker->jailer ? launch_jailed : launch_plain)(firecracker, spec, process,
+                                                                log_start, err);
 }
 
 /* KVM knows the time of day at which it read a guest's clock only where the host's own clock is the
@@ -154,6 +156,8 @@ int hypervisor_firecracker(const struct firecracker_options *options, struct hyp
     *hypervisor = api_driver("firecracker", &variant, NULL);
     hypervisor->firecracker = firecracker;
     hypervisor->saving = HYPERVISOR_SAVES_MERGED;
+    if (options->jailer)
+        hypervisor->uid = options->uid;
     int r = copy_path(options->binary, &firecracker->program.path, err);
     if (r == 0)
         r = copy_path(options->jailer, &firecracker->jailer, err);

@@ -117,6 +117,7 @@ struct hypervisor {
                  struct error *err);
 
     const char *binary;  /* path of the VMM program; NULL: there is none, VMs that run are driven */
+    uid_t uid;           /* the user that VMMs run as */
     unsigned ready_ms;   /* how long a VMM may take until it answers; then it is killed */
     unsigned request_ms; /* how long one API request may take */
     unsigned snapshot_ms; /* the same for snapshot create and load, which move the guest's memory */

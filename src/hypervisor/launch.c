@@ -206,11 +206,16 @@ static int open_log(int guest_fd, const char *guest_dir, const char *name, off_t
 {
     if (mkdirat(guest_fd, "log", 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, guest_dir, "make %s/log", guest_dir);
-    _cleanup_(close) int fd =
-        openat(guest_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_(close) int fd = openat(
+        guest_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_errno(err, errno, guest_dir, "open %s/%s", guest_dir, name);
+    /* A VMM writes in this directory: what it put in place of its log is not emptied for it (R2).
+     */
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+        return error_set(err, ERROR_STATE, EMLINK, "%s/%s is no log: no file, or one of %lu names",
+                         guest_dir, name, (unsigned long)st.st_nlink);
     if (st.st_size > limit && ftruncate(fd, 0) < 0)
         return error_errno(err, errno, guest_dir, "truncate %s/%s", guest_dir, name);
     if (start)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "image/image.h"
 #include "instance/compressor.h"
+#include "instance/console_cap.h"
 #include "instance/expiry.h"
 #include "instance/paged.h"
 #include "instance/recover.h"
@@ -143,8 +144,11 @@ static int open_store(struct host *host, struct error *err)
     return host->store ? tell_boot(host, err) : -EIO;
 }
 
-static int start_due(struct host *host, struct error *err)
+static int start_threads(struct host *host, struct error *err)
 {
+    host->console_cap = console_cap_start(host, err);
+    if (!host->console_cap)
+        return -EIO;
     host->expiry = due_start(host, &expiry_kind, err);
     bool whole = host->expiry != NULL;
     for (size_t i = 0; whole && i < ARRAY_SIZE(host->restarts); i++) {
@@ -199,7 +203,7 @@ static int open_all(struct host *host, const struct host_options *options, struc
         paged_prune(host);
     if (r == 0)
         r = compressor_want_all(host, err);
-    return r < 0 ? r : start_due(host, err);
+    return r < 0 ? r : start_threads(host, err);
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -240,6 +244,7 @@ void host_close(struct host *host)
     for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
         due_stop(host->restarts[i]);
     due_stop(host->expiry);
+    console_cap_stop(host->console_cap);
     paging_stop(host->paging);
     watch_stop(host->watch);
     paging_close(host->paging);

@@ -17,6 +17,7 @@
 #define POWER_OFF_GRACE_MS 5000 /* the default of the REST contract */
 
 struct compressor;
+struct console_cap;
 struct due;
 struct image_store;
 struct paging;
@@ -33,7 +34,7 @@ struct host {
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisors[HOST_HYPERVISORS]; /* the first is that of who names none */
-    bool has_compression; /* of memory images, by default */
+    bool has_compression;                            /* of memory images, by default */
     struct stack_compression compression;
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
@@ -43,6 +44,7 @@ struct host {
     struct lock_table *locks;
     struct watch *watch;
     struct compressor *compressor;
+    struct console_cap *console_cap;
     enum memory_backend memory_backend;
     struct paging *paging; /* NULL: there are no pagers */
     struct due *expiry;

@@ -44,7 +44,7 @@ struct host_options {
     const char *vmm_binary;    /* tine-vmm */
     const char *kit_dir;       /* guest kit: vmlinux, initrd.img; NULL: none */
     unsigned agent_timeout_ms; /* how long a guest may take to boot or wake; default 120000 */
-    const struct hypervisor *hypervisor; /* NULL: the builtin one, with vmm_binary; copied */
+    const struct hypervisor *hypervisor;    /* NULL: the builtin one, with vmm_binary; copied */
     struct firecracker_options firecracker; /* without a binary: no VM of it can be started */
     /* Of memory images, where neither a request nor the instance's snapshot_policy says anything;
      * NULL: none; copied. */

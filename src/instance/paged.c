@@ -2,6 +2,7 @@
 #include "instance/paged.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,17 @@ static bool is_wanted(const struct operation *op)
            record->started_at_ns == 0;
 }
 
+/* The pager gives its socket to the user that may connect. A VMM that runs as another user than
+ * tined sees tined's files as its own (hypervisor/jail.h): so it has to stay one of them. */
+static int keep_socket(const struct operation *op, struct error *err)
+{
+    if (operation_hypervisor(op)->uid == geteuid() ||
+        fchownat(op->guest_fd, GUEST_PAGER_SOCKET, geteuid(), (gid_t)-1, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    return error_errno(err, errno, op->guest_dir, "give %s/" GUEST_PAGER_SOCKET " back",
+                       op->guest_dir);
+}
+
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
 {
     struct instance_record *record = &op->record;
@@ -59,10 +71,12 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
                                            .directory = GUEST_SNAPSHOT,
                                            .cache_key = record->cache_key,
                                            .socket = GUEST_PAGER_SOCKET,
-                                           .peer_uid = geteuid()};
+                                           .peer_uid = operation_hypervisor(op)->uid};
     r = step("paging-wanted", err);
     if (r == 0)
         r = paging_begin(op->host->paging, &request, err);
+    if (r == 0)
+        r = keep_socket(op, err);
     if (r == 0)
         r = step("paging-begun", err);
     if (r < 0)

@@ -54,9 +54,10 @@ static int check_hypervisor(const struct operation *op, const struct snapshot_op
     const char *before = op->record.hypervisor, *after = snapshot->record.source.hypervisor;
     if (op->record.state != INSTANCE_STANDBY || strcmp(before, after) == 0)
         return 0;
-    return error_set(err, ERROR_STATE, EBUSY,
-                     "%s sleeps under %s and can't go over to %s: it must be stopped first",
-                     op->record.name, before, after);
+    return error_set(
+        err, ERROR_STATE, EBUSY,
+        "%s sleeps under %s and can't go over to %s: it must wake and be stopped first",
+        op->record.name, before, after);
 }
 
 /* Its identity stays, the rest is the snapshot's; it has not run yet. */

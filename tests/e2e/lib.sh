@@ -22,7 +22,7 @@ fi
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
 tined_pid=
-tined_options=() # of a test's own
+tined_options=() # more of them, for start_tined
 out= # of the last expect
 err=
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,12 +18,15 @@
 #include "base/file.h"
 #include "hypervisor/firecracker_version.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/jail.h"
 #include "support.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 
-static const char *fake_vmm;
+#define JAIL_USER 64123u
+
+static const char *fake_vmm, *fake_jailer;
 
 static void test_versions(void **state)
 {
@@ -507,6 +511,88 @@ static void test_state_without_clock(void **state)
     vm_release(&vm);
 }
 
+/* 1: the mounts of that file system can map owners. */
+static bool maps_owners(const char *guest)
+{
+    struct jail jail;
+    assert_int_equal(jail_prepare(&jail, "/bin/true", "x", JAIL_USER, JAIL_USER, NULL), 0);
+    int tree = open_tree(AT_FDCWD, guest, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    struct mount_attr mapped = {.attr_set = MOUNT_ATTR_IDMAP,
+                                .userns_fd = (uint64_t)jail.userns_fd};
+    assert_true(tree >= 0);
+    bool maps = mount_setattr(tree, "", AT_EMPTY_PATH, &mapped, sizeof(mapped)) == 0;
+    close(tree);
+    cleanup_jail(&jail);
+    return maps;
+}
+
+static void jail_vm(struct vm *vm, uid_t user, const char *jailer)
+{
+    hypervisor_release(&vm->hypervisor);
+    const struct firecracker_options options = {
+        .binary = vm->path, .jailer = jailer, .uid = user, .gid = user};
+    assert_int_equal(hypervisor_firecracker(&options, &vm->hypervisor, NULL), 0);
+    assert_int_equal(vm->hypervisor.uid, user);
+    vm->hypervisor.ready_ms = 20000;
+}
+
+/* A life in a jail: what the VMM sees and makes is in the guest directory, and root's there. */
+static void jailed_life(uid_t user)
+{
+    struct vm vm = vm_prepare("1.16.1");
+    struct stat st;
+    char path[64];
+    jail_vm(&vm, user, fake_jailer);
+    assert_int_equal(mkdir(in_guest(vm.guest, GUEST_SNAPSHOT), 0700), 0);
+    write_file(in_guest(vm.guest, "disks/0.img"), "disk");
+    assert_int_equal(chmod(in_guest(vm.guest, "disks/0.img"), 0600), 0);
+    vm.spec.disk_count = 1;
+    vm.process = boot(&vm.hypervisor, &vm.spec);
+    snprintf(path, sizeof(path), "/proc/%d", vm.process.pid);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, user);
+    snprintf(path, sizeof(path), "/proc/%d/root/etc", vm.process.pid);
+    assert_int_equal(access(path, F_OK), -1); /* it sees nothing else of the host */
+    pause_vm(&vm.hypervisor, &vm.spec);
+    snapshot_is(&vm, false, "Diff");
+    assert_int_equal(stat(in_guest(vm.guest, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY), &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    restart(&vm);
+    snapshot_is(&vm, true, "Diff");
+    end(&vm.process);
+    vm_release(&vm);
+}
+
+static void test_jail_of_root(void **state)
+{
+    jailed_life(0);
+}
+
+static void test_jail_of_another(void **state)
+{
+    char *guest = guest_make();
+    bool maps = maps_owners(guest);
+    guest_remove(guest);
+    if (maps) {
+        jailed_life(JAIL_USER);
+        return;
+    }
+    struct vm vm = vm_prepare("1.16.1");
+    jail_vm(&vm, JAIL_USER, fake_jailer);
+    boot_fails(&vm, EINVAL, ERROR_SYSTEM, "as the jail's user's: Invalid argument");
+    vm_release(&vm);
+}
+
+static void test_no_jailer(void **state)
+{
+    struct vm vm = vm_prepare("1.16.1");
+    jail_vm(&vm, 0, "/nowhere/jailer");
+    boot_fails(&vm, ENOENT, ERROR_SYSTEM, "/nowhere/jailer");
+    jail_vm(&vm, 0, "/bin/false");
+    boot_fails(&vm, ECONNRESET, ERROR_SYSTEM, "the VMM exited with status 1");
+    vm_release(&vm);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -516,11 +602,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_can_not_boot), cmocka_unit_test(test_dirty_log),
         cmocka_unit_test(test_large_memory),      cmocka_unit_test(test_full_is_made_sparse),
         cmocka_unit_test(test_console),           cmocka_unit_test(test_state_without_clock),
+        cmocka_unit_test(test_jail_of_root),      cmocka_unit_test(test_jail_of_another),
+        cmocka_unit_test(test_no_jailer),
     };
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s FAKE_VMM\n", argv[0]);
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s FAKE_VMM FAKE_JAILER\n", argv[0]);
         return 2;
     }
     fake_vmm = argv[1];
+    fake_jailer = argv[2];
     return cmocka_run_group_tests_name("firecracker", tests, support_start, support_stop);
 }

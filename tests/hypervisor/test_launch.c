@@ -379,6 +379,30 @@ static void test_outlives_its_launcher(void **state)
     guest_remove(guest);
 }
 
+/* A VMM can put what it likes in place of its logs: nothing of others is emptied or written. */
+static void test_log_that_is_none(void **state)
+{
+    char *guest = guest_make();
+    struct vm_process process;
+    struct error err = {0};
+    const char *log = in_guest(guest, GUEST_VMM_LOG), *shared = in_guest(guest, "shared");
+    write_file(shared, "of others");
+    assert_int_equal(link(shared, log), 0);
+    assert_int_equal(launch_shell(guest, "echo mine", &process, &err), -EMLINK);
+    assert_true(contains(err.message, "vmm.log is no log"));
+    char *text = read_file(shared);
+    assert_string_equal(text, "of others");
+    free(text);
+    assert_int_equal(unlink(log), 0);
+    assert_int_equal(mkfifo(log, 0600), 0);
+    assert_int_equal(launch_shell(guest, "echo mine", &process, &err), -ENXIO);
+    assert_int_equal(unlink(log), 0);
+    assert_int_equal(symlink("../shared", log), 0);
+    assert_int_equal(launch_shell(guest, "echo mine", &process, &err), -ELOOP);
+    assert_no_children();
+    guest_remove(guest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_no_privilege),
         cmocka_unit_test(test_no_stdio),
         cmocka_unit_test(test_outlives_its_launcher),
+        cmocka_unit_test(test_log_that_is_none),
     };
     return cmocka_run_group_tests_name("launch", tests, support_start, support_stop);
 }

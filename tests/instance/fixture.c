@@ -77,6 +77,7 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .vmm_binary = fixture->vmm,
                                          .kit_dir = fixture->kit,
                                          .agent_timeout_ms = AGENT_MS,
+                                         .firecracker = {.binary = fixture->firecracker},
                                          .hypervisor = &driver,
                                          .pager = fixture->pager};
     return host_open(&options, err);
