@@ -64,6 +64,10 @@ static void test_stopping(void **state)
         cp_open(daemon, "{\"direction\":\"to\",\"guest_path\":\"%s\"}", path_in(daemon->dir, "f"));
     int from = cp_open(daemon, "{\"direction\":\"from\",\"guest_path\":\"/hostile/endless\"}");
     ws_send(to, WS_FIN | WS_BINARY, "half", 4);
+    ws_send(to, WS_FIN | WS_PING, "p", 1);
+    struct ws_frame pong = ws_receive(to); /* what came before it has been taken up */
+    assert_int_equal(pong.first, WS_FIN | WS_PONG);
+    free(pong.payload);
     free(ws_receive(from).payload);
     kill(daemon->pid, SIGTERM);
     bool told = false;
