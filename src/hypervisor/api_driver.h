@@ -15,7 +15,7 @@ struct api_abilities {
      * boot, too. NULL: the VMM finds what has changed without. */
     const char *dirty_log;
     uint64_t diff_limit; /* bytes of guest memory up to which its Diff is right */
-    bool full_is_dense;  /* its Full holds all zero pages */
+    bool writes_zeros;   /* what it saves holds zero pages */
     bool serial;         /* PUT /serial, and appends to that file; else standard output has it */
     bool free_page_reporting;
     bool clock_realtime;

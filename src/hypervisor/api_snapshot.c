@@ -136,7 +136,8 @@ static int save(struct saving *saving, const struct vmm_api *api, struct error *
 static int drop_zeros(const struct saving *saving, struct error *err)
 {
     const struct stack_file memory = {saving->fd, SNAPSHOT_MEMORY, "the snapshot's memory"};
-    if (!saving->abilities.full_is_dense || strcmp(saving->type, "Full") != 0)
+    bool changes_alone = saving->merges && strcmp(saving->type, "Diff") == 0;
+    if (!saving->abilities.writes_zeros || changes_alone)
         return 0;
     return saving_wrap(saving, stack_drop_zeros(&memory, err), err);
 }

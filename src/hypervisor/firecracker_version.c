@@ -106,7 +106,7 @@ struct api_abilities firecracker_abilities(const struct firecracker_version *ver
         .dirty_log =
             minor >= SINCE_TRACK_DIRTY_PAGES ? "track_dirty_pages" : "enable_diff_snapshots",
         .diff_limit = minor >= SINCE_RIGHT_DIFF ? UINT64_MAX : 3 * GIB,
-        .full_is_dense = true,
+        .writes_zeros = true,
         .free_page_reporting = minor >= SINCE_REPORTING,
         .clock_realtime = minor >= SINCE_CLOCK_REALTIME,
         .bzimage = minor >= SINCE_BZIMAGE,
