@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -154,6 +155,7 @@ int hypervisor_firecracker(const struct firecracker_options *options, struct hyp
     *hypervisor = api_driver("firecracker", &variant, NULL);
     hypervisor->firecracker = firecracker;
     hypervisor->saving = HYPERVISOR_SAVES_MERGED;
+    hypervisor->no_pager = options->jailer && options->uid != geteuid();
     int r = copy_path(options->binary, &firecracker->program.path, err);
     if (r == 0)
         r = copy_path(options->jailer, &firecracker->jailer, err);
