@@ -33,7 +33,7 @@ struct host {
     char *vmm_binary;
     unsigned agent_timeout_ms;
     struct hypervisor hypervisors[HOST_HYPERVISORS]; /* the first is that of who names none */
-    bool has_compression; /* of memory images, by default */
+    bool has_compression;                            /* of memory images, by default */
     struct stack_compression compression;
     int lock_fd; /* holds the flock of <data_dir>/lock */
     int guests_fd, snapshots_fd;
@@ -44,6 +44,7 @@ struct host {
     struct watch *watch;
     struct compressor *compressor;
     enum memory_backend memory_backend;
+    enum standby_memory standby_memory;
     struct paging *paging; /* NULL: there are no pagers */
     struct due *expiry;
     struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */

@@ -78,7 +78,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .kit_dir = fixture->kit,
                                          .agent_timeout_ms = AGENT_MS,
                                          .hypervisor = &driver,
-                                         .pager = fixture->pager};
+                                         .pager = fixture->pager,
+                                         .standby_memory = fixture->standby_memory};
     return host_open(&options, err);
 }
 
