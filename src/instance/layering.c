@@ -144,7 +144,7 @@ int layering_finish(const struct operation *op, const char *temporary, uint64_t 
     const struct label diff_label = operation_label(op, SNAPSHOT_DIFF);
     const struct label label = operation_label(op, name.text);
     const uint64_t begin_ns = time_monotonic_ns();
-    struct layer_info info;
+    struct layer_info info = {.id = 0};
     _cleanup_(close) int dir = dir_open(op->guest_fd, temporary, err);
     if (dir < 0)
         return dir;
