@@ -52,6 +52,18 @@ static json_t *pager_json(const struct instance_record *record)
                      "takeovers", (json_int_t)status->takeovers);
 }
 
+static json_t *layers_json(const struct instance_stats *stats)
+{
+    json_t *layers = json_array();
+    for (unsigned i = 0; i < stats->layer_count; i++)
+        json_array_append_new(layers,
+                              json_pack("{s:I, s:I, s:I}", "link_count",
+                                        (json_int_t)stats->layers[i].link_count, "bytes",
+                                        (json_int_t)stats->layers[i].file_bytes, "allocated_bytes",
+                                        (json_int_t)stats->layers[i].file_allocated));
+    return layers;
+}
+
 static json_t *memory_json(const struct instance_record *record, const struct instance_stats *stats)
 {
     json_t *memory =
@@ -59,9 +71,11 @@ static json_t *memory_json(const struct instance_record *record, const struct in
                   (json_int_t)record->memory_bytes_copied, "pager", pager_json(record));
     compression_add_json(memory, record->compression, &record->compression_status,
                          record->memory_bytes);
-    if (stats)
+    if (stats) {
         json_object_set_new(memory, "link_count",
                             json_integer((json_int_t)stats->memory_link_count));
+        json_object_set_new(memory, "layers", layers_json(stats));
+    }
     return memory;
 }
 

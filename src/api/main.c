@@ -127,6 +127,7 @@ static int run(const struct tined_options *options, struct error *err)
                         .gid = options->firecracker_user.gid},
         .compression = options->compression.given ? &options->compression.how : NULL,
         .pager = options->pager,
+        .standby_memory = options->standby_memory,
     };
     host_options.pager.binary = pager;
     struct host *host = host_open(&host_options, err);

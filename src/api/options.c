@@ -104,6 +104,22 @@ static int set_memory_backend(void *target, const char *value, struct error *err
     return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not auto, file or pager", value);
 }
 
+static int set_standby_memory(void *target, const char *value, struct error *err)
+{
+    static const char *const names[] = {[STANDBY_AUTO] = "auto",
+                                        [STANDBY_MERGE] = "merge",
+                                        [STANDBY_LAYER] = "layer",
+                                        [STANDBY_FULL] = "full"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum standby_memory *)target = (enum standby_memory)i;
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not auto, merge, layer or full",
+                     value);
+}
+
 static int set_directory(void *target, const char *value, struct error *err)
 {
     if (*value != '/')
@@ -205,6 +221,8 @@ static const struct row {
      set_directory, TARGET(pager.run_dir)},
     {"memory-backend", "HOW", "of a fork's first restore: file, pager or auto (default auto)",
      set_memory_backend, TARGET(pager.backend)},
+    {"standby-memory", "HOW", "of a restored VM: merge, layer, full or auto (default auto)",
+     set_standby_memory, TARGET(standby_memory)},
     {"graduate-after", "TIME", "then a VM gets all its memory and leaves its pager (default 1m)",
      set_graduate_after, TARGET(pager.graduation)},
     {"graduate-bandwidth", "RATE", "memory per second for each that does (default 256MiB/s)",

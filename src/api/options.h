@@ -33,6 +33,7 @@ struct tined_options {
         struct stack_compression how;
     } compression;              /* of memory images, by default */
     struct pager_options pager; /* its binary NULL: to be located */
+    enum standby_memory standby_memory;
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     unsigned stop_timeout_ms;

@@ -79,6 +79,7 @@ struct hypervisor api_driver(const char *name, const struct api_variant *variant
         .restore = api_restore,
         .pause = api_pause,
         .resume = api_resume,
+        .can_save = api_can_save,
         .snapshot = api_snapshot,
         .shutdown = api_shutdown,
         .query = api_query,

@@ -72,7 +72,9 @@ int api_restore(const struct hypervisor *self, const struct vm_spec *spec,
 int api_pause(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_resume(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
-                 const char *snapshot_dir, bool merge, struct error *err);
+                 const char *snapshot_dir, enum vm_save how, struct error *err);
+int api_can_save(const struct hypervisor *self, const struct vm_spec *spec, enum vm_save how,
+                 struct error *err);
 int api_shutdown(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_query(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
               struct error *err);

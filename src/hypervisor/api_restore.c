@@ -65,15 +65,18 @@ static int put_load(const struct attempt *attempt, const struct load *load, stru
 }
 
 /* Before the guest can run: what it writes is logged against the file that was loaded. */
-static int note_log(const struct attempt *attempt, struct error *err)
+static int note_log(const struct attempt *attempt, const struct load *load, struct error *err)
 {
-    if (!attempt->abilities.dirty_log)
+    const char *guest_dir = attempt->spec->guest_dir;
+    if (!attempt->abilities.dirty_log && !load->how->pager_socket)
         return 0;
-    _cleanup_(close) int guest_fd = dir_open(AT_FDCWD, attempt->spec->guest_dir, err);
+    _cleanup_(close) int guest_fd = dir_open(AT_FDCWD, guest_dir, err);
     if (guest_fd < 0)
         return guest_fd;
-    dirty_log_note(guest_fd, DIRTY_LOG_SINCE_BASE);
-    return 0;
+    int r = attempt->abilities.dirty_log ? 0 : dirty_log_require(guest_fd, guest_dir, err);
+    if (r == 0)
+        dirty_log_note(guest_fd, DIRTY_LOG_SINCE_BASE);
+    return r;
 }
 
 static int try_load(const struct hypervisor *self, const struct vm_spec *spec, struct load *load,
@@ -84,7 +87,7 @@ static int try_load(const struct hypervisor *self, const struct vm_spec *spec, s
     if (r < 0)
         return r;
     load->clock_realtime = load->clock_realtime && attempt.abilities.clock_realtime;
-    r = note_log(&attempt, err);
+    r = note_log(&attempt, load, err);
     if (r == 0)
         r = put_load(&attempt, load, err);
     if (r < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Saving a paused VM, into a fresh memory file or into the one it was restored from. */
+/* Saving a paused VM, into a fresh memory file or into the one it was restored from, or only what
+ * differs from that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,9 +17,11 @@
 struct saving {
     const struct vm_spec *spec;
     const char *directory; /* a name in the guest directory */
-    bool merges;           /* into the file that is there */
-    int guest_fd, fd;      /* the guest directory, and that one in it */
+    enum vm_save how;
+    const char *memory; /* the file's name in there */
+    int guest_fd, fd;   /* the guest directory, and that one in it */
     struct api_abilities abilities;
+    bool uses_log;    /* a Diff is made of the log of dirty pages */
     const char *type; /* what is asked for: "Full" or "Diff" */
 };
 
@@ -56,7 +59,7 @@ static int memory_stat(struct saving *saving, struct stack_stat *stat, struct er
     int r = snapshot_open(saving, err);
     if (r < 0)
         return r;
-    const struct stack_file memory = {saving->fd, SNAPSHOT_MEMORY, "the snapshot's memory"};
+    const struct stack_file memory = {saving->fd, saving->memory, "the snapshot's memory"};
     r = stack_check_size(&memory, saving->spec->memory_bytes, err);
     if (r == 0)
         r = stack_stat(&memory, stat, err);
@@ -77,16 +80,25 @@ static int check_result(struct saving *saving, struct error *err)
     return saving_wrap(saving, r, err);
 }
 
-/* A Diff where it is what is wanted, and whole. A Full is always right, also into the file that is
- * there. */
+/* A Diff where it is what is wanted, and whole. */
 static const char *type_of(const struct saving *saving)
 {
-    const struct api_abilities *abilities = &saving->abilities;
-    if (!abilities->dirty_log)
-        return saving->merges ? "Diff" : "Full";
-    enum dirty_log wanted = saving->merges ? DIRTY_LOG_SINCE_BASE : DIRTY_LOG_SINCE_BOOT;
-    bool right = saving->spec->memory_bytes <= abilities->diff_limit;
+    bool merges = saving->how == VM_SAVE_MERGED;
+    if (!saving->uses_log && saving->how != VM_SAVE_DIFF)
+        return merges ? "Diff" : "Full";
+    enum dirty_log wanted =
+        saving->how == VM_SAVE_FULL ? DIRTY_LOG_SINCE_BOOT : DIRTY_LOG_SINCE_BASE;
+    bool right = saving->spec->memory_bytes <= saving->abilities.diff_limit;
     return right && dirty_log_read(saving->guest_fd) == wanted ? "Diff" : "Full";
+}
+
+/* A Full is always right: into a fresh file, and of a VMM that leaves alone what has the right
+ * size, also into the file that is there. */
+static bool is_whole(const struct saving *saving)
+{
+    bool full_in_place = saving->abilities.dirty_log != NULL;
+    return saving->how == VM_SAVE_FULL || strcmp(type_of(saving), "Diff") == 0 ||
+           (saving->how == VM_SAVE_MERGED && full_in_place);
 }
 
 static int create(const struct saving *saving, const struct vmm_api *api, struct error *err)
@@ -96,8 +108,8 @@ static int create(const struct saving *saving, const struct vmm_api *api, struct
     if (r < 0)
         return r;
     snprintf(state, sizeof(state), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_STATE, saving->directory);
-    snprintf(memory, sizeof(memory), HYPERVISOR_GUEST_DIR "/%s/" SNAPSHOT_MEMORY,
-             saving->directory);
+    snprintf(memory, sizeof(memory), HYPERVISOR_GUEST_DIR "/%s/%s", saving->directory,
+             saving->memory);
     return vmm_api_put(api, "/snapshot/create",
                        json_pack("{s:s, s:s, s:s}", "snapshot_type", saving->type, "snapshot_path",
                                  state, "mem_file_path", memory),
@@ -123,12 +135,17 @@ static int merge(struct saving *saving, const struct vmm_api *api, struct error 
 
 static int save(struct saving *saving, const struct vmm_api *api, struct error *err)
 {
+    if (!is_whole(saving))
+        return error_set(
+            err, ERROR_STATE, ESTALE,
+            "%s: its VMM does not know all that has changed since its memory was loaded",
+            saving->spec->id);
     saving->type = type_of(saving);
-    int r = saving->merges ? merge(saving, api, err) : create(saving, api, err);
+    int r = saving->how == VM_SAVE_MERGED ? merge(saving, api, err) : create(saving, api, err);
     if (r == 0)
         r = check_result(saving, err);
     /* Merged, it is what the next Diff adds to, also if the VM has to go on now. */
-    if (r == 0 && saving->merges && saving->abilities.dirty_log)
+    if (r == 0 && saving->how == VM_SAVE_MERGED && saving->uses_log)
         dirty_log_note(saving->guest_fd, DIRTY_LOG_SINCE_BASE);
     return r;
 }
@@ -136,25 +153,51 @@ static int save(struct saving *saving, const struct vmm_api *api, struct error *
 static int drop_zeros(const struct saving *saving, struct error *err)
 {
     const struct stack_file memory = {saving->fd, SNAPSHOT_MEMORY, "the snapshot's memory"};
-    bool changes_alone = saving->merges && strcmp(saving->type, "Diff") == 0;
+    bool changes_alone = saving->how == VM_SAVE_DIFF ||
+                         (saving->how == VM_SAVE_MERGED && strcmp(saving->type, "Diff") == 0);
     if (!saving->abilities.writes_zeros || changes_alone)
         return 0;
     return saving_wrap(saving, stack_drop_zeros(&memory, err), err);
 }
 
-int api_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
-                 const char *snapshot_dir, bool merges, struct error *err)
+static int saving_begin(struct saving *saving, const struct hypervisor *self,
+                        const struct vmm_api *api, struct error *err)
+{
+    int r = saving_open(saving, err);
+    if (r == 0)
+        r = self->variant->identify(self, api, false, &saving->abilities, err);
+    saving->uses_log = saving->abilities.dirty_log || dirty_log_is_required(saving->guest_fd);
+    return r;
+}
+
+int api_can_save(const struct hypervisor *self, const struct vm_spec *spec, enum vm_save how,
+                 struct error *err)
 {
     _cleanup_(call) struct call call = {.socket = NULL};
-    _cleanup_(saving) struct saving saving = {
-        .spec = spec, .directory = snapshot_dir, .merges = merges, .guest_fd = -1, .fd = -1};
+    _cleanup_(saving) struct saving saving = {.spec = spec, .how = how, .guest_fd = -1, .fd = -1};
+    int r = call_init(&call, spec, self->request_ms, err);
+    if (r == 0)
+        r = saving_begin(&saving, self, &call.api, err);
+    return r < 0 ? r : is_whole(&saving);
+}
+
+int api_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
+                 const char *snapshot_dir, enum vm_save how, struct error *err)
+{
+    _cleanup_(call) struct call call = {.socket = NULL};
+    _cleanup_(saving) struct saving saving = {.spec = spec,
+                                              .directory = snapshot_dir,
+                                              .how = how,
+                                              .type = "Full",
+                                              .memory = how == VM_SAVE_DIFF ? SNAPSHOT_DIFF
+                                                                            : SNAPSHOT_MEMORY,
+                                              .guest_fd = -1,
+                                              .fd = -1};
     int r = api_check_snapshot_dir(snapshot_dir, err);
     if (r == 0)
         r = call_init(&call, spec, self->snapshot_ms, err);
     if (r == 0)
-        r = saving_open(&saving, err);
-    if (r == 0)
-        r = self->variant->identify(self, &call.api, false, &saving.abilities, err);
+        r = saving_begin(&saving, self, &call.api, err);
     if (r == 0)
         r = save(&saving, &call.api, err);
     return r < 0 ? r : drop_zeros(&saving, err);

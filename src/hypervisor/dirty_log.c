@@ -13,6 +13,8 @@ static const char *const notes[] = {
     [DIRTY_LOG_SINCE_BASE] = "run/dirty-since-base",
 };
 
+#define REQUIRED "run/dirty-log-required"
+
 void dirty_log_note(int guest_fd, enum dirty_log log)
 {
     _cleanup_(close) int fd = openat(guest_fd, notes[log], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -36,4 +38,17 @@ int dirty_log_forget(int guest_fd, const char *guest_dir, struct error *err)
             return error_errno(err, errno, guest_dir, "remove %s/%s", guest_dir, notes[i]);
     }
     return 0;
+}
+
+int dirty_log_require(int guest_fd, const char *guest_dir, struct error *err)
+{
+    _cleanup_(close) int fd = openat(guest_fd, REQUIRED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return fd < 0 ? error_errno(err, errno, guest_dir, "make %s/" REQUIRED, guest_dir) : 0;
+}
+
+/* When in doubt it is. */
+bool dirty_log_is_required(int guest_fd)
+{
+    struct stat st;
+    return fstatat(guest_fd, REQUIRED, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }

@@ -8,6 +8,8 @@
 #ifndef TINE_HYPERVISOR_DIRTY_LOG_H
 #define TINE_HYPERVISOR_DIRTY_LOG_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 enum dirty_log {
@@ -21,5 +23,10 @@ void dirty_log_note(int guest_fd, enum dirty_log log);
 /* What was noted. */
 enum dirty_log dirty_log_read(int guest_fd);
 int dirty_log_forget(int guest_fd, const char *guest_dir, struct error *err);
+
+/* That its Diffs are made of the log alone, for VMs of a VMM that can mostly do without: for as
+ * long as the VM lives. */
+int dirty_log_require(int guest_fd, const char *guest_dir, struct error *err);
+bool dirty_log_is_required(int guest_fd);
 
 #endif

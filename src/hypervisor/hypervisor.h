@@ -28,6 +28,7 @@
 #define GUEST_BASE         "base"     /* directory: memory; what the running VM was restored from */
 #define SNAPSHOT_STATE     "state"
 #define SNAPSHOT_MEMORY    "memory"
+#define SNAPSHOT_DIFF      "diff" /* of VM_SAVE_DIFF, in place of memory */
 
 #define GUEST_MAX_DISKS 8
 
@@ -73,6 +74,15 @@ enum hypervisor_saving {
     HYPERVISOR_SAVES_FULL,
 };
 
+/* How a paused VM is saved. */
+enum vm_save {
+    VM_SAVE_FULL,   /* all memory, into a fresh file `memory` */
+    VM_SAVE_MERGED, /* what differs, into the `memory` that is there: the file that the VM was
+                       restored from or a copy of it, with one name */
+    VM_SAVE_DIFF,   /* what differs, alone, into a fresh sparse file `diff`: data, zeros too, where
+                       it does. It need not be synced. */
+};
+
 /* How a snapshot is restored. */
 struct vm_restore {
     const char *snapshot_dir; /* a name in the guest directory; NULL: GUEST_SNAPSHOT */
@@ -103,13 +113,15 @@ struct hypervisor {
                    const struct vm_restore *how, struct vm_process *process, struct error *err);
     int (*pause)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     int (*resume)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* 1 if saving the VM so gives all of it: a VMM may know no longer, or may never have known,
+     * what differs from the memory it was restored from; 0 if not. The VM may run. */
+    int (*can_save)(const struct hypervisor *self, const struct vm_spec *spec, enum vm_save how,
+                    struct error *err);
     /* Snapshot of the paused VM into <guest directory>/<snapshot_dir>/{state,memory}; that
-     * directory exists and is empty. With `merge` it holds `memory`, the file that the VM was
-     * restored from or a copy of it, with one name, and what differs is written into that. Files
-     * are complete and synced when it returns. A merge that failed leaves a file that is good for
-     * another merge of this VM, and for nothing else. */
+     * directory exists, without these. Files are complete and synced when it returns. A merge that
+     * failed leaves a file that is good for another merge of this VM, and for nothing else. */
     int (*snapshot)(const struct hypervisor *self, const struct vm_spec *spec,
-                    const char *snapshot_dir, bool merge, struct error *err);
+                    const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     /* "Running", "Paused", "Not started" into `state`; an error if the VMM does not answer. */

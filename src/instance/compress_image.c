@@ -12,6 +12,7 @@
 #include "instance/memory_image.h"
 #include "instance/snapshot_operation.h"
 #include "instance/telemetry.h"
+#include "stack/layer_stack.h"
 
 static const char *thing_of(const struct compress_image *image)
 {
@@ -39,6 +40,8 @@ bool compress_image_is_alone(const struct owner *owner)
     struct stack_stat stat;
     _cleanup_(close) int dir = memory_directory(owner->parent, owner->id, NULL);
     const struct stack_file raw = {dir, SNAPSHOT_MEMORY, owner->id};
+    if (dir >= 0 && layer_stack_count(&raw, NULL) != 0) /* which is told at once */
+        return true;
     return dir < 0 || stack_stat(&raw, &stat, NULL) < 0 || stat.link_count == 1;
 }
 
@@ -52,6 +55,12 @@ int compress_image_make(struct host *host, struct compress_image *image, struct 
     if (image->dir < 0)
         return image->dir;
     const struct stack_file raw = {image->dir, SNAPSHOT_MEMORY, label.text};
+    int layers = layer_stack_count(&raw, err);
+    if (layers != 0)
+        return layers < 0 ? layers
+                          : error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                                      "%s has %d layers over it: such memory is not compressed",
+                                      label.text, layers);
     return stack_pack(&raw, &image->how, &image->task, &image->packing, err);
 }
 
@@ -94,6 +103,7 @@ static const char *result_name(int r)
     return r == 0                         ? "compressed"
            : r == -ECANCELED              ? "cancelled"
            : r == -EMLINK                 ? "shared"
+           : r == -EOPNOTSUPP             ? "layers"
            : r == -ENOENT || r == -ESTALE ? "gone"
                                           : "error";
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "instance/memory_stack.h"
 #include "stack/stack.h"
 
 /* A directory of an owner in both places. */
@@ -82,18 +83,19 @@ static int give_memory(struct handover *handover, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
     struct instance_record *record = handover->record;
-    struct stack_result memory = {0}, state = {0};
+    struct stack_result result = {0};
     int r = pair_open(&pair, err);
     if (r == 0)
-        r = give(&pair, SNAPSHOT_STATE, true, &state, err);
-    if (r == 0)
-        r = give(&pair, SNAPSHOT_MEMORY, true, &memory, err);
-    if (r < 0)
-        return r;
-    record->memory_bytes_copied = memory.bytes_copied;
-    snprintf(record->memory_method, sizeof(record->memory_method), "%s",
-             stack_method_name(memory.method));
-    return 0;
+        r = give(&pair, SNAPSHOT_STATE, true, &result, err);
+    record->memory_bytes_copied = 0;
+    for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
+        r = give(&pair, memory_name(i).text, true, &result, err);
+        record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
+        if (r == 0 && i == 0)
+            snprintf(record->memory_method, sizeof(record->memory_method), "%s",
+                     stack_method_name(result.method));
+    }
+    return r;
 }
 
 int fork_files(struct handover *handover, struct error *err)

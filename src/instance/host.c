@@ -196,6 +196,7 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->watch = watch_start(host, err);
     if (!host->watch)
         return -EIO;
+    host->standby_memory = options->standby_memory;
     r = paged_open(host, options, err);
     if (r == 0)
         r = recover(host, err);

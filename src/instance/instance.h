@@ -31,6 +31,15 @@ enum memory_backend {
     MEMORY_PAGER, /* at a fork's first restore the pager, later its file */
 };
 
+/* What a standby makes of the memory of a VM that was restored. */
+enum standby_memory {
+    STANDBY_AUTO,  /* a layer where the image that it was restored from is shared, is a stack or is
+                      read by a pager, and such a layer can be had; else as STANDBY_MERGE */
+    STANDBY_MERGE, /* one file: merged, or of all memory, whichever is less to write */
+    STANDBY_LAYER, /* a layer wherever it can be had; else as STANDBY_MERGE */
+    STANDBY_FULL,  /* one file of all memory */
+};
+
 struct pager_options {
     const char *binary;  /* tine-pager */
     const char *run_dir; /* absolute; NULL: there are no pagers */
@@ -50,6 +59,7 @@ struct host_options {
      * NULL: none; copied. */
     const struct stack_compression *compression;
     struct pager_options pager; /* copied */
+    enum standby_memory standby_memory;
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
@@ -191,6 +201,8 @@ int instance_fork(struct host *host, const char *source,
                   const struct instance_fork_request *request, struct instance_record *record,
                   struct error *err);
 
+#define INSTANCE_MAX_LAYERS 8 /* over the memory file */
+
 /* What an instance costs and shares, now. */
 struct instance_stats {
     uint64_t private_bytes;     /* Private_Dirty of the VMM process, guest pages included */
@@ -199,6 +211,11 @@ struct instance_stats {
     double cpu_seconds;
     uint64_t memory_link_count; /* of its memory file (standby's or retained base); 0: none */
     uint64_t memory_file_bytes, memory_file_allocated;
+    /* The layers over that file, lowest first. */
+    struct layer_stats {
+        uint64_t link_count, file_bytes, file_allocated;
+    } layers[INSTANCE_MAX_LAYERS];
+    unsigned layer_count;
 };
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
                    struct error *err);

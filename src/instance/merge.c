@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "instance/paged.h"
 #include "instance/telemetry.h"
+#include "stack/layer_stack.h"
 #include "stack/stack.h"
 
 /* base/, opened, and what is in it. */
@@ -91,13 +92,28 @@ static int move(struct operation *op, const struct base *base, const char *tempo
     return r < 0 ? r : step("merge-moved", err);
 }
 
+/* 1 if what the VMM would write belongs into that file: it is all of the image that the VM was
+ * restored from. */
+static int can_merge(const struct operation *op, const struct base *base, struct error *err)
+{
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
+    const struct vm_spec spec = operation_spec(op);
+    int layers = layer_stack_count(&base->memory, err);
+    if (layers != 0 || op->record.memory_layers > 0)
+        return layers < 0 ? layers : 0;
+    return hypervisor->can_save(hypervisor, &spec, VM_SAVE_MERGED, err);
+}
+
 int merge_prepare(struct operation *op, const char *temporary, bool *merges, struct error *err)
 {
     _cleanup_(base) struct base base = {.dir = -1};
     *merges = false;
-    if (operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL || paged_reads_base(op))
+    if (operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL ||
+        op->host->standby_memory == STANDBY_FULL || paged_reads_base(op))
         return 0;
     int r = base_open(op, &base, err);
+    if (r > 0)
+        r = can_merge(op, &base, err);
     if (r > 0)
         r = unshare_base(op, &base, err);
     return r <= 0 ? r : move(op, &base, temporary, merges, err);

@@ -37,13 +37,33 @@ int cache_key_renew(struct instance_record *record, struct error *err)
 
 /* ---- a restore ---- */
 
-/* One raw file can be mapped, and `auto` maps it. A fork's first restore is the one for which pages
- * are to be had soonest, by what its siblings touched before it. */
-static bool is_wanted(const struct operation *op)
+bool paged_is_possible(const struct operation *op, struct error *err)
+{
+    const char *why = op->host->memory_backend == MEMORY_FILE ? "memory-backend is file"
+                      : !op->host->paging                     ? "this host has no pager"
+                                                              : NULL;
+    if (why) {
+        error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "%s", why);
+        return false;
+    }
+    return paging_check(op->host->paging, err) == 0;
+}
+
+/* 1: through the pager. One raw file can be mapped, and `auto` maps it; layers can't. A fork's
+ * first restore is the one for which pages are to be had soonest, by what its siblings touched
+ * before it.
+ */
+static int is_wanted(const struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;
-    return op->host->memory_backend == MEMORY_PAGER && op->host->paging && record->parent_id[0] &&
-           record->started_at_ns == 0;
+    if (record->memory_layers == 0)
+        return op->host->memory_backend == MEMORY_PAGER && op->host->paging &&
+               record->parent_id[0] && record->started_at_ns == 0;
+    if (paged_is_possible(op, err))
+        return 1;
+    error_wrap(err, "the memory of %s has %u layers, and only a pager can serve these",
+               record->name, record->memory_layers);
+    return -EOPNOTSUPP;
 }
 
 /* The pager gives its socket to the user that may connect. A VMM that runs as another user than
@@ -61,14 +81,16 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
 {
     struct instance_record *record = &op->record;
     record->paged = false;
-    if (!is_wanted(op))
-        return 0;
-    int r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
+    int r = is_wanted(op, err);
+    if (r <= 0)
+        return r;
+    r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
     if (r < 0)
         return r;
     const struct paging_request request = {.id = record->id,
                                            .guest_dir = op->guest_dir,
                                            .directory = GUEST_SNAPSHOT,
+                                           .layers = record->memory_layers,
                                            .cache_key = record->cache_key,
                                            .socket = GUEST_PAGER_SOCKET,
                                            .peer_uid = operation_hypervisor(op)->uid};

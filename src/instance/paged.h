@@ -14,6 +14,9 @@ void paged_prune(struct host *host);
 /* The image is about to have new content. */
 int cache_key_renew(struct instance_record *record, struct error *err);
 
+/* True if there are pagers that may serve the instance's VM; else `err` says why not. */
+bool paged_is_possible(const struct operation *op, struct error *err);
+
 /* For a restore, in its order. Begin: where it is to go through the pager, makes the session and
  * tells `how`. Loaded: the VM has connected, and its session survives its pager. */
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err);

@@ -21,6 +21,7 @@
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
+#include "instance/memory_stack.h"
 #include "instance/paged.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
@@ -39,7 +40,8 @@ static int check_memory(struct operation *op, struct error *err)
     if (dir < 0)
         return dir;
     const struct stack_file memory = {dir, SNAPSHOT_MEMORY, label.text};
-    return stack_check_size(&memory, op->record.memory_bytes, err);
+    int r = stack_check_size(&memory, op->record.memory_bytes, err);
+    return r < 0 ? r : memory_stack_check(dir, label.text, &op->record, err);
 }
 
 static int prepare(struct operation *op, struct error *err)

@@ -11,6 +11,7 @@
 #include "image/program.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
+#include "instance/memory_stack.h"
 #include "instance/paged.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
@@ -50,6 +51,17 @@ static int take_base_back(struct operation *op, struct error *err)
     return r < 0 ? r : 1;
 }
 
+/* A row that does not say Standby may be of before that image was written. What is wrong with it a
+ * restore tells. */
+static void note_layers(struct operation *op)
+{
+    struct error cause = {0};
+    const struct label label = operation_label(op, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY);
+    _cleanup_(close) int dir = dir_open(op->guest_fd, GUEST_SNAPSHOT, &cause);
+    if (dir < 0 || memory_stack_note(dir, label.text, &op->record, &cause) < 0)
+        log_warning("instance %s: %s", op->record.id, cause.message);
+}
+
 static int find_snapshot(struct operation *op, struct error *err)
 {
     int r = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
@@ -57,6 +69,8 @@ static int find_snapshot(struct operation *op, struct error *err)
         r = take_base_back(op, err);
     if (r <= 0)
         return r;
+    if (op->record.state != INSTANCE_STANDBY)
+        note_layers(op);
     const struct owner owner = operation_owner(op);
     r = memory_settle(&owner, err);
     return r < 0 ? r : 1;

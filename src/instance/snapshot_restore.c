@@ -75,6 +75,8 @@ static void become(struct instance_record *record, const struct instance_record 
     record->state = INSTANCE_STOPPED;
     record->program = source->program;
     memcpy(record->cache_key, source->cache_key, sizeof(record->cache_key));
+    record->memory_layers = source->memory_layers;
+    memcpy(record->memory_top, source->memory_top, sizeof(record->memory_top));
     record->paged = false;
     program_forget_end(record);
     record->memory_method[0] = record->compression[0] = '\0';

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running -> Standby, in this order (the promises are those of settle.h):
  *
- *   make a temporary directory, and move the retained base into it if it is to be merged (merge.h);
- *   pause; save into that directory; sync the disks; publish snapshot/; write the row; kill the
- * VMM; drop base/.
+ *   make a temporary directory, and move the retained base into it if it is to be merged (merge.h),
+ *   or link it there if a layer is to come over it (layering.h); pause; save into that directory;
+ * sync the disks; publish snapshot/; write the row; kill the VMM; drop base/.
  *
  * Until snapshot/ is published every failure is undone by resuming the VM. Publishing before the
  * kill costs nothing, since a paused VM changes neither memory nor disks, and it means that at no
@@ -23,6 +23,8 @@
 #include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/host.h"
+#include "instance/layering.h"
+#include "instance/memory_stack.h"
 #include "instance/merge.h"
 #include "instance/paged.h"
 #include "instance/settle.h"
@@ -32,10 +34,11 @@
 #include "instance/watch.h"
 #include "stack/stack.h"
 
-/* Where the image is made, and whether of the retained base. */
+/* Where the image is made, and what of the retained base becomes of it. */
 struct saving {
     char *temporary; /* a name in the guest directory */
-    bool merges;
+    bool merges, layers;
+    uint64_t top; /* with `layers`: the id of the new one */
 };
 
 static void cleanup_saving(struct saving *saving)
@@ -81,17 +84,25 @@ static int prepare(struct operation *op, struct saving *saving, struct error *er
         return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir,
                            saving->temporary);
     trace_phase(op, "unshare");
-    return merge_prepare(op, saving->temporary, &saving->merges, err);
+    int r = layering_prepare(op, saving->temporary, &saving->layers, err);
+    return r < 0 || saving->layers ? r : merge_prepare(op, saving->temporary, &saving->merges, err);
 }
 
-static int save(struct operation *op, const struct saving *saving, struct error *err)
+static enum vm_save saves_as(const struct saving *saving)
+{
+    return saving->layers ? VM_SAVE_DIFF : saving->merges ? VM_SAVE_MERGED : VM_SAVE_FULL;
+}
+
+static int save(struct operation *op, struct saving *saving, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "save");
-    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->merges, err);
+    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saves_as(saving), err);
     if (r == 0)
         r = step("standby-saved", err);
+    if (r == 0 && saving->layers)
+        r = layering_finish(op, saving->temporary, &saving->top, err);
     trace_phase(op, "publish");
     if (r == 0)
         r = sync_disks(op, err);
@@ -101,12 +112,13 @@ static int save(struct operation *op, const struct saving *saving, struct error 
 }
 
 /* The pid stays in the row: should tined die before the kill, the next one finds the VMM by it. */
-static int record_standby(struct operation *op, struct error *err)
+static int record_standby(struct operation *op, const struct saving *saving, struct error *err)
 {
     const struct instance_record before = op->record;
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
     op->record.paged = false;
+    memory_stack_set(&op->record, saving->layers ? before.memory_layers + 1 : 0, saving->top);
     trace_phase(op, "record");
     int r = cache_key_renew(&op->record, err);
     if (r == 0)
@@ -116,7 +128,7 @@ static int record_standby(struct operation *op, struct error *err)
     return r < 0 ? r : step("standby-recorded", err);
 }
 
-static int pause_and_save(struct operation *op, const struct saving *saving, struct error *err)
+static int pause_and_save(struct operation *op, struct saving *saving, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
@@ -128,7 +140,7 @@ static int pause_and_save(struct operation *op, const struct saving *saving, str
     r = step("standby-paused", err);
     if (r == 0)
         r = save(op, saving, err);
-    return r < 0 ? r : record_standby(op, err);
+    return r < 0 ? r : record_standby(op, saving, err);
 }
 
 /* A VM that could not be paused runs already. */
@@ -220,8 +232,8 @@ static int finish(struct operation *op, struct error *err)
 
 static void count(const struct operation *op, const struct saving *saving)
 {
-    metric_add(op->host->telemetry->memory_saves, 1,
-               (const char *const[]){saving->merges ? "merge" : "full"});
+    const char *kind = saving->layers ? "layer" : saving->merges ? "merge" : "full";
+    metric_add(op->host->telemetry->memory_saves, 1, (const char *const[]){kind});
 }
 
 int standby_locked(struct operation *op, struct error *err)

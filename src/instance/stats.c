@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/proc_stat.h"
 #include "instance/host.h"
+#include "instance/memory_stack.h"
 #include "instance/smaps.h"
 #include "stack/stack.h"
 
@@ -33,6 +34,26 @@ static int process_stats(const struct instance_record *record, struct instance_s
     return 0;
 }
 
+static int layer_stats(int dir, const char *label, struct instance_stats *stats, struct error *err)
+{
+    for (unsigned i = 0; i < INSTANCE_MAX_LAYERS; i++) {
+        struct stack_stat stat;
+        struct error cause = {0};
+        const struct memory_name name = memory_name(i + 1);
+        const struct stack_file file = {dir, name.text, label};
+        int r = stack_stat(&file, &stat, &cause);
+        if (r == -ENOENT)
+            break;
+        if (r < 0 && err)
+            *err = cause;
+        if (r < 0)
+            return r;
+        stats->layers[i] = (struct layer_stats){stat.link_count, stat.size, stat.allocated};
+        stats->layer_count = i + 1;
+    }
+    return 0;
+}
+
 /* -ENOENT: there is no memory file in that directory. */
 static int memory_stats(int guests_fd, const char *id, const char *directory,
                         struct instance_stats *stats, struct error *err)
@@ -50,7 +71,7 @@ static int memory_stats(int guests_fd, const char *id, const char *directory,
     stats->memory_link_count = stat.link_count;
     stats->memory_file_bytes = stat.size;
     stats->memory_file_allocated = stat.allocated;
-    return 0;
+    return layer_stats(dir, path, stats, err);
 }
 
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,

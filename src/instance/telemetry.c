@@ -68,9 +68,11 @@ static const struct {
     {FIELD(unshare_seconds),
      TIMES("tine_memory_unshare_duration_seconds", "Time taken by that.", "method")},
     {FIELD(memory_saves),
-     COUNTER("tine_memory_saves_total",
-             "Memory images that standbys made: of all memory, or merged into the retained base.",
-             "kind")},
+     COUNTER(
+         "tine_memory_saves_total",
+         "Memory images that standbys made: of all memory, merged into the retained base, or as "
+         "a layer over it.",
+         "kind")},
     {FIELD(compressions),
      COUNTER("tine_compressions_total",
              "Compressions of memory images that ended, by result: compressed, cancelled, shared "

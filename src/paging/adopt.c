@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A new tined takes up what the last one has left: the pagers have it all. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,19 @@
 #include "base/log.h"
 #include "paging/paging_private.h"
 
-#define IMAGE "/memory"
+#define IMAGE "memory"
+
+/* Where a session's image is. */
+struct image_place {
+    char *guest_dir, *directory; /* NULL: no memory */
+    unsigned layers;
+};
+
+static void cleanup_image_place(struct image_place *place)
+{
+    free(place->guest_dir);
+    free(place->directory);
+}
 
 struct adoption {
     struct paging *paging;
@@ -17,24 +30,35 @@ struct adoption {
     bool failed;     /* no memory */
 };
 
-/* The image of a session of ours is <guests_dir>/<id>/<directory>/memory; false: it is not. */
-static bool split(const struct paging *paging, const struct session_facts *facts, char **guest_dir,
-                  char **directory)
+/* "memory" or, topmost of a stack, "memory.<layers>". */
+static bool read_layers(const char *name, unsigned *layers)
+{
+    char again[sizeof(IMAGE) + 16];
+    *layers = 0;
+    if (strcmp(name, IMAGE) == 0)
+        return true;
+    if (sscanf(name, IMAGE ".%5u", layers) != 1)
+        return false;
+    snprintf(again, sizeof(again), IMAGE ".%u", *layers);
+    return strcmp(name, again) == 0;
+}
+
+/* The image of a session of ours is <guests_dir>/<id>/<directory>/memory, with layers over it the
+ * last of these; false: it is not. */
+static bool split(const struct paging *paging, const struct session_facts *facts,
+                  struct image_place *place)
 {
     size_t base = strlen(paging->guests_dir), id = strlen(facts->id);
-    size_t length = strlen(facts->image), tail = strlen(IMAGE);
-    *guest_dir = *directory = NULL;
-    if (id >= PAGING_ID_SIZE || length < base + id + tail + 3 ||
-        strncmp(facts->image, paging->guests_dir, base) != 0 || facts->image[base] != '/' ||
-        strncmp(facts->image + base + 1, facts->id, id) != 0 ||
-        facts->image[base + 1 + id] != '/' || strcmp(facts->image + length - tail, IMAGE) != 0)
+    const char *image = facts->image;
+    if (id >= PAGING_ID_SIZE || strlen(image) < base + id + 3 ||
+        strncmp(image, paging->guests_dir, base) != 0 || image[base] != '/' ||
+        strncmp(image + base + 1, facts->id, id) != 0 || image[base + 1 + id] != '/')
         return false;
-    const char *name = facts->image + base + id + 2;
-    size_t name_length = length - tail - (base + id + 2);
-    if (name_length == 0 || memchr(name, '/', name_length))
+    const char *name = image + base + id + 2, *slash = strchr(name, '/');
+    if (!slash || slash == name || !read_layers(slash + 1, &place->layers))
         return false;
-    *guest_dir = strndup(facts->image, base + id + 1);
-    *directory = strndup(name, name_length);
+    place->guest_dir = strndup(image, base + id + 1);
+    place->directory = strndup(name, (size_t)(slash - name));
     return true;
 }
 
@@ -42,15 +66,15 @@ static bool split(const struct paging *paging, const struct session_facts *facts
 static void adopt_one(const struct session_facts *facts, void *data)
 {
     struct adoption *adoption = data;
-    _cleanup_(free) char *guest_dir = NULL;
-    _cleanup_(free) char *directory = NULL;
-    if (!split(adoption->paging, facts, &guest_dir, &directory)) {
+    _cleanup_(image_place) struct image_place place = {.guest_dir = NULL};
+    if (!split(adoption->paging, facts, &place)) {
         adoption->others++;
         return;
     }
     struct paging_session *session =
-        guest_dir && directory
-            ? paging_add(adoption->paging, facts->id, guest_dir, directory, facts->cache_key)
+        place.guest_dir && place.directory
+            ? paging_add(adoption->paging, facts->id, place.guest_dir, place.directory,
+                         place.layers, facts->cache_key)
             : NULL;
     adoption->failed = adoption->failed || !session;
     if (!session)

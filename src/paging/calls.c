@@ -28,6 +28,15 @@ static void session_path(char path[128], const char *id, const char *rest)
     snprintf(path, 128, "/sessions/%.64s%s", id, rest);
 }
 
+/* The names of the image's files, lowest first. */
+static json_t *layers_json(unsigned layers)
+{
+    json_t *names = json_pack("[s]", IMAGE);
+    for (unsigned i = 1; i <= layers; i++)
+        json_array_append_new(names, json_sprintf(IMAGE ".%u", i));
+    return names;
+}
+
 int call_make(const char *socket, const struct paging_request *request, int keeper,
               struct error *err)
 {
@@ -36,10 +45,10 @@ int call_make(const char *socket, const struct paging_request *request, int keep
     if (asprintf(&directory, "%s/%s", request->guest_dir, request->directory) < 0 ||
         asprintf(&handshake, "%s/%s", request->guest_dir, request->socket) < 0)
         return no_memory(request->id, err);
-    json_t *body =
-        json_pack("{s:s, s:s, s:[s], s:s, s:s, s:I, s:s}", "id", request->id, "directory",
-                  directory, "layers", IMAGE, "cache_key", request->cache_key, "handshake_socket",
-                  handshake, "peer_uid", (json_int_t)request->peer_uid, "record", RECORD);
+    json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:s}", "id", request->id, "directory",
+                             directory, "layers", layers_json(request->layers), "cache_key",
+                             request->cache_key, "handshake_socket", handshake, "peer_uid",
+                             (json_int_t)request->peer_uid, "record", RECORD);
     const struct control_request make = {.socket = socket,
                                          .method = "POST",
                                          .path = "/sessions",
@@ -53,9 +62,9 @@ int call_make(const char *socket, const struct paging_request *request, int keep
 int call_take_over(const char *socket, const struct takeover *takeover, struct error *err)
 {
     const int fds[] = {takeover->uffd, takeover->block};
-    json_t *body = json_pack("{s:s, s:s, s:[s], s:s, s:b}", "id", takeover->id, "directory",
-                             takeover->directory, "layers", IMAGE, "cache_key", takeover->cache_key,
-                             "take_over", 1);
+    json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:b}", "id", takeover->id, "directory",
+                             takeover->directory, "layers", layers_json(takeover->layers),
+                             "cache_key", takeover->cache_key, "take_over", 1);
     const struct control_request request = {.socket = socket,
                                             .method = "POST",
                                             .path = "/sessions",

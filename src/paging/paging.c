@@ -68,7 +68,7 @@ static void session_free(struct paging_session *session)
 }
 
 struct paging_session *paging_add(struct paging *paging, const char *id, const char *guest_dir,
-                                  const char *directory, const char *cache_key)
+                                  const char *directory, unsigned layers, const char *cache_key)
 {
     struct paging_session *session = calloc(1, sizeof(*session));
     if (!session)
@@ -77,6 +77,7 @@ struct paging_session *paging_add(struct paging *paging, const char *id, const c
     session->guest_dir = strdup(guest_dir);
     session->directory = strdup(directory);
     session->cache_key = strdup(cache_key);
+    session->layers = layers;
     if (!session->guest_dir || !session->directory || !session->cache_key) {
         session_free(session);
         return NULL;
@@ -174,7 +175,8 @@ static int session_enter(struct paging *paging, const struct paging_request *req
 {
     pthread_mutex_lock(&paging->mutex);
     struct paging_session *session =
-        paging_add(paging, request->id, request->guest_dir, request->directory, request->cache_key);
+        paging_add(paging, request->id, request->guest_dir, request->directory, request->layers,
+                   request->cache_key);
     if (session) {
         session->keeper = keeper;
         session->pager = paging->current;
@@ -206,6 +208,14 @@ static int make(struct paging *paging, const struct paging_request *request, str
     else
         paging_poke(paging);
     return r;
+}
+
+int paging_check(const struct paging *paging, struct error *err)
+{
+    if (access(paging->binary, X_OK) < 0)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "use the pager %s: %s", paging->binary,
+                         strerror(errno));
+    return 0;
 }
 
 /* A pager that ended just now is replaced, once. */

@@ -49,10 +49,14 @@ struct paging_request {
     const char *id;
     const char *guest_dir; /* absolute */
     const char *directory; /* a name in it: where the image "memory" is now */
+    unsigned layers;       /* over it: "memory.1", ... */
     const char *cache_key;
     const char *socket; /* a name in it: where the VM is going to connect */
     uid_t peer_uid;
 };
+
+/* 0 if there is a program to start pagers with. */
+int paging_check(const struct paging *paging, struct error *err);
 
 /* Makes a session, and starts a pager if none runs. One of that id that is left is ended first;
  * what a later failure leaves is for paging_forget(). */

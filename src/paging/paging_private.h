@@ -23,6 +23,7 @@ struct paging_session {
     uint64_t serial; /* never used twice: tells it from a later one of the same id */
     char id[PAGING_ID_SIZE];
     char *guest_dir, *directory, *cache_key;
+    unsigned layers; /* over the image's file */
     int keeper;      /* where the duplicates are going to come; -1: they have, or it is closed */
     int uffd, block; /* the duplicates; -1: not here yet */
     struct pager *pager;
@@ -70,7 +71,7 @@ struct paging_session *paging_find(struct paging *paging, const char *id);
 struct paging_session *paging_find_serial(struct paging *paging, uint64_t serial);
 /* A new one in the list; NULL: no memory. */
 struct paging_session *paging_add(struct paging *paging, const char *id, const char *guest_dir,
-                                  const char *directory, const char *cache_key);
+                                  const char *directory, unsigned layers, const char *cache_key);
 /* Takes it out of the list and frees it. */
 void paging_remove(struct paging *paging, struct paging_session *session);
 /* Takes duplicates that have come. Never blocks. */
@@ -96,6 +97,7 @@ void pager_suspect(struct paging *paging, struct pager *pager);
 
 struct takeover {
     const char *id, *directory, *cache_key;
+    unsigned layers;
     int uffd, block;
 };
 

@@ -23,6 +23,7 @@ struct orphan {
     uint64_t serial;
     char id[PAGING_ID_SIZE];
     char *directory, *cache_key;
+    unsigned layers;
     int uffd, block;
 };
 
@@ -41,6 +42,7 @@ static bool orphan_copy(const struct paging_session *session, struct orphan *orp
     if (asprintf(&orphan->directory, "%s/%s", session->guest_dir, session->directory) < 0)
         orphan->directory = NULL;
     orphan->cache_key = strdup(session->cache_key);
+    orphan->layers = session->layers;
     orphan->uffd = fcntl(session->uffd, F_DUPFD_CLOEXEC, 0);
     orphan->block = fcntl(session->block, F_DUPFD_CLOEXEC, 0);
     return orphan->directory && orphan->cache_key && orphan->uffd >= 0 && orphan->block >= 0;
@@ -95,6 +97,7 @@ static int take_over(struct paging *paging, const struct orphan *orphan, struct 
 {
     const struct takeover takeover = {.id = orphan->id,
                                       .directory = orphan->directory,
+                                      .layers = orphan->layers,
                                       .cache_key = orphan->cache_key,
                                       .uffd = orphan->uffd,
                                       .block = orphan->block};

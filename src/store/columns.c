@@ -78,6 +78,8 @@ static const struct column instances[] = {
     COLUMN(restart_blocked, COLUMN_TEXT),
     COLUMN(cache_key, COLUMN_TEXT),
     COLUMN(paged, COLUMN_BOOL),
+    COLUMN(memory_layers, COLUMN_UNSIGNED),
+    COLUMN(memory_top, COLUMN_TEXT),
 };
 
 const struct columns instance_columns = {"instances", "instance", instances, ARRAY_SIZE(instances),
@@ -113,6 +115,8 @@ static const struct column snapshots[] = {
     SOURCE(ttl_ns, COLUMN_U64),
     SOURCE(policies, COLUMN_POLICIES),
     SOURCE(cache_key, COLUMN_TEXT),
+    SOURCE(memory_layers, COLUMN_UNSIGNED),
+    SOURCE(memory_top, COLUMN_TEXT),
 };
 
 const struct columns snapshot_columns = {"snapshots", "snapshot", snapshots, ARRAY_SIZE(snapshots),

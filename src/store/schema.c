@@ -122,6 +122,11 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN cache_key TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE instances ADD COLUMN paged INTEGER NOT NULL DEFAULT 0 CHECK (paged IN (0, 1));"
     "ALTER TABLE snapshots ADD COLUMN cache_key TEXT NOT NULL DEFAULT '';",
+    /* Memory images of more than one file, and which is the last. */
+    "ALTER TABLE instances ADD COLUMN memory_layers INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE instances ADD COLUMN memory_top TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE snapshots ADD COLUMN memory_layers INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshots ADD COLUMN memory_top TEXT NOT NULL DEFAULT '';",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

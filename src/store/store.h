@@ -107,6 +107,10 @@ struct instance_record {
     /* Names the content of the memory image in Standby, or of the retained base; forks and
      * snapshots have the same. Empty: it has none yet. */
     char cache_key[33];
+    /* How many layers lie over the base of that image, and, if any, the id of the topmost
+     * (stack/layer.h) in 16 hex digits. */
+    unsigned memory_layers;
+    char memory_top[17];
     bool paged; /* its VM was restored through the pager, and may need it still */
     struct pager_status pager_status; /* with `paged` */
 };

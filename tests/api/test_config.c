@@ -78,6 +78,8 @@ static void test_wrong_settings(void **state)
         {"max-connections = 0\n", "x.conf:1: max-connections: \"0\" is not a number from 1"},
         {"max-connections = many\n", "x.conf:1: max-connections: \"many\""},
         {"max-connections = 5x\n", "x.conf:1: max-connections: \"5x\""},
+        {"standby-memory = deep\n",
+         "x.conf:1: standby-memory: \"deep\" is not auto, merge, layer or full"},
         {"memory-backend = swap\n",
          "x.conf:1: memory-backend: \"swap\" is not auto, file or pager"},
         {"pager-dir = run\n", "x.conf:1: pager-dir: \"run\" is no absolute path"},

@@ -67,6 +67,7 @@ int fake_memory_paged(struct fake *fake, const char *path, size_t size)
         return -1;
     fake->memory = memory;
     fake->memory_size = size;
+    fake->served = 1;
     int uffd = uffd_make(memory, told);
     int socket = uffd < 0 ? -1 : fake_unix_socket(path, 0);
     char *no_order = socket < 0 ? NULL : fake_order("no-handshake", NULL);

@@ -84,10 +84,13 @@ static int page_is_own(int pagemap, const uint8_t *page)
     return entry >> 62 != 0 && !(entry >> 61 & 1);
 }
 
+/* Of served memory every page that was touched may have been written, until a snapshot clears the
+ * log: what was there before is not looked at, that would touch it. */
 static int page_is_dirty(const struct fake *fake, int pagemap, size_t at)
 {
     static const uint8_t zeros[PAGE];
-    if (!fake->version)
+    int has_log = fake->served ? fake->tracking && fake->logged : fake->version != NULL;
+    if (!has_log)
         return page_is_own(pagemap, fake->memory + at);
     return memcmp(fake->memory + at, fake->logged ? fake->logged + at : zeros, PAGE) != 0;
 }
@@ -124,20 +127,22 @@ static int write_own_pages(const struct fake *fake, int fd)
     return r;
 }
 
-/* A diff goes into the file that is there, of which nobody else may have a name. */
+/* A diff goes into the file that is there, of which nobody else may have a name; or alone into a
+ * fresh one, as large as memory. */
 static int write_diff(const struct fake *fake, const char *path)
 {
     struct stat st;
+    int is_new = access(path, F_OK) < 0;
     char *fresh_order = fake_order("fresh-diff", NULL);
     int fresh = fresh_order != NULL;
     free(fresh_order);
     if (fresh)
         return unlink(path) < 0 ? -1 : write_memory(fake, path);
-    int fd = open(path, O_WRONLY | O_CLOEXEC | (fake->version ? O_CREAT : 0), 0600);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_CREAT, 0600);
     if (fd < 0)
         return -1;
     errno = 0;
-    int r = fake->version ? size_file(fake, fd, fake->memory_size) : 0;
+    int r = fake->version || is_new ? size_file(fake, fd, fake->memory_size) : 0;
     if (r == 0)
         r = fstat(fd, &st);
     if (r == 0 && ((size_t)st.st_size != fake->memory_size || st.st_nlink != 1)) {
@@ -279,7 +284,7 @@ int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t s
         return -1;
     fake->tracking = json_is_true(json_object_get(request, "track_dirty_pages")) ||
                      json_is_true(json_object_get(request, "enable_diff_snapshots"));
-    if (clear_log(fake) < 0)
+    if (!fake->served && clear_log(fake) < 0)
         return -1;
     fake->state = json_is_true(json_object_get(request, "resume_vm")) ? FAKE_RUNNING : FAKE_PAUSED;
     return 0;

@@ -66,6 +66,7 @@ struct fake {
     const char *version; /* of Firecracker; NULL: it is tine-vmm */
     unsigned minor;      /* of that version */
     int tracking;        /* the log of dirty pages was asked for */
+    int served;          /* memory comes from a pager */
     uint8_t *logged;     /* memory when the log was last cleared; NULL: all of it was zero */
 };
 

@@ -435,6 +435,44 @@ static void test_dirty_log(void **state)
     vm_release(&vm);
 }
 
+static int can_diff(const struct vm *vm)
+{
+    return vm->hypervisor.can_save(&vm->hypervisor, &vm->spec, VM_SAVE_DIFF, NULL);
+}
+
+/* What changed alone: only of what was loaded, and only once. */
+static void test_diff_into_a_fresh_file(void **state)
+{
+    struct vm vm = vm_prepare("1.16.1");
+    struct error err = {0};
+    struct stat before, after, diff;
+    assert_int_equal(mkdir(in_guest(vm.guest, GUEST_SNAPSHOT), 0700), 0);
+    vm.process = boot(&vm.hypervisor, &vm.spec);
+    pause_vm(&vm.hypervisor, &vm.spec);
+    assert_int_equal(can_diff(&vm), 0);
+    assert_int_equal(
+        vm.hypervisor.snapshot(&vm.hypervisor, &vm.spec, GUEST_SNAPSHOT, VM_SAVE_DIFF, &err),
+        -ESTALE);
+    assert_true(contains(err.message, "does not know all that has changed"));
+    snapshot_is(&vm, false, "Diff");
+    restart(&vm);
+    assert_int_equal(can_diff(&vm), 1);
+    char memory[256];
+    snprintf(memory, sizeof(memory), "%s", in_guest(vm.guest, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY));
+    assert_int_equal(stat(memory, &before), 0);
+    if (vm.hypervisor.snapshot(&vm.hypervisor, &vm.spec, GUEST_SNAPSHOT, VM_SAVE_DIFF, &err) != 0)
+        fail_msg("%s", err.message);
+    requests_are(vm.guest, "\"mem_file_path\":\"/run/tine/guest/snapshot/diff\"");
+    assert_int_equal(stat(in_guest(vm.guest, GUEST_SNAPSHOT "/" SNAPSHOT_DIFF), &diff), 0);
+    assert_int_equal(diff.st_size, before.st_size);
+    assert_int_equal(stat(memory, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+    assert_int_equal(can_diff(&vm), 0); /* the log is used up */
+    end(&vm.process);
+    vm_release(&vm);
+}
+
 /* Before 1.15 a Diff is wrong where memory has a second slot. */
 static void test_large_memory(void **state)
 {
@@ -596,13 +634,21 @@ static void test_no_jailer(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),          cmocka_unit_test(test_version_range),
-        cmocka_unit_test(test_abilities),         cmocka_unit_test(test_programs_that_are_none),
-        cmocka_unit_test(test_asked_once),        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_what_can_not_boot), cmocka_unit_test(test_dirty_log),
-        cmocka_unit_test(test_large_memory),      cmocka_unit_test(test_full_is_made_sparse),
-        cmocka_unit_test(test_console),           cmocka_unit_test(test_state_without_clock),
-        cmocka_unit_test(test_jail_of_root),      cmocka_unit_test(test_jail_of_another),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_version_range),
+        cmocka_unit_test(test_abilities),
+        cmocka_unit_test(test_programs_that_are_none),
+        cmocka_unit_test(test_asked_once),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_what_can_not_boot),
+        cmocka_unit_test(test_dirty_log),
+        cmocka_unit_test(test_diff_into_a_fresh_file),
+        cmocka_unit_test(test_large_memory),
+        cmocka_unit_test(test_full_is_made_sparse),
+        cmocka_unit_test(test_console),
+        cmocka_unit_test(test_state_without_clock),
+        cmocka_unit_test(test_jail_of_root),
+        cmocka_unit_test(test_jail_of_another),
         cmocka_unit_test(test_no_jailer),
     };
     if (argc != 3) {

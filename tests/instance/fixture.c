@@ -79,7 +79,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .agent_timeout_ms = AGENT_MS,
                                          .firecracker = {.binary = fixture->firecracker},
                                          .hypervisor = &driver,
-                                         .pager = fixture->pager};
+                                         .pager = fixture->pager,
+                                         .standby_memory = fixture->standby_memory};
     return host_open(&options, err);
 }
 

@@ -81,6 +81,7 @@ struct site *site_new(const struct paging_graduation *graduation)
         site->fixture->pager.graduation = *graduation;
     else
         site->fixture->pager.graduation.off = true;
+    site->fixture->standby_memory = STANDBY_MERGE;
     fixture_reopen(site->fixture);
     fixture_create(site->fixture, "source");
     site_fill(site, "source", SITE_TOKEN);

@@ -14,7 +14,8 @@ struct site {
     char run_dir[96];
 };
 
-/* With an instance "source" in Standby, without a pager yet. `graduation` may be NULL: off. */
+/* With an instance "source" in Standby, without a pager yet. No standby adds a layer. `graduation`
+ * may be NULL: off. */
 struct site *site_new(const struct paging_graduation *graduation);
 /* Everything is deleted; no process and no file is left. */
 void site_free(struct site *site);

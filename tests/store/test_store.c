@@ -93,6 +93,8 @@ static struct instance_record sample(const char *id, const char *name)
         .restart_blocked = "manual_stop",
         .cache_key = "0123456789abcdef0123456789abcdef",
         .paged = true,
+        .memory_layers = 3,
+        .memory_top = "0123456789abcdef",
     };
     snprintf(record.id, sizeof(record.id), "%s", id);
     snprintf(record.name, sizeof(record.name), "%s", name);
@@ -147,6 +149,8 @@ static void assert_same(const struct instance_record *a, const struct instance_r
     assert_string_equal(a->restart_blocked, b->restart_blocked);
     assert_string_equal(a->cache_key, b->cache_key);
     assert_int_equal(a->paged, b->paged);
+    assert_int_equal(a->memory_layers, b->memory_layers);
+    assert_string_equal(a->memory_top, b->memory_top);
     assert_int_equal(a->memory_bytes_copied, b->memory_bytes_copied);
     assert_int_equal(a->disk_bytes_copied, b->disk_bytes_copied);
 }
@@ -415,6 +419,8 @@ static void test_older_schema(void **state)
     assert_false(record.has_exit_code);
     assert_string_equal(record.cache_key, "");
     assert_false(record.paged);
+    assert_int_equal(record.memory_layers, 0);
+    assert_string_equal(record.memory_top, "");
 }
 
 static void assert_refused(const char *path, enum error_code code, const char *words)
@@ -548,9 +554,11 @@ static struct instance_record kept_of(const struct instance_record *source)
         .disk_count = source->disk_count,
         .program = source->program,
         .ttl_ns = source->ttl_ns,
+        .memory_layers = source->memory_layers,
     };
     memcpy(kept.policies, source->policies, sizeof(kept.policies));
     memcpy(kept.cache_key, source->cache_key, sizeof(kept.cache_key));
+    memcpy(kept.memory_top, source->memory_top, sizeof(kept.memory_top));
     memcpy(kept.id, source->id, sizeof(kept.id));
     memcpy(kept.name, source->name, sizeof(kept.name));
     memcpy(kept.image, source->image, sizeof(kept.image));
@@ -704,6 +712,8 @@ static void test_migration_keeps_instances(void **state)
     written.restart_last_ns = written.restart_next_ns = 0;
     written.restart_blocked[0] = written.cache_key[0] = '\0';
     written.paged = false;
+    written.memory_layers = 0;
+    written.memory_top[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
     run_sql(fixture->path,
@@ -725,6 +735,8 @@ static void test_migration_keeps_instances(void **state)
             "ALTER TABLE instances DROP COLUMN restart_blocked;"
             "ALTER TABLE instances DROP COLUMN cache_key;"
             "ALTER TABLE instances DROP COLUMN paged;"
+            "ALTER TABLE instances DROP COLUMN memory_layers;"
+            "ALTER TABLE instances DROP COLUMN memory_top;"
             "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
