@@ -72,6 +72,22 @@ guest_dir() { echo "$data/guests/$(id_of "$1")"; }
 memory_of() { find "$(guest_dir "$1")" -name memory -type f; }
 links_of() { stat -c %h "$(memory_of "$1")"; }
 inode_of() { stat -c %i "$(memory_of "$1")"; }
+# Sets $firecracker: the one that TINE_FIRECRACKER names; else tine-vmm, which speaks the same API, called
+# by that name.
+find_firecracker() {
+    firecracker=${TINE_FIRECRACKER:-}
+    if [ -n "$firecracker" ]; then
+        [ -x "$firecracker" ] || fail "TINE_FIRECRACKER=$firecracker is no program"
+        return
+    fi
+    firecracker=$work/firecracker
+    cat >"$firecracker" <<END
+#!/bin/sh
+[ "\$1" != --version ] || { echo "Firecracker v1.16.1"; exit; }
+exec "$build/src/vmm/tine-vmm" "\$@"
+END
+    chmod 755 "$firecracker"
+}
 # The VMM processes of this test: those whose id names a guest directory below $work.
 own_vmms() {
     local pid id
