@@ -13,8 +13,10 @@ struct lock_entry {
     unsigned users; /* holders and those who wait */
     unsigned readers;
     bool writer;
-    bool nap; /* the writer does not write, and lets readers with LOCK_NAP in */
+    bool nap;      /* the writer does not write, and lets readers with LOCK_NAP in */
+    uint64_t naps; /* opened so far */
     unsigned writers_waiting;
+    unsigned naps_waiting; /* those of them with LOCK_NAP */
     bool shows;
     enum instance_state shown;
     pthread_cond_t changed;
@@ -95,17 +97,25 @@ static void wait_read(struct lock_table *table, struct lock_entry *entry)
     entry->readers++;
 }
 
-/* True if it came into a nap, false if it is the writer. */
+/* True if it came into a nap, false if it is the writer. Whoever waits when a nap is opened is in
+ * it from then on, however late it wakes up. */
 static bool wait_nap(struct lock_table *table, struct lock_entry *entry)
 {
+    const uint64_t naps = entry->naps;
+    if (entry->nap) {
+        entry->readers++;
+        return true;
+    }
     entry->writers_waiting++;
-    while (!entry->nap && (entry->writer || entry->readers > 0))
+    entry->naps_waiting++;
+    while (entry->naps == naps && (entry->writer || entry->readers > 0))
         pthread_cond_wait(&entry->changed, &table->mutex);
+    if (entry->naps != naps)
+        return true;
     entry->writers_waiting--;
-    bool joins = entry->nap;
-    entry->readers += joins;
+    entry->naps_waiting--;
     entry->writer = true;
-    return joins;
+    return false;
 }
 
 /* Waits for its turn and fills what the hold says of it. */
@@ -160,8 +170,13 @@ void lock_release(struct lock_hold *hold)
 void lock_nap_open(const struct lock_hold *hold)
 {
     pthread_mutex_lock(&hold->table->mutex);
-    hold->entry->nap = true;
-    pthread_cond_broadcast(&hold->entry->changed);
+    struct lock_entry *entry = hold->entry;
+    entry->nap = true;
+    entry->naps++;
+    entry->readers += entry->naps_waiting;
+    entry->writers_waiting -= entry->naps_waiting;
+    entry->naps_waiting = 0;
+    pthread_cond_broadcast(&entry->changed);
     pthread_mutex_unlock(&hold->table->mutex);
 }
 

@@ -5,9 +5,9 @@
  * come later, so that a stream of forks can't starve a standby.
  *
  * Forks and snapshots of a running source share one nap of it: the first holds the source for
- * writing, puts it to sleep and opens the nap; the others, who wait for the same kind of hold, then
- * come in as readers beside it; before it wakes the source it closes the nap, which waits until
- * they have left.
+ * writing, puts it to sleep and opens the nap; the others, all who wait for the same kind of hold
+ * by then or come while it is open, are in it as readers beside the first; before it wakes the
+ * source it closes the nap, which waits until they have left.
  *
  * A snapshot has its lock in the same table: fork and restore hold it for reading, create and
  * delete for writing.

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "instance/lock.h"
 
@@ -134,6 +135,30 @@ static void test_a_nap_lets_its_own_kind_in(void **state)
     lock_table_free(table);
 }
 
+/* Also those that do not get to run before it is closed. */
+static void test_all_who_wait_come_into_a_nap(void **state)
+{
+    struct lock_table *table = lock_table_new();
+    struct lock_hold first;
+    struct holder others[16];
+    assert_int_equal(lock_take(table, ID, LOCK_NAP, &first, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        start(&others[i], table, LOCK_NAP);
+        others[i].let_go = true;
+    }
+    while (lock_users(table, ID) < 1 + ARRAY_SIZE(others))
+        time_sleep_ms(1);
+    lock_nap_open(&first);
+    lock_nap_close(&first);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_true(others[i].holds);
+    lock_release(&first);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        finish(&others[i]);
+    assert_false(is_busy(table));
+    lock_table_free(table);
+}
+
 /* Without a close: those who joined go on as readers, a writer waits for them. */
 static void test_a_nap_may_outlive_its_host(void **state)
 {
@@ -224,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_readers_share),
         cmocka_unit_test(test_a_writer_is_alone_and_goes_before_later_readers),
         cmocka_unit_test(test_a_nap_lets_its_own_kind_in),
+        cmocka_unit_test(test_all_who_wait_come_into_a_nap),
         cmocka_unit_test(test_a_nap_may_outlive_its_host),
         cmocka_unit_test(test_other_instances_are_not_held_up),
         cmocka_unit_test(test_the_shown_state_ends_with_the_hold),
