@@ -2,12 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "stack/copy.h"
 #include "stack/image.h"
 
 #define BUFFER (1u << 20)
@@ -25,11 +25,6 @@ static void cleanup_sweep(struct sweep *sweep)
 {
     free(sweep->buffer);
     cleanup_close(&sweep->fd);
-}
-
-static bool is_zero(const uint8_t *bytes, size_t length)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
 
 /* 1: the file system makes no holes. */
@@ -51,7 +46,7 @@ static int punch(struct sweep *sweep, struct error *err)
 static int take_block(struct sweep *sweep, const uint8_t *bytes, size_t length, uint64_t offset,
                       struct error *err)
 {
-    bool zero = length == BLOCK && is_zero(bytes, length);
+    bool zero = length == BLOCK && bytes_are_zero(bytes, length);
     if (zero && sweep->zeros_end == offset && sweep->zeros_start < offset) {
         sweep->zeros_end = offset + length;
         return 0;
@@ -82,20 +77,20 @@ static int take_extent(struct sweep *sweep, uint64_t offset, uint64_t end, struc
 /* Blocks count from the start of the file, not from where data happens to begin. */
 static int take_all(struct sweep *sweep, uint64_t size, struct error *err)
 {
-    uint64_t at = 0;
-    int r = 0;
-    while (r == 0 && at < size) {
-        off_t data = lseek(sweep->fd, (off_t)at, SEEK_DATA);
-        if (data < 0 && errno == ENXIO) /* lseek(2): nothing but a hole up to the end */
+    uint64_t start = 0, end = 0, at = 0;
+    while (end < size) {
+        int r = sparse_next_extent(sweep->fd, size, &start, &end);
+        if (r < 0)
+            return error_errno(err, -r, sweep->label, "find data in %s", sweep->label);
+        if (r == 0)
             break;
-        off_t hole = data < 0 ? -1 : lseek(sweep->fd, data, SEEK_HOLE);
-        if (hole < 0)
-            return error_errno(err, errno, sweep->label, "find data in %s", sweep->label);
-        uint64_t start = (uint64_t)data - (uint64_t)data % BLOCK;
-        r = take_extent(sweep, start > at ? start : at, (uint64_t)hole, err);
-        at = (uint64_t)hole;
+        start -= start % BLOCK;
+        r = take_extent(sweep, start > at ? start : at, end, err);
+        if (r != 0)
+            return r;
+        start = at = end;
     }
-    return r != 0 ? r : punch(sweep, err);
+    return punch(sweep, err);
 }
 
 int stack_drop_zeros(const struct stack_file *file, struct error *err)
