@@ -80,10 +80,7 @@ uint64_t background_end(const struct session *session, uint64_t page, uint64_t e
     if (!region)
         return page;
     end = smaller(end, (region->offset + region->size) >> PAGE_SHIFT);
-    uint64_t next = page;
-    while (next < end && !bitmap_get(&session->block.removed, next))
-        next++;
-    return next;
+    return bitmap_next_set(&session->block.removed, page, end);
 }
 
 struct fill_result background_fill(struct session *session, const struct page_range *ranges,

@@ -46,11 +46,13 @@ static inline void bitmap_clear(struct bitmap *map, uint64_t bit)
     __atomic_fetch_and(&map->words[bit / 64], ~(1ull << (bit % 64)), __ATOMIC_RELAXED);
 }
 
-/* The first bit from `from` on that is clear, or `end`. */
-static inline uint64_t bitmap_next_clear(const struct bitmap *map, uint64_t from, uint64_t end)
+/* The first bit from `from` on that is `set`, or `end`. */
+static inline uint64_t bitmap_next(const struct bitmap *map, uint64_t from, uint64_t end, bool set)
 {
+    const uint64_t others = set ? 0 : UINT64_MAX;
     while (from < end) {
-        uint64_t word = ~__atomic_load_n(&map->words[from / 64], __ATOMIC_RELAXED) >> (from % 64);
+        uint64_t word = __atomic_load_n(&map->words[from / 64], __ATOMIC_RELAXED) ^ others;
+        word >>= from % 64;
         if (word) {
             from += (uint64_t)__builtin_ctzll(word);
             return from < end ? from : end;
@@ -58,6 +60,16 @@ static inline uint64_t bitmap_next_clear(const struct bitmap *map, uint64_t from
         from = (from / 64 + 1) * 64;
     }
     return end;
+}
+
+static inline uint64_t bitmap_next_clear(const struct bitmap *map, uint64_t from, uint64_t end)
+{
+    return bitmap_next(map, from, end, false);
+}
+
+static inline uint64_t bitmap_next_set(const struct bitmap *map, uint64_t from, uint64_t end)
+{
+    return bitmap_next(map, from, end, true);
 }
 
 static inline uint64_t bitmap_count(const struct bitmap *map)

@@ -95,9 +95,7 @@ static void work(struct job *job)
         if (index >= job->count)
             return;
         struct crew_piece *piece = &job->pieces[index];
-        piece->result =
-            piece->from ? uffd_copy(job->uffd, piece->address, piece->from, piece->length, false)
-                        : uffd_zero(job->uffd, piece->address, piece->length, false);
+        piece->result = uffd_fill(job->uffd, piece->address, piece->from, piece->length, false);
     }
 }
 

@@ -13,7 +13,6 @@
 struct crew_piece {
     uint64_t address, length;
     const void *from; /* NULL: zeros */
-    bool unmapped;    /* see uffd_source_map() */
     struct uffd_result result;
 };
 

@@ -28,8 +28,7 @@ static struct uffd_result piece_fill(const struct filler *filler, const struct f
     uint64_t address = address_of(filler, piece->page), length = piece->count << PAGE_SHIFT;
     if (piece->unmapped)
         uffd_source_map(piece->from, length);
-    return piece->from ? uffd_copy(filler->session->uffd, address, piece->from, length, wake)
-                       : uffd_zero(filler->session->uffd, address, length, wake);
+    return uffd_fill(filler->session->uffd, address, piece->from, length, wake);
 }
 
 /* Somebody was faster, or the bitmap did not know; who waits for the page looks again. */
@@ -113,7 +112,8 @@ struct fill_result fill_pages(struct session *session, uint64_t page, uint64_t e
         page = bitmap_next_clear(&session->block.present, page, end);
         if (page >= end)
             break;
-        status = step(&filler, &page, fill_missing(session, page, end), end);
+        uint64_t missing = bitmap_next_set(&session->block.present, page, end) - page;
+        status = step(&filler, &page, missing, end);
     }
     if (filler.asleep && page > first)
         uffd_wake(session->uffd, address_of(&filler, first), (page - first) << PAGE_SHIFT);

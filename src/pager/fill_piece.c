@@ -4,11 +4,8 @@
 /* How many of [page, end) are removed like `page`, or not removed like it. */
 static uint64_t same_removed(const struct session *session, uint64_t page, uint64_t end)
 {
-    bool removed = bitmap_get(&session->block.removed, page);
-    uint64_t next = page + 1;
-    while (next < end && bitmap_get(&session->block.removed, next) == removed)
-        next++;
-    return next - page;
+    const struct bitmap *removed = &session->block.removed;
+    return bitmap_next(removed, page + 1, end, !bitmap_get(removed, page)) - page;
 }
 
 static uint64_t until_overlay(const struct session *session, uint64_t page, uint64_t count)
@@ -55,12 +52,4 @@ void fill_piece_mark(struct session *session, const struct fill_piece *piece, ui
         bitmap_set(&block->present, piece->page + i);
     *(piece->from ? &block->header->counters.copied_pages : &block->header->counters.zero_pages) +=
         pages;
-}
-
-uint64_t fill_missing(const struct session *session, uint64_t page, uint64_t end)
-{
-    uint64_t next = page;
-    while (next < end && !bitmap_get(&session->block.present, next))
-        next++;
-    return next - page;
 }

@@ -21,8 +21,6 @@ int fill_piece_find(const struct session *session, uint64_t page, uint64_t count
                     struct fill_piece *piece, struct error *err);
 /* The first `pages` of the piece are there now. */
 void fill_piece_mark(struct session *session, const struct fill_piece *piece, uint64_t pages);
-/* How many pages from `page` on, before `end`, are missing. */
-uint64_t fill_missing(const struct session *session, uint64_t page, uint64_t end);
 
 static inline uint64_t region_address(const struct region *region, uint64_t page)
 {

@@ -26,7 +26,7 @@ static bool batch_add(struct batch *batch, const struct region *region,
         page = bitmap_next_clear(present, page, range->end);
         if (page >= range->end)
             return true;
-        uint64_t missing = fill_missing(batch->session, page, range->end);
+        uint64_t missing = bitmap_next_set(present, page, range->end) - page;
         struct fill_piece *piece = &batch->pieces[batch->count];
         if (fill_piece_find(batch->session, page, missing < PIECE_PAGES ? missing : PIECE_PAGES,
                             &batch->checked, piece, &err) < 0)
@@ -35,7 +35,6 @@ static bool batch_add(struct batch *batch, const struct region *region,
             .address = region_address(region, page),
             .length = piece->count << PAGE_SHIFT,
             .from = piece->from,
-            .unmapped = piece->unmapped,
         };
         page += piece->count;
     }

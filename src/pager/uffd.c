@@ -43,8 +43,8 @@ static struct uffd_result result(int r, int errnum, int64_t count)
     return failure(EAGAIN);
 }
 
-struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length,
-                             bool wake)
+static struct uffd_result copy_pages(int uffd, uint64_t address, const void *from, uint64_t length,
+                                     bool wake)
 {
     struct uffdio_copy copy = {.dst = address,
                                .src = (uintptr_t)from,
@@ -54,17 +54,24 @@ struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint6
     return result(r, errno, copy.copy);
 }
 
-void uffd_source_map(const void *from, uint64_t length)
-{
-    (void)madvise((void *)from, length, MADV_POPULATE_READ);
-}
-
-struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake)
+static struct uffd_result zero_pages(int uffd, uint64_t address, uint64_t length, bool wake)
 {
     struct uffdio_zeropage zero = {.range = {.start = address, .len = length},
                                    .mode = wake ? 0 : UFFDIO_ZEROPAGE_MODE_DONTWAKE};
     int r = ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
     return result(r, errno, zero.zeropage);
+}
+
+struct uffd_result uffd_fill(int uffd, uint64_t address, const void *from, uint64_t length,
+                             bool wake)
+{
+    return from ? copy_pages(uffd, address, from, length, wake)
+                : zero_pages(uffd, address, length, wake);
+}
+
+void uffd_source_map(const void *from, uint64_t length)
+{
+    (void)madvise((void *)from, length, MADV_POPULATE_READ);
 }
 
 void uffd_wake(int uffd, uint64_t address, uint64_t length)
@@ -88,19 +95,19 @@ enum uffd_outcome uffd_probe(int uffd, uint64_t address)
     void *unreadable = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (unreadable == MAP_FAILED)
         return UFFD_AGAIN;
-    enum uffd_outcome outcome = uffd_copy(uffd, address, unreadable, PAGE_SIZE, true).outcome;
+    enum uffd_outcome outcome = copy_pages(uffd, address, unreadable, PAGE_SIZE, true).outcome;
     munmap(unreadable, PAGE_SIZE);
     return outcome;
 }
 
 bool uffd_gone(int uffd)
 {
-    return uffd_zero(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_GONE;
+    return zero_pages(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_GONE;
 }
 
 bool uffd_busy(int uffd)
 {
-    return uffd_zero(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_AGAIN;
+    return zero_pages(uffd, NOWHERE, PAGE_SIZE, true).outcome == UFFD_AGAIN;
 }
 
 static bool is_uffd(int fd)

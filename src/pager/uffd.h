@@ -28,16 +28,14 @@ struct uffd_result {
     int errnum;
 };
 
-/* UFFDIO_COPY: a page that is present is never changed. `from` may lie in a mapped file that has
- * become shorter: that is UFFD_SOURCE, not a signal. Without `wake` who waits for the pages goes on
- * only after uffd_wake(). */
-struct uffd_result uffd_copy(int uffd, uint64_t address, const void *from, uint64_t length,
+/* UFFDIO_COPY, or where `from` is NULL UFFDIO_ZEROPAGE: a page that is present is never changed.
+ * `from` may lie in a mapped file that has become shorter: that is UFFD_SOURCE, not a signal.
+ * Without `wake` who waits for the pages goes on only after uffd_wake(). */
+struct uffd_result uffd_fill(int uffd, uint64_t address, const void *from, uint64_t length,
                              bool wake);
 /* Maps what is going to be copied: UFFDIO_COPY works on what is mapped, and is slow to find out
  * that something is not. Only advice. */
 void uffd_source_map(const void *from, uint64_t length);
-/* UFFDIO_ZEROPAGE */
-struct uffd_result uffd_zero(int uffd, uint64_t address, uint64_t length, bool wake);
 /* Lets every thread that waits in the range look again: what is missing raises a new event. */
 void uffd_wake(int uffd, uint64_t address, uint64_t length);
 /* Takes the range out of the descriptor's care; waiting threads go on, missing pages are zero from
