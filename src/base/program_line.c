@@ -5,13 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/spawn.h"
 
 /* Up to the end of the line, of the room for it, of the output or of the time. */
 static void line_read(int fd, uint64_t deadline, char *line, size_t size)
@@ -35,18 +35,6 @@ static void line_read(int fd, uint64_t deadline, char *line, size_t size)
     line[strcspn(line, "\n")] = '\0';
 }
 
-/* tined's threads block signals and ignore SIGPIPE: the program gets neither. */
-static void attributes_set(posix_spawnattr_t *attributes)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(attributes);
-    posix_spawnattr_setsigmask(attributes, &none);
-    posix_spawnattr_setsigdefault(attributes, &all);
-    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-}
-
 /* Returns an errno. */
 static int spawn(const char *path, const char *argument, int output, pid_t *pid)
 {
@@ -54,7 +42,7 @@ static int spawn(const char *path, const char *argument, int output, pid_t *pid)
     char *const envp[] = {(char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    attributes_set(&attributes);
+    spawn_attributes_init(&attributes, 0);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "instance/compress_image.h"
 
@@ -78,11 +79,10 @@ static struct job *next_job(struct compressor *compressor, uint64_t *wake_ns)
 /* With the mutex held. */
 static void wait_until(struct compressor *compressor, uint64_t wake_ns)
 {
-    const struct timespec until = {(time_t)(wake_ns / 1000000000u), (long)(wake_ns % 1000000000u)};
     if (wake_ns == FOREVER)
         pthread_cond_wait(&compressor->changed, &compressor->mutex);
     else
-        pthread_cond_timedwait(&compressor->changed, &compressor->mutex, &until);
+        condition_wait_until(&compressor->changed, &compressor->mutex, wake_ns);
 }
 
 /* -EBUSY: somebody holds the owner; he may be about to cancel this job, and waits for it then. */
@@ -163,11 +163,7 @@ struct compressor *compressor_start(struct host *host, struct error *err)
         error_errno(err, ENOMEM, host->data_dir, "start the compressor");
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&compressor->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&compressor->changed);
     pthread_mutex_init(&compressor->mutex, NULL);
     compressor->host = host;
     int r = pthread_create(&compressor->thread, NULL, worker, compressor);

@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "instance/operation_log.h"
 
-#define LOOK_S  10
+#define LOOK_NS 10000000000ull
 #define BLOCK   65536 /* a cut is a multiple of it, and so of any file system's blocks */
 #define CONSOLE "console.log"
 
@@ -67,13 +68,11 @@ static void look(struct host *host)
 /* False when it is time to end. */
 static bool wait_turn(struct console_cap *cap)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LOOK_S;
+    const uint64_t until_ns = time_monotonic_ns() + LOOK_NS;
     pthread_mutex_lock(&cap->lock);
     int r = 0;
     while (!cap->stopping && r != ETIMEDOUT)
-        r = pthread_cond_timedwait(&cap->changed, &cap->lock, &until);
+        r = condition_wait_until(&cap->changed, &cap->lock, until_ns);
     bool goes_on = !cap->stopping;
     pthread_mutex_unlock(&cap->lock);
     return goes_on;
@@ -94,11 +93,7 @@ struct console_cap *console_cap_start(struct host *host, struct error *err)
         error_errno(err, ENOMEM, NULL, "watch consoles");
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&cap->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&cap->changed);
     pthread_mutex_init(&cap->lock, NULL);
     cap->host = host;
     int r = pthread_create(&cap->thread, NULL, run, cap);

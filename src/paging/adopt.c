@@ -9,8 +9,6 @@
 #include "base/log.h"
 #include "paging/paging_private.h"
 
-#define IMAGE "memory"
-
 /* Where a session's image is. */
 struct image_place {
     char *guest_dir, *directory; /* NULL: no memory */

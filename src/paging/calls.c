@@ -9,7 +9,6 @@
 #include "paging/control.h"
 #include "paging/paging_private.h"
 
-#define IMAGE  "memory"
 #define RECORD "memory.record" /* the order of first touches, beside the image */
 
 static int no_memory(const char *id, struct error *err)

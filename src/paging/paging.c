@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "http/descriptors.h"
 #include "paging/paging_private.h"
@@ -237,12 +237,6 @@ int paging_begin(struct paging *paging, const struct paging_request *request, st
     }
 }
 
-static void deadline_in(unsigned timeout_ms, struct timespec *deadline)
-{
-    uint64_t at = time_monotonic_ns() + timeout_ms * MS;
-    *deadline = (struct timespec){(time_t)(at / 1000000000u), (long)(at % 1000000000u)};
-}
-
 static int await_result(const struct paging_session *session, const char *id, unsigned timeout_ms,
                         struct error *err)
 {
@@ -260,14 +254,13 @@ static int await_result(const struct paging_session *session, const char *id, un
 
 int paging_await(struct paging *paging, const char *id, unsigned timeout_ms, struct error *err)
 {
-    struct timespec deadline;
+    const uint64_t deadline_ns = time_monotonic_ns() + timeout_ms * MS;
     struct paging_session *session;
     int late = 0;
-    deadline_in(timeout_ms, &deadline);
     pthread_mutex_lock(&paging->mutex);
     while ((session = paging_find(paging, id)) && session->keeper >= 0 && !session->lost &&
            late == 0)
-        late = pthread_cond_timedwait(&paging->arrived, &paging->mutex, &deadline);
+        late = condition_wait_until(&paging->arrived, &paging->mutex, deadline_ns);
     int r = await_result(session, id, timeout_ms, err);
     if (session && r == 0)
         session->awaited = true;
@@ -354,13 +347,9 @@ void paging_count(struct paging *paging, struct paging_counts *counts)
 
 static int mutexes_open(struct paging *paging, struct error *err)
 {
-    pthread_condattr_t attributes;
     pthread_mutex_init(&paging->starting, NULL);
     pthread_mutex_init(&paging->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    int r = pthread_cond_init(&paging->arrived, &attributes);
-    pthread_condattr_destroy(&attributes);
+    int r = condition_init(&paging->arrived);
     return r != 0 ? error_errno(err, r, NULL, "keep pagers") : 0;
 }
 

@@ -59,7 +59,8 @@ struct paging {
     struct paging_counts counts;
 };
 
-#define MS 1000000ull
+#define MS    1000000ull
+#define IMAGE "memory" /* the name of an image's first file; layers add ".1", ".2", ... */
 
 /* `failures` of them have been: from `first_ms` on, doubled each time, to `limit_ms`. */
 uint64_t paging_pause_ns(unsigned failures, unsigned first_ms, unsigned limit_ms);

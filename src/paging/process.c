@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/spawn.h"
 #include "paging/control.h"
 
 #define READY_MS  10000u
@@ -117,8 +117,7 @@ static int open_log(const char *run_dir, const char *version, struct error *err)
     return TAKE_FD(fd);
 }
 
-/* Signals are as they were at tined's own start; no descriptor of tined's goes along, they are all
- * close-on-exec. */
+/* No descriptor of tined's goes along, they are all close-on-exec. */
 static int spawn(const char *binary, const char *run_dir, int log_fd, pid_t *pid, struct error *err)
 {
     static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
@@ -126,19 +125,12 @@ static int spawn(const char *binary, const char *run_dir, int log_fd, pid_t *pid
     char *const envp[] = {path, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
+    spawn_attributes_init(&attributes, POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     int r = posix_spawn(pid, binary, &actions, &attributes, argv, envp);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);

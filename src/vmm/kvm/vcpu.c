@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/condition.h"
 #include "vmm/kvm/cpuid.h"
 #include "vmm/kvm/msr.h"
 #include "vmm/kvm/vcpu_internal.h"
@@ -42,13 +42,7 @@ static int vcpu_open(struct vcpu *vcpu, struct error *err)
 
 static int vcpus_init_lock(struct vcpus *vcpus)
 {
-    pthread_condattr_t attributes;
-    int r = pthread_condattr_init(&attributes);
-    if (r == 0)
-        r = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (r == 0)
-        r = pthread_cond_init(&vcpus->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    int r = condition_init(&vcpus->changed);
     if (r == 0)
         r = pthread_mutex_init(&vcpus->lock, NULL);
     return -r;

@@ -12,8 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
+#include "base/clock.h"
+#include "base/condition.h"
 #include "vmm/kvm/vcpu_exit.h"
 #include "vmm/kvm/vcpu_internal.h"
 
@@ -187,15 +188,13 @@ static void vcpus_tell_clock(const struct vcpus *vcpus)
 
 int vcpus_pause(struct vcpus *vcpus, struct error *err)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += PAUSE_LIMIT_S;
+    const uint64_t deadline_ns = time_monotonic_ns() + PAUSE_LIMIT_S * 1000000000ull;
     pthread_mutex_lock(&vcpus->lock);
     vcpus->stop = true;
     vcpus_kick(vcpus);
     int r = 0;
     while (!vcpus_parked(vcpus) && r == 0)
-        r = pthread_cond_timedwait(&vcpus->changed, &vcpus->lock, &deadline);
+        r = condition_wait_until(&vcpus->changed, &vcpus->lock, deadline_ns);
     if (r != 0)
         vcpus_release(vcpus);
     pthread_mutex_unlock(&vcpus->lock);
