@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +160,7 @@ static void delete_snapshots(struct fixture *fixture)
         assert_ok(snapshot_delete(fixture->host, records[i].id, &err), &err);
 }
 
-static void delete_all(struct fixture *fixture)
+void fixture_delete_instances(struct fixture *fixture)
 {
     _cleanup_(free) struct instance_record *records = NULL;
     size_t count = 0;
@@ -183,7 +184,7 @@ static void assert_no_process(void)
 void fixture_clear(struct fixture *fixture)
 {
     static const char *const names[] = {"guests", "snapshots"};
-    delete_all(fixture);
+    fixture_delete_instances(fixture);
     delete_snapshots(fixture);
     assert_no_process();
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -191,6 +192,18 @@ void fixture_clear(struct fixture *fixture)
         snprintf(path, sizeof(path), "%s/%s", fixture->data, names[i]);
         _cleanup_(free) char *left = listing(path);
         assert_string_equal(left, "");
+    }
+}
+
+void child_is_killed(char *const argv[])
+{
+    pid_t pid;
+    int status = 0;
+    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    /* VMMs that it ended are children of this process, which has no descriptor of them. */
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
     }
 }
 

@@ -42,6 +42,10 @@ struct fixture *fixture_on(const char *dir);
 /* Deletes every instance, then every snapshot; nothing may be left, neither a file nor a process.
  */
 void fixture_clear(struct fixture *fixture);
+void fixture_delete_instances(struct fixture *fixture);
+/* Runs this program anew, and waits until its failpoint has killed it. `argv`: what it needs, and
+ * NULL. */
+void child_is_killed(char *const argv[]);
 /* Kills what is left, after a failure. */
 void children_end(void);
 int fixture_teardown(void **state);

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "paging/control.h"
 #include "space.h"
 
@@ -100,20 +101,10 @@ void site_upgrade(struct site *site)
     site->fixture->pager.version = SITE_NEXT;
 }
 
-static void delete_instances(struct fixture *fixture)
-{
-    _cleanup_(free) struct instance_record *records = NULL;
-    size_t count = 0;
-    struct error err = {0};
-    assert_ok(instance_list(fixture->host, &records, &count, &err), &err);
-    for (size_t i = 0; i < count; i++)
-        assert_ok(instance_delete(fixture->host, records[i].id, &err), &err);
-}
-
 void site_free(struct site *site)
 {
     struct fixture *fixture = site->fixture;
-    delete_instances(fixture);
+    fixture_delete_instances(fixture);
     /* From here on no pager is started any more. */
     fixture_close(fixture);
     if (pager_pid(site, SITE_VERSION) > 0)
@@ -126,6 +117,56 @@ void site_free(struct site *site)
     assert_int_equal(tree_remove(AT_FDCWD, fixture->dir, NULL), 0);
     free(fixture);
     free(site);
+}
+
+int site_setup(void **state)
+{
+    *state = site_new(NULL);
+    return 0;
+}
+
+int site_teardown(void **state)
+{
+    site_free(*state);
+    return 0;
+}
+
+/* ---- tined is killed ---- */
+
+bool site_is_child(int argc, char **argv)
+{
+    return argc == 6 && strcmp(argv[2], "child") == 0;
+}
+
+int site_child(char **argv, int (*run)(struct host *host, struct error *err))
+{
+    struct fixture *fixture = fixture_on(argv[3]);
+    struct error err = {0};
+    fixture->vmm = argv[1];
+    fixture->pager = (struct pager_options){.binary = program("TINE_PAGER"),
+                                            .run_dir = argv[5],
+                                            .backend = MEMORY_PAGER,
+                                            .graduation.off = true};
+    log_set_level(LOG_LEVEL_ERROR);
+    fixture->host = fixture_host(fixture, &err);
+    if (fixture->host) {
+        setenv("TINE_FAILPOINT", argv[4], 1);
+        run(fixture->host, &err);
+    }
+    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
+    return 1;
+}
+
+void site_crash(struct site *site, const char *failpoint)
+{
+    char *const argv[] = {program_invocation_short_name,
+                          (char *)site->fixture->vmm,
+                          (char *)"child",
+                          site->fixture->dir,
+                          (char *)failpoint,
+                          site->run_dir,
+                          NULL};
+    child_is_killed(argv);
 }
 
 /* ---- instances ---- */

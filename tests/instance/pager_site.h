@@ -19,10 +19,20 @@ struct site {
 struct site *site_new(const struct paging_graduation *graduation);
 /* Everything is deleted; no process and no file is left. */
 void site_free(struct site *site);
+/* For cmocka: site_new(NULL), and its end. */
+int site_setup(void **state);
+int site_teardown(void **state);
 /* tined is ended, or killed as far as pagers can tell, and starts anew. */
 void site_reopen(struct site *site);
 /* The next tined is of the version SITE_NEXT. */
 void site_upgrade(struct site *site);
+
+/* A tined on the site, whose own one is closed, does what main() gives to site_child() until it is
+ * killed at the failpoint. */
+void site_crash(struct site *site, const char *failpoint);
+/* True in that tined, whose main() ends with site_child(). */
+bool site_is_child(int argc, char **argv);
+int site_child(char **argv, int (*run)(struct host *host, struct error *err));
 
 /* A fork of `source` that runs, on the pager. */
 struct instance_record site_fork(struct site *site, const char *source, const char *name);

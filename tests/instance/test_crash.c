@@ -4,12 +4,9 @@
 #include "fixture.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -211,14 +208,7 @@ static void crash(struct fixture *fixture, const char *operation, const char *fa
                           (char *)operation,
                           (char *)failpoint,
                           NULL};
-    pid_t pid;
-    int status = 0;
-    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    /* VMMs that it ended are children of this process, which has no descriptor of them. */
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
+    child_is_killed(argv);
 }
 
 static char letter_of(struct fixture *fixture, const char *reference)

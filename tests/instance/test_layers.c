@@ -5,25 +5,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "listing.h"
 #include "space.h"
 
 #define OTHER_TOKEN 7002
 #define NOTE        "in the layer"
-
-extern char **environ;
 
 static struct site *site_with(const struct paging_graduation *graduation)
 {
@@ -36,12 +30,6 @@ static struct site *site_with(const struct paging_graduation *graduation)
 static int setup(void **state)
 {
     *state = site_with(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_free(*state);
     return 0;
 }
 
@@ -509,42 +497,9 @@ static void test_lost_log_is_not_merged(void **state)
 
 /* ---- tined is killed ---- */
 
-/* argv: program, fake VMM, "child", directory, failpoint, run directory. */
-static int child_main(char **argv)
+static int standby_one(struct host *host, struct error *err)
 {
-    struct fixture *fixture = fixture_on(argv[3]);
-    struct error err = {0};
-    fixture->vmm = argv[1];
-    fixture->pager = (struct pager_options){.binary = getenv("TINE_PAGER"),
-                                            .run_dir = argv[5],
-                                            .backend = MEMORY_PAGER,
-                                            .graduation.off = true};
-    log_set_level(LOG_LEVEL_ERROR);
-    fixture->host = fixture_host(fixture, &err);
-    if (fixture->host) {
-        setenv("TINE_FAILPOINT", argv[4], 1);
-        instance_standby(fixture->host, "one", NULL, &err);
-    }
-    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
-    return 1;
-}
-
-static void crash(struct site *site, const char *failpoint)
-{
-    char *const argv[] = {(char *)"test_layers",
-                          (char *)site->fixture->vmm,
-                          (char *)"child",
-                          site->fixture->dir,
-                          (char *)failpoint,
-                          site->run_dir,
-                          NULL};
-    pid_t pid;
-    int status = 0;
-    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    while (waitpid(-1, NULL, WNOHANG) > 0) {
-    }
+    return instance_standby(host, "one", NULL, err);
 }
 
 /* Standby with the layer, or Running without one; never anything between. */
@@ -560,7 +515,7 @@ static void test_tined_is_killed(void **state)
         site_restore(site, "one");
         guest_remember(site->fixture, "one", steps[i]);
         fixture_close(site->fixture);
-        crash(site, steps[i]);
+        site_crash(site, steps[i]);
         fixture_open(site->fixture);
         assert_untouched(&before, &image);
         struct instance_record one = fixture_get(site->fixture, "one");
@@ -579,7 +534,7 @@ static void test_tined_is_killed(void **state)
     }
 }
 
-#define LAYERS_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define LAYERS_TEST(name) cmocka_unit_test_setup_teardown(name, setup, site_teardown)
 
 static const struct CMUnitTest tests[] = {
     LAYERS_TEST(test_only_what_changed_is_written),
@@ -602,7 +557,7 @@ static const struct CMUnitTest tests[] = {
 
 int main(int argc, char **argv)
 {
-    if (argc == 6 && strcmp(argv[2], "child") == 0)
-        return child_main(argv);
+    if (site_is_child(argc, argv))
+        return site_child(argv, standby_one);
     return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
 }

@@ -16,18 +16,6 @@
 
 #define OTHER_TOKEN 7002
 
-static int setup(void **state)
-{
-    *state = site_new(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_free(*state);
-    return 0;
-}
-
 static void test_first_restore_is_through_the_pager(void **state)
 {
     struct site *site = *state;
@@ -196,7 +184,7 @@ static void test_session_ends_with_its_vm(void **state)
     assert_false(fixture_get(site->fixture, "three").paged);
 }
 
-#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
 
 static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_first_restore_is_through_the_pager),

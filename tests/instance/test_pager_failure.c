@@ -4,18 +4,14 @@
 #include "pager_site.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "listing.h"
 
 static int setup(void **state)
@@ -23,12 +19,6 @@ static int setup(void **state)
     struct site *site = site_new(NULL);
     fixture_fork(site->fixture, "source", "one", INSTANCE_STANDBY);
     *state = site;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_free(*state);
     return 0;
 }
 
@@ -142,40 +132,9 @@ static void test_no_pager_can_be_started(void **state)
 
 /* ---- tined is killed ---- */
 
-/* argv: program, fake VMM, "child", directory, failpoint, run directory. */
-static int child_main(char **argv)
+static int restore_one(struct host *host, struct error *err)
 {
-    struct fixture *fixture = fixture_on(argv[3]);
-    struct error err = {0};
-    fixture->vmm = argv[1];
-    fixture->pager = (struct pager_options){.binary = getenv("TINE_PAGER"),
-                                            .run_dir = argv[5],
-                                            .backend = MEMORY_PAGER,
-                                            .graduation.off = true};
-    log_set_level(LOG_LEVEL_ERROR);
-    fixture->host = fixture_host(fixture, &err);
-    if (fixture->host) {
-        setenv("TINE_FAILPOINT", argv[4], 1);
-        instance_restore(fixture->host, "one", NULL, &err);
-    }
-    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
-    return 1;
-}
-
-static void crash(struct site *site, const char *failpoint)
-{
-    char *const argv[] = {(char *)"test_pager_failure",
-                          (char *)site->fixture->vmm,
-                          (char *)"child",
-                          site->fixture->dir,
-                          (char *)failpoint,
-                          site->run_dir,
-                          NULL};
-    pid_t pid;
-    int status = 0;
-    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return instance_restore(host, "one", NULL, err);
 }
 
 static const struct {
@@ -199,7 +158,7 @@ static void test_tined_is_killed(void **state)
     struct site *site = *state;
     for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
         fixture_close(site->fixture);
-        crash(site, crashes[i].failpoint);
+        site_crash(site, crashes[i].failpoint);
         fixture_open(site->fixture);
         if (crashes[i].sleeps) {
             assert_nothing_happened(site);
@@ -222,7 +181,7 @@ static void test_both_are_killed(void **state)
     struct site *site = *state;
     for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
         fixture_close(site->fixture);
-        crash(site, crashes[i].failpoint);
+        site_crash(site, crashes[i].failpoint);
         pager_kill(site, SITE_VERSION);
         fixture_open(site->fixture);
         if (crashes[i].sleeps) {
@@ -235,7 +194,7 @@ static void test_both_are_killed(void **state)
     }
 }
 
-#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, site_teardown)
 
 static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_every_failpoint),         PAGER_TEST(test_vmm_fails),
@@ -245,7 +204,7 @@ static const struct CMUnitTest tests[] = {
 
 int main(int argc, char **argv)
 {
-    if (argc == 6 && strcmp(argv[2], "child") == 0)
-        return child_main(argv);
+    if (site_is_child(argc, argv))
+        return site_child(argv, restore_one);
     return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
 }

@@ -24,18 +24,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int setup_off(void **state)
-{
-    *state = site_new(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_free(*state);
-    return 0;
-}
-
 static void test_graduate_is_a_vm_like_others(void **state)
 {
     struct site *site = *state;
@@ -198,13 +186,13 @@ static void test_old_pager_is_killed(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(test_graduate_is_a_vm_like_others, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_graduate_whose_pager_ended, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_graduation_under_load, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_graduation_fails, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_upgrade_by_graduation, setup, teardown),
-    cmocka_unit_test_setup_teardown(test_upgrade_by_moving, setup_off, teardown),
-    cmocka_unit_test_setup_teardown(test_old_pager_is_killed, setup_off, teardown),
+    cmocka_unit_test_setup_teardown(test_graduate_is_a_vm_like_others, setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_graduate_whose_pager_ended, setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_graduation_under_load, setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_graduation_fails, setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_upgrade_by_graduation, setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_upgrade_by_moving, site_setup, site_teardown),
+    cmocka_unit_test_setup_teardown(test_old_pager_is_killed, site_setup, site_teardown),
 };
 
 FIXTURE_MAIN(tests)

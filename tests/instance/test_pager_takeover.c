@@ -18,18 +18,6 @@
 #define FORKS 6
 #define KILLS 12
 
-static int setup(void **state)
-{
-    *state = site_new(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    site_free(*state);
-    return 0;
-}
-
 static void test_pager_is_replaced(void **state)
 {
     struct site *site = *state;
@@ -223,7 +211,7 @@ static void test_vm_ends_before_the_takeover(void **state)
     assert_int_equal(pager_sessions(site, SITE_VERSION), 1);
 }
 
-#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
 
 static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_pager_is_replaced),          PAGER_TEST(test_pager_is_killed_under_load),
