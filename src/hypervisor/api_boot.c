@@ -62,24 +62,50 @@ static int put_boot_source(const struct attempt *attempt, struct error *err)
                        err);
 }
 
+/* 1 if it is a stack: then it has a top. */
+static int is_stack(const struct attempt *attempt, unsigned slot, struct error *err)
+{
+    const struct vm_spec *spec = attempt->spec;
+    char top[32];
+    if (spec->disks[slot].read_only)
+        return 0;
+    _cleanup_(close) int guest_fd = dir_open(AT_FDCWD, spec->guest_dir, err);
+    if (guest_fd < 0)
+        return guest_fd;
+    snprintf(top, sizeof(top), GUEST_DISKS "/%u.img.top", slot);
+    int r = file_exists(guest_fd, top, err);
+    if (r > 0 && !attempt->abilities.disk_stacks)
+        return error_set(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                         "%s: disk %u is a stack of files, and %s can't use one", spec->id, slot,
+                         attempt->self->name);
+    return r;
+}
+
+static int put_drive(const struct attempt *attempt, unsigned slot, struct error *err)
+{
+    const struct vm_disk *disk = &attempt->spec->disks[slot];
+    char id[16], resource[32], path[64];
+    int stack = is_stack(attempt, slot, err);
+    if (stack < 0)
+        return stack;
+    snprintf(id, sizeof(id), "disk%u", slot);
+    snprintf(resource, sizeof(resource), "/drives/%s", id);
+    snprintf(path, sizeof(path), IN_GUEST_DIR(GUEST_DISKS) "/%u.img", slot);
+    /* Writeback: a guest's flush reaches the file, else it is not even offered. */
+    json_t *body = json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", id, "path_on_host", path,
+                             "is_root_device", disk->root, "is_read_only", disk->read_only,
+                             "cache_type", "Writeback");
+    if (stack > 0)
+        json_object_set_new(body, "is_stack", json_true());
+    return vmm_api_put(&attempt->call.api, resource, body, err);
+}
+
 static int put_drives(const struct attempt *attempt, struct error *err)
 {
-    for (unsigned i = 0; i < attempt->spec->disk_count; i++) {
-        const struct vm_disk *disk = &attempt->spec->disks[i];
-        char id[16], resource[32], path[64];
-        snprintf(id, sizeof(id), "disk%u", i);
-        snprintf(resource, sizeof(resource), "/drives/%s", id);
-        snprintf(path, sizeof(path), IN_GUEST_DIR(GUEST_DISKS) "/%u.img", i);
-        /* Writeback: a guest's flush reaches the file, else it is not even offered. */
-        int r = vmm_api_put(&attempt->call.api, resource,
-                            json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", id, "path_on_host",
-                                      path, "is_root_device", disk->root, "is_read_only",
-                                      disk->read_only, "cache_type", "Writeback"),
-                            err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < attempt->spec->disk_count; i++)
+        r = put_drive(attempt, i, err);
+    return r;
 }
 
 static int put_vsock(const struct attempt *attempt, struct error *err)

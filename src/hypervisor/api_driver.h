@@ -19,6 +19,7 @@ struct api_abilities {
     bool serial;         /* PUT /serial, and appends to that file; else standard output has it */
     bool free_page_reporting;
     bool clock_realtime;
+    bool disk_stacks; /* a drive may be a stack: is_stack */
     bool bzimage; /* boots one; else ELF only */
 };
 

@@ -24,6 +24,7 @@ static int builtin_identify(const struct hypervisor *self, const struct vmm_api 
         .free_page_reporting = true,
         .clock_realtime = true,
         .bzimage = true,
+        .disk_stacks = true,
     };
     return 0;
 }
@@ -32,5 +33,7 @@ static const struct api_variant builtin = {.launch = builtin_launch, .identify =
 
 struct hypervisor hypervisor_builtin(const char *binary)
 {
-    return api_driver("builtin", &builtin, binary);
+    struct hypervisor hypervisor = api_driver("builtin", &builtin, binary);
+    hypervisor.disk_stacks = true;
+    return hypervisor;
 }

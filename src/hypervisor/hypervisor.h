@@ -23,7 +23,7 @@
 #define GUEST_CONSOLE_LOG  "log/console.log"
 #define GUEST_KERNEL       "boot/kernel"
 #define GUEST_INITRD       "boot/initrd"
-#define GUEST_DISKS        "disks"    /* disks/0.img, disks/1.img ... */
+#define GUEST_DISKS        "disks"    /* disks/0.img, disks/1.img ..., and their layers */
 #define GUEST_SNAPSHOT     "snapshot" /* directory: state, memory; present only in Standby */
 #define GUEST_BASE         "base"     /* directory: memory; what the running VM was restored from */
 #define SNAPSHOT_STATE     "state"
@@ -98,6 +98,7 @@ struct firecracker;
 struct hypervisor {
     const char *name; /* "builtin", "firecracker" */
     enum hypervisor_saving saving;
+    bool disk_stacks; /* a writable disk may be a stack (stack/disk_stack.h); else it is one file */
 
     /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
      * missing run/ and log/ are made. Stale api and vsock sockets are removed first; other names in

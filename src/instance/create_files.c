@@ -8,7 +8,9 @@
 
 #include "base/file.h"
 #include "image/ext4.h"
+#include "instance/disks.h"
 #include "instance/kit.h"
+#include "stack/disk_stack.h"
 #include "stack/stack.h"
 
 /* A file by the directory it is in. */
@@ -76,6 +78,28 @@ static int bring_boot(struct operation *op, const struct create_plan *plan, stru
                : bring(op->host, plan->initrd, plan->initrd_from_kit, &to_initrd, err);
 }
 
+/* It is written in layers over what it is now. */
+static int make_stack(const struct operation *op, int disks, unsigned slot, struct error *err)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "%u.img", slot);
+    const struct label label = operation_label(op, GUEST_DISKS);
+    const struct stack_file base = {disks, name, label.text};
+    return disk_freeze(&base, err);
+}
+
+static int make_stacks(const struct operation *op, int disks, struct error *err)
+{
+    int r = 0;
+    if (!disks_are_stacks(op->host, &op->record))
+        return 0;
+    for (unsigned i = 0; r == 0 && i < op->record.disk_count; i++) {
+        if (!op->record.disks[i].read_only)
+            r = make_stack(op, disks, i, err);
+    }
+    return r;
+}
+
 /* The image's disk, and one for what is changed in it. */
 static int make_root(struct operation *op, const struct create_plan *plan, int disks,
                      struct error *err)
@@ -110,5 +134,7 @@ int create_files(struct operation *op, const struct create_plan *plan, struct dr
         const struct stack_file to = {disks, name, label.text};
         r = bring_copy(plan->disks[i], &to, &op->record.disk_bytes_copied, err);
     }
+    if (r == 0)
+        r = make_stacks(op, disks, err);
     return r < 0 ? r : step("create-copied", err);
 }

@@ -125,21 +125,23 @@ int directory_clean_run(struct operation *op, struct error *err)
     return r < 0 ? r : make_one(op->guest_fd, "run", err);
 }
 
-/* An unshare that was interrupted leaves its copy there. */
-static int sweep_base(struct operation *op, struct error *err)
+static int sweep_in(struct operation *op, const char *name, struct error *err)
 {
-    int exists = file_exists(op->guest_fd, GUEST_BASE, err);
+    int exists = file_exists(op->guest_fd, name, err);
     if (exists <= 0)
         return exists;
-    const struct label label = operation_label(op, GUEST_BASE);
-    _cleanup_(close) int base = dir_open(op->guest_fd, GUEST_BASE, err);
-    return base < 0 ? base : stack_sweep(base, label.text, err);
+    const struct label label = operation_label(op, name);
+    _cleanup_(close) int fd = dir_open(op->guest_fd, name, err);
+    return fd < 0 ? fd : stack_sweep(fd, label.text, err);
 }
 
 int directory_sweep(struct operation *op, struct error *err)
 {
     int r = stack_sweep(op->guest_fd, op->guest_dir, err);
     if (r >= 0)
-        r = sweep_base(op, err);
+        r = sweep_in(op, GUEST_BASE,
+                     err); /* an unshare that was interrupted leaves its copy there */
+    if (r >= 0)
+        r = sweep_in(op, GUEST_DISKS, err);
     return r < 0 ? r : 0;
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/disks.h"
 #include "instance/due.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
@@ -71,7 +72,8 @@ static int make_directory(const struct owner *from, struct operation *op, const 
                                 .to = &to,
                                 .draft = &draft,
                                 .record = &op->record,
-                                .memory = fork->with_memory};
+                                .memory = fork->with_memory,
+                                .stacks = disks_are_stacks(op->host, &op->record)};
     int r = draft_make(op, &draft, err);
     if (r == 0)
         r = fork_files(&handover, err);

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "instance/disks.h"
 #include "instance/memory_stack.h"
 #include "stack/stack.h"
 
@@ -33,8 +35,11 @@ static int pair_open(struct pair *pair, struct error *err)
     return pair->to < 0 ? pair->to : 0;
 }
 
-static int give(const struct pair *pair, const char *name, bool share, struct stack_result *result,
-                struct error *err)
+typedef int give_file(const struct pair *pair, const struct stack_file *from,
+                      const struct stack_file *to, struct stack_result *result, struct error *err);
+
+static int give(const struct pair *pair, const char *name, give_file *how,
+                struct stack_result *result, struct error *err)
 {
     char path[64];
     struct stack_stat stat;
@@ -44,12 +49,30 @@ static int give(const struct pair *pair, const char *name, bool share, struct st
     const struct stack_file from = {pair->from, name, from_label.text};
     const struct stack_file to = {pair->to, name, to_label.text};
     *result = (struct stack_result){.bytes_copied = 0};
-    int r = share ? stack_share(&from, &to, result, err) : stack_copy(&from, &to, result, err);
+    int r = how(pair, &from, &to, result, err);
     if (r == 0)
         r = stack_stat(&to, &stat, err);
     if (r == 0)
         pair->handover->size_bytes += stat.size;
     return r;
+}
+
+static int link_file(const struct pair *pair, const struct stack_file *from,
+                     const struct stack_file *to, struct stack_result *result, struct error *err)
+{
+    return stack_share(from, to, result, err);
+}
+
+static int give_writable_disk(const struct pair *pair, const struct stack_file *from,
+                              const struct stack_file *to, struct stack_result *result,
+                              struct error *err)
+{
+    const struct disk_gift gift = {.from = from,
+                                   .to = to,
+                                   .stacks = pair->handover->stacks,
+                                   .immutable =
+                                       strcmp(pair->handover->from->thing, "snapshot") == 0};
+    return disk_give(&gift, result, err);
 }
 
 static int give_boot(struct handover *handover, struct error *err)
@@ -58,9 +81,9 @@ static int give_boot(struct handover *handover, struct error *err)
     struct stack_result result;
     int r = pair_open(&pair, err);
     if (r == 0)
-        r = give(&pair, "kernel", true, &result, err);
+        r = give(&pair, "kernel", link_file, &result, err);
     if (r == 0 && handover->record->has_initrd)
-        r = give(&pair, "initrd", true, &result, err);
+        r = give(&pair, "initrd", link_file, &result, err);
     return r;
 }
 
@@ -73,7 +96,8 @@ static int give_disks(struct handover *handover, struct error *err)
         struct stack_result result;
         char name[16];
         snprintf(name, sizeof(name), "%u.img", i);
-        r = give(&pair, name, record->disks[i].read_only, &result, err);
+        r = give(&pair, name, record->disks[i].read_only ? link_file : give_writable_disk, &result,
+                 err);
         record->disk_bytes_copied += r == 0 ? result.bytes_copied : 0;
     }
     return r;
@@ -86,10 +110,10 @@ static int give_memory(struct handover *handover, struct error *err)
     struct stack_result result = {0};
     int r = pair_open(&pair, err);
     if (r == 0)
-        r = give(&pair, SNAPSHOT_STATE, true, &result, err);
+        r = give(&pair, SNAPSHOT_STATE, link_file, &result, err);
     record->memory_bytes_copied = 0;
     for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
-        r = give(&pair, memory_name(i).text, true, &result, err);
+        r = give(&pair, memory_name(i).text, link_file, &result, err);
         record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
         if (r == 0 && i == 0)
             snprintf(record->memory_method, sizeof(record->memory_method), "%s",

@@ -10,12 +10,15 @@ struct handover {
     const struct draft *draft;      /* of `to` */
     struct instance_record *record; /* says what there is; learns what had to be copied */
     bool memory;                    /* the snapshot/ too */
-    uint64_t size_bytes;            /* the result: of all files, holes included */
+    bool stacks;                    /* `to` can have stacks for disks (disks.h) */
+    uint64_t size_bytes;            /* the result: of all files, holes included; of a disk that is
+                                       a stack, of the disk */
 };
 
 /* Gives the draft its own names for everything `to` needs (R1): links for what nobody writes
- * (kernel, initrd, read-only disks and, with `memory`, the memory image), private copies of
- * writable disks. `from` is held at least for reading and has no VMM that runs. */
+ * (kernel, initrd, read-only disks, what is sealed of writable ones, and, with `memory`, the memory
+ * image), a private copy of a writable disk where it is no stack, or `to` can't have one. `from` is
+ * held at least for reading and has no VMM that runs. */
 int fork_files(struct handover *handover, struct error *err);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "instance/compressor.h"
 #include "instance/directory.h"
+#include "instance/disks.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
 #include "instance/source.h"
@@ -86,7 +87,8 @@ static int link_files(const struct operation *source, struct snapshot_operation 
                                 .to = &to,
                                 .draft = draft,
                                 .record = &op->record.source,
-                                .memory = op->record.kind == INSTANCE_STANDBY};
+                                .memory = op->record.kind == INSTANCE_STANDBY,
+                                .stacks = disks_are_stacks(op->host, &op->record.source)};
     int r = draft_make_for(&to, draft, err);
     if (r == 0)
         r = fork_files(&handover, err);

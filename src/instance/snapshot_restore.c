@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "instance/compressor.h"
 #include "instance/directory.h"
+#include "instance/disks.h"
 #include "instance/fork.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
@@ -95,7 +96,8 @@ static int link_files(struct replacement *replacement, const struct snapshot_ope
                                 .to = &to,
                                 .draft = &replacement->draft,
                                 .record = &op->record,
-                                .memory = replacement->fork.with_memory};
+                                .memory = replacement->fork.with_memory,
+                                .stacks = disks_are_stacks(op->host, &op->record)};
     int r = draft_make(op, &replacement->draft, err);
     if (r == 0)
         r = fork_files(&handover, err);

@@ -2,14 +2,46 @@
 #include "instance/source.h"
 
 #include "base/log.h"
+#include "instance/disks.h"
 #include "instance/memory_image.h"
 #include "instance/trace.h"
+
+static int begin_raw(struct host *host, const char *reference, enum lock_kind lock,
+                     const struct source_wish *wish, struct operation *source, struct error *err)
+{
+    return wish->memory ? memory_begin(host, reference, lock, source, err)
+                        : operation_begin(host, reference, lock, source, err);
+}
+
+static bool sleeps(const struct operation *source)
+{
+    return source->record.state == INSTANCE_STANDBY || source->record.state == INSTANCE_STOPPED;
+}
+
+/* What was written to its disks is sealed, which takes the source for writing. */
+static int freeze(struct host *host, const char *reference, struct error *err)
+{
+    _cleanup_(operation) struct operation source = OPERATION_NONE;
+    int r = operation_begin(host, reference, LOCK_EXCLUSIVE, &source, err);
+    return r < 0 || !sleeps(&source) ? r : disks_freeze(&source, err);
+}
 
 static int begin(struct host *host, const char *reference, enum lock_kind lock,
                  const struct source_wish *wish, struct operation *source, struct error *err)
 {
-    return wish->memory ? memory_begin(host, reference, lock, source, err)
-                        : operation_begin(host, reference, lock, source, err);
+    for (;;) {
+        int r = begin_raw(host, reference, lock, wish, source, err);
+        if (r < 0 || source->hold.joined || !sleeps(source))
+            return r;
+        r = disks_need_freeze(source, err);
+        if (r == 0)
+            return 0;
+        operation_end(source);
+        if (r > 0)
+            r = freeze(host, reference, err);
+        if (r < 0)
+            return r;
+    }
 }
 
 /* A Running source is held for writing from its standby to its restore: nobody can stop or delete
@@ -68,8 +100,9 @@ int source_link(struct operation *source, struct operation *asker,
     int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
+    int frozen = disks_freeze(source, err);
     lock_nap_open(&source->hold);
-    r = make(source, context, err);
+    r = frozen < 0 ? frozen : make(source, context, err);
     trace_phase(asker, "wake");
     lock_nap_close(&source->hold);
     return wake(source, r, err);

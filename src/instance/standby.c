@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "instance/compressor.h"
 #include "instance/directory.h"
+#include "instance/disks.h"
 #include "instance/host.h"
 #include "instance/layering.h"
 #include "instance/memory_stack.h"
@@ -59,22 +60,11 @@ static int remove_base_state(struct operation *op, struct error *err)
 }
 
 /* The guest's memory remembers every write to its disks, also those it never flushed: after a power
- * cut both must be of the same moment. Read-only disks are not written. */
+ * cut both must be of the same moment. */
 static int sync_disks(const struct operation *op, struct error *err)
 {
-    for (unsigned i = 0; i < op->record.disk_count; i++) {
-        char name[32];
-        if (op->record.disks[i].read_only)
-            continue;
-        snprintf(name, sizeof(name), GUEST_DISKS "/%u.img", i);
-        const struct label label = operation_label(op, name);
-        _cleanup_(close) int fd = openat(op->guest_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return error_errno(err, errno, label.text, "open %s", label.text);
-        if (fsync(fd) < 0)
-            return error_errno(err, errno, label.text, "sync %s", label.text);
-    }
-    return step("standby-synced", err);
+    int r = disks_sync(op, err);
+    return r < 0 ? r : step("standby-synced", err);
 }
 
 /* While the guest runs: what takes its time here costs it no pause. */
@@ -227,6 +217,7 @@ static int finish(struct operation *op, struct error *err)
         r = directory_clean_run(op, &cause);
     if (r < 0)
         log_warning("instance %s in standby: %s", op->record.id, cause.message);
+    disks_compact(op);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/disks.h"
 #include "instance/paged.h"
 #include "instance/restart.h"
 #include "instance/settle.h"
@@ -73,6 +74,7 @@ int power_off_locked(struct operation *op, unsigned grace_ms, struct error *err)
         r = directory_drop(op, GUEST_BASE, err);
     if (r < 0)
         return r;
+    disks_compact(op);
     restart_forbid(&op->record);
     return settle_without_vmm(op, "", err);
 }

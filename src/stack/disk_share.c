@@ -26,7 +26,7 @@ int disk_share(const struct stack_file *base, const struct stack_file *to,
     struct disk_chain chain;
     *result = (struct stack_result){.method = STACK_LINK};
     int r = disk_chain_find(base, &chain, err);
-    if (r == 0 && !chain.frozen)
+    if (r == 0 && chain.stack && !chain.frozen)
         r = error_set(err, ERROR_STATE, EBUSY, "%s is not sealed", image_label(base));
     if (r == 0)
         r = stack_share(base, to, result, err);

@@ -76,7 +76,8 @@ int disk_chain_find(const struct stack_file *base, struct disk_chain *chain, str
 /* Makes sure that the disk can be forked: a base without a top gets one, and is never written
  * again; a top that holds something is sealed. */
 int disk_freeze(const struct stack_file *base, struct error *err);
-/* Gives `to`, another base name, its own links to all files of a frozen stack, and a new top.
+/* Gives `to`, another base name, its own links to all files of a frozen stack, or to a base alone
+ * that is never written again, and a new top.
  * `result` is of the base; bytes_copied and link_count sum up all. After a failure some may be
  * there. */
 int disk_share(const struct stack_file *base, const struct stack_file *to,

@@ -33,6 +33,7 @@ struct drive_config {
     char *path_on_host;
     bool is_root_device;
     bool is_read_only;
+    bool is_stack;  /* layers lie beside path_on_host, which is the base (stack/disk_stack.h) */
     bool writeback; /* cache_type "Writeback": the guest is offered FLUSH */
     char *partuuid;
 };

@@ -43,6 +43,7 @@ static const struct json_field drive_fields[] = {
      .max = VM_PATH_MAX},
     {"is_root_device", FIELD_BOOL, true, AT(drive_config, is_root_device)},
     {"is_read_only", FIELD_BOOL, AT(drive_config, is_read_only)},
+    {"is_stack", FIELD_BOOL, AT(drive_config, is_stack)},
     {"cache_type", FIELD_FLAG, AT(drive_config, writeback), .choices = cache_values},
     {"partuuid", FIELD_STRING, AT(drive_config, partuuid), .min = 1, .max = VM_ID_MAX},
     {"io_engine", FIELD_FIXED, .choices = io_engine_values},

@@ -99,9 +99,11 @@ static int serve(const struct options *options, struct error *err)
     if (!api)
         return -EIO;
     log_info("%s: listening on %s", options->id, options->api_socket);
-    /* Nothing is torn down: the kernel does it faster, and a vCPU thread that hangs in a page fault
-     * must not keep the process. */
-    _exit(loop_run(loop));
+    /* But for the disks nothing is torn down: the kernel does it faster, and a vCPU thread that
+     * hangs in a page fault must not keep the process. */
+    int status = loop_run(loop);
+    vmm_end(vmm);
+    _exit(status);
 }
 
 static int describe(const char *path, struct error *err)

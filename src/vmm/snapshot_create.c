@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "vmm/disks.h"
 #include "vmm/machine_state.h"
 #include "vmm/snapshot_file.h"
 #include "vmm/vmm_private.h"
@@ -144,7 +145,9 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
     int r = check(vmm, request, err);
     if (r < 0)
         return r;
-    r = snapshot_file_create(&state, request->snapshot_path, err);
+    r = disks_flush(vmm->machine, err);
+    if (r == 0)
+        r = snapshot_file_create(&state, request->snapshot_path, err);
     if (r == 0)
         r = memory_open(vmm, request, &memory, err);
     /* The state first, in both: saving devices may still write into guest memory. */

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "vmm/disks.h"
 #include "vmm/machine_state.h"
 #include "vmm/page_server.h"
 #include "vmm/vmm_private.h"
@@ -100,6 +101,8 @@ static int state_load(struct vmm *vmm, const struct state_reader *reader,
     int r = machine_state_read(reader, &state, &config, err);
     if (r == 0)
         r = apply_request(&config, request, err);
+    if (r == 0)
+        r = disks_find_stacks(&config, err);
     if (r < 0)
         return r;
     keep_outputs(&config, &vmm->config);

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/disks.h"
 #include "vmm/vmm_private.h"
 
 struct vmm *vmm_create(const char *id, struct loop *loop, struct error *err)
@@ -101,6 +102,12 @@ int vmm_start(struct vmm *vmm, struct error *err)
     log_info("started: %u vCPUs, %llu MiB", vmm->config.machine.vcpu_count,
              (unsigned long long)vmm->config.machine.mem_size_mib);
     return 0;
+}
+
+void vmm_end(struct vmm *vmm)
+{
+    if (vmm->machine)
+        disks_flush_at_end(vmm->machine);
 }
 
 static int not_started(struct error *err)

@@ -35,6 +35,10 @@ struct snapshot_load_request {
 struct vmm *vmm_create(const char *id, struct loop *loop, struct error *err);
 void vmm_destroy(struct vmm *vmm);
 
+/* The guest has ended by itself: what it wrote to its disks is durable afterwards. The process ends
+ * next. */
+void vmm_end(struct vmm *vmm);
+
 const char *vmm_id(const struct vmm *vmm);
 enum vmm_state vmm_state(const struct vmm *vmm);
 /* "Not started", "Running", "Paused": the strings of GET /. */

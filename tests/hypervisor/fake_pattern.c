@@ -28,39 +28,36 @@ static int for_writable_disks(struct fake *fake, disk_visit *visit, uint64_t tok
     return r;
 }
 
-/* Left to the host to sync, as the writes of a guest that does not flush. */
+/* Of a file left to the host to sync, as the writes of a guest that does not flush. */
 static int disk_fill(const char *path, uint64_t token, char *answer, size_t size)
 {
     uint8_t page[PATTERN_PAGE];
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    int r = fd < 0 ? -1 : 0;
+    struct fake_disk disk;
+    int r = fake_disk_open(&disk, path, true, answer, size);
     for (unsigned i = PATTERN_DISK_FIRST; r == 0 && i < PATTERN_DISK_END; i++) {
         pattern_make(token, i, page);
-        if (pwrite(fd, page, sizeof(page), (off_t)i * PATTERN_PAGE) != (ssize_t)sizeof(page))
-            r = -1;
+        r = fake_disk_write(&disk, page, sizeof(page), (uint64_t)i * PATTERN_PAGE);
+        if (r < 0)
+            snprintf(answer, size, "write %s: %s", path, strerror(errno));
     }
-    if (r < 0)
-        snprintf(answer, size, "write %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    fake_disk_close(&disk);
     return r;
 }
 
 static int disk_check(const char *path, uint64_t token, char *answer, size_t size)
 {
     uint8_t page[PATTERN_PAGE];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -1 : 0;
+    struct fake_disk disk;
+    int r = fake_disk_open(&disk, path, false, answer, size);
     for (unsigned i = PATTERN_DISK_FIRST; r == 0 && i < PATTERN_DISK_END; i++) {
-        if (pread(fd, page, sizeof(page), (off_t)i * PATTERN_PAGE) != (ssize_t)sizeof(page) ||
+        if (fake_disk_read(&disk, page, sizeof(page), (uint64_t)i * PATTERN_PAGE) < 0 ||
             !pattern_holds(token, i, page))
             r = -1;
         if (r < 0)
             snprintf(answer, size, "page %u of %s is not of %llu", i, path,
                      (unsigned long long)token);
     }
-    if (fd >= 0)
-        close(fd);
+    fake_disk_close(&disk);
     return r;
 }
 

@@ -33,6 +33,7 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -100,6 +101,19 @@ int fake_memory_paged(struct fake *fake, const char *socket, size_t size);
 /* fake_agent.c: serves the vsock socket from a thread of its own; tells the host "ready". */
 int fake_vsock_listen(struct fake *fake, const char *path, char *fault, size_t size);
 void fake_agent_ready(struct fake *fake);
+/* fake_disk.c: a disk, a file or the base of a stack, as tine-vmm uses it. -1 with the reason, or
+ * errno. */
+struct disk_stack;
+struct fake_disk {
+    int fd;
+    struct disk_stack *stack;
+};
+int fake_disk_open(struct fake_disk *disk, const char *path, bool writable, char *fault,
+                   size_t size);
+int fake_disk_read(struct fake_disk *disk, void *bytes, size_t length, uint64_t offset);
+int fake_disk_write(struct fake_disk *disk, const void *bytes, size_t length, uint64_t offset);
+/* What was written to a stack is flushed. */
+void fake_disk_close(struct fake_disk *disk);
 /* fake_pattern.c: fills memory and writable disks, and checks them; -1 with the reason. */
 int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size);
 int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size);

@@ -11,6 +11,8 @@
 #include "agent/protocol.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "stack/disk_stack.h"
 
 #define SETTLE_MS 20000
 
@@ -79,16 +81,44 @@ static bool memory_ends(const char *path, char why[256])
     return data < 0 && errno == ENXIO;
 }
 
+/* Of a disk that sleeps, a stack or one file. */
+static bool disk_holds(const char *directory, uint64_t token, char why[256])
+{
+    uint8_t page[PATTERN_PAGE];
+    struct error err = {0};
+    char path[512];
+    snprintf(path, sizeof(path), "%s/disks", directory);
+    _cleanup_(close) int fd = dir_open(AT_FDCWD, path, &err);
+    if (faccessat(fd, "0.img.top", F_OK, 0) < 0) {
+        snprintf(path, sizeof(path), "%s/disks/0.img", directory);
+        return pages_hold(path, token, PATTERN_DISK_FIRST, PATTERN_DISK_END, why);
+    }
+    const struct stack_file base = {fd, "0.img", path};
+    _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(&base, false, &err);
+    for (unsigned i = PATTERN_DISK_FIRST; stack && i < PATTERN_DISK_END; i++) {
+        struct iovec buffer = {page, sizeof(page)};
+        uint64_t done = 0;
+        if (disk_stack_read(stack, &buffer, 1, (uint64_t)i * PATTERN_PAGE, &done) == 0 &&
+            pattern_holds(token, i, page))
+            continue;
+        snprintf(why, 256, "page %u of ...%.120s is not of %llu", i,
+                 path + (strlen(path) > 60 ? strlen(path) - 60 : 0), (unsigned long long)token);
+        return false;
+    }
+    if (!stack)
+        snprintf(why, 256, "%.250s", err.message);
+    return stack != NULL;
+}
+
 bool files_hold(const char *directory, const struct fact *fact, bool diskless, char why[256])
 {
-    char memory[512], disk[512];
+    char memory[512];
     snprintf(memory, sizeof(memory), "%s/snapshot/memory", directory);
-    snprintf(disk, sizeof(disk), "%s/disks/0.img", directory);
     if (fact->place == PLACE_STANDBY &&
         (!memory_ends(memory, why) ||
          !pages_hold(memory, fact->memory, PATTERN_MEMORY_FIRST, PATTERN_MEMORY_END, why)))
         return false;
-    return diskless || pages_hold(disk, fact->disk, PATTERN_DISK_FIRST, PATTERN_DISK_END, why);
+    return diskless || disk_holds(directory, fact->disk, why);
 }
 
 /* ABSENT, STOPPED, STANDBY or RUNNING; -1 on the way to one. */

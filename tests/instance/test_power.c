@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "stack/disk_stack.h"
 
 #define CUTS       12u
 #define STEPS_MAX  2000u
@@ -203,12 +204,18 @@ static void take_loose_disk(struct world *found, struct thing *thing)
 {
     uint8_t page[PATTERN_PAGE];
     const struct instance_record record = fixture_get(found->fixture, thing->name);
-    struct path path = guest_path(found->fixture, record.id, "disks/0.img");
-    _cleanup_(close) int fd = open(path.text, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
+    struct path path = guest_path(found->fixture, record.id, "disks");
+    struct error err = {0};
+    _cleanup_(close) int fd = dir_open(AT_FDCWD, path.text, &err);
+    const struct stack_file base = {fd, "0.img", path.text};
+    _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(&base, false, &err);
+    if (!stack)
+        fail_msg("%s", err.message);
     for (unsigned i = PATTERN_DISK_FIRST; i < PATTERN_DISK_END; i++) {
         uint64_t token;
-        assert_int_equal(pread(fd, page, sizeof(page), (off_t)i * PATTERN_PAGE), sizeof(page));
+        struct iovec buffer = {page, sizeof(page)};
+        uint64_t done = 0;
+        assert_int_equal(disk_stack_read(stack, &buffer, 1, (uint64_t)i * PATTERN_PAGE, &done), 0);
         memcpy(&token, page, sizeof(token));
         if (!pattern_holds(token, i, page))
             fail_msg("page %u of %s is mixed", i, path.text);

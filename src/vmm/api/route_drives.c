@@ -31,6 +31,12 @@ static unsigned drive_index(const struct vm_config *config, const char *id)
     return i;
 }
 
+/* The base of a stack is only read. */
+static bool is_written(const struct drive_config *drive)
+{
+    return !drive->is_read_only && !drive->is_stack;
+}
+
 static int drive_check(const struct vm_config *config, const struct drive_config *drive,
                        unsigned place, struct error *err)
 {
@@ -43,8 +49,7 @@ static int drive_check(const struct vm_config *config, const struct drive_config
         candidate.drive_count++;
     int r = vm_config_check(&candidate, err);
     if (r == 0)
-        r = host_drive_check(drive->path_on_host, "drives: path_on_host", !drive->is_read_only,
-                             err);
+        r = host_drive_check(drive->path_on_host, "drives: path_on_host", is_written(drive), err);
     return r;
 }
 
@@ -99,7 +104,7 @@ static int patch_apply(struct api_call *call, const struct drive_patch *patch, s
     if (!patch->path_on_host)
         return 0;
     r = host_drive_check(patch->path_on_host, "drives: path_on_host",
-                         !config->drives[place].is_read_only, err);
+                         is_written(&config->drives[place]), err);
     return r < 0 ? r : vmm_drive_update(call->vmm, patch->drive_id, patch->path_on_host, err);
 }
 

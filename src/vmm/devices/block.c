@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "stack/disk_stack.h"
 #include "vmm/devices/block_file.h"
 #include "vmm/devices/virtio.h"
 
@@ -358,10 +359,21 @@ static int block_load(struct virtio_device *device, uint32_t slot,
 
 /* ---- life ---- */
 
+/* A VM that ends by itself has its disk whole, whether its guest flushed it or not. */
+static void flush_at_end(struct block *block)
+{
+    int r = block->file.stack ? block_file_flush(&block->file) : 0;
+
+    if (r < 0)
+        log_error("drive %s: %s: %s: what the guest wrote last is lost", block->drive_id,
+                  block->file.path, errno_name(-r));
+}
+
 static void block_destroy(struct virtio_device *device)
 {
     struct block *block = from_device(device);
 
+    flush_at_end(block);
     block_file_close(&block->file);
     free(block->drive_id);
     free(block);
@@ -414,8 +426,11 @@ struct virtio_device *virtio_block_create(const struct drive_config *drive,
     block->writeback = drive->writeback;
     block->file.fd = -1;
     make_serial(drive_id, block->serial);
-    if (block_file_open(&block->file, drive_id, drive->path_on_host, drive->is_read_only, err) <
-        0) {
+    const struct block_source source = {.drive_id = drive_id,
+                                        .path = drive->path_on_host,
+                                        .read_only = drive->is_read_only,
+                                        .stack = drive->is_stack};
+    if (block_file_open(&block->file, &source, err) < 0) {
         block_destroy(&block->device);
         return NULL;
     }
@@ -426,14 +441,39 @@ int virtio_block_reopen(struct virtio_device *device, const char *path, struct e
 {
     struct block *block = from_device(device);
     struct block_file opened;
+    const struct block_source source = {.drive_id = block->drive_id,
+                                        .path = path,
+                                        .read_only = block->file.read_only,
+                                        .stack = block->file.stack != NULL};
 
-    int r = block_file_open(&opened, block->drive_id, path, block->file.read_only, err);
+    int r = block_file_open(&opened, &source, err);
     if (r < 0)
         return r;
+    flush_at_end(block);
     block_file_close(&block->file);
     block->file = opened;
     block->full_reported = false;
     if (virtio_device_active(device))
         virtio_signal_config(device);
     return 0;
+}
+
+int virtio_block_flush(struct virtio_device *device, struct error *err)
+{
+    struct block *block = from_device(device);
+    int r = block->file.stack && !block->file.read_only ? block_file_flush(&block->file) : 0;
+
+    return r < 0 ? error_errno(err, -r, block->file.path, "drive %s: flush %s", block->drive_id,
+                               block->file.path)
+                 : 0;
+}
+
+int virtio_block_seal(struct virtio_device *device, struct error *err)
+{
+    struct block *block = from_device(device);
+
+    if (!block->file.stack || block->file.read_only)
+        return 0;
+    int r = disk_stack_seal(block->file.stack, err);
+    return r < 0 ? error_wrap(err, "drive %s", block->drive_id) : 0;
 }

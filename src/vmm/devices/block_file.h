@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's side of a drive: a regular file or a block device, read and written synchronously.
+/* The host's side of a drive: a regular file or a block device, or a stack of files, read and
+ * written synchronously.
  * Offsets and lengths are bytes and lie inside the file; the caller has checked that. */
 #ifndef TINE_VMM_DEVICES_BLOCK_FILE_H
 #define TINE_VMM_DEVICES_BLOCK_FILE_H
@@ -12,17 +13,26 @@
 
 #define SECTOR_SIZE 512u
 
+struct disk_stack;
+
 struct block_file {
-    int fd;
+    int fd; /* -1: it is a stack */
+    struct disk_stack *stack;
     bool read_only;
     uint64_t sectors; /* size in 512-byte sectors, rounded down */
     char *path;       /* for messages */
 };
 
+/* What to open. */
+struct block_source {
+    const char *drive_id, *path;
+    bool read_only;
+    bool stack; /* `path` is the base of one */
+};
 /* -EMLINK, with the count in the message, for a writable file with more than one link (R2). On
  * failure `file` is untouched. */
-int block_file_open(struct block_file *file, const char *drive_id, const char *path, bool read_only,
-                    struct error *err);
+int block_file_open(struct block_file *file, const struct block_source *source, struct error *err);
+/* What was not flushed of a stack is as good as not written. */
 void block_file_close(struct block_file *file);
 
 /* Fill the buffers from the file, or write them to it, as a whole; the vector is used up. A file

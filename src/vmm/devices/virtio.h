@@ -135,7 +135,7 @@ int virtio_mmio_load(struct virtio_mmio *transport, const struct state_reader *r
 
 /* ---- the devices ---- */
 
-/* Opens the file (or block device) of `drive`, read-only or read-write with O_CLOEXEC. The capacity
+/* Opens the file (or block device, or stack) of `drive`, read-only or read-write with O_CLOEXEC. The capacity
  * is its size in 512-byte sectors, rounded down. A writable file with other names is -EMLINK: what
  * the guest writes must not reach another owner (R2). `drive` is not needed afterwards. */
 struct virtio_device *virtio_block_create(const struct drive_config *drive,
@@ -144,6 +144,12 @@ struct virtio_device *virtio_block_create(const struct drive_config *drive,
 /* Reopens from another path, updates the capacity, tells an active driver. On failure the old file
  * stays in use. */
 int virtio_block_reopen(struct virtio_device *device, const char *path, struct error *err);
+/* What was written to a drive that is a stack is durable. Of any other drive nothing is asked: the
+ * host's files have what was written. */
+int virtio_block_flush(struct virtio_device *device, struct error *err);
+/* The same, and what was written becomes a layer that others can link; the VM goes on writing a new
+ * top. The VM is paused, or the lock is held: nothing is in flight between two requests. */
+int virtio_block_seal(struct virtio_device *device, struct error *err);
 
 struct virtio_device *virtio_rng_create(struct guest_memory *memory, struct loop *loop,
                                         struct error *err);

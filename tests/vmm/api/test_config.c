@@ -21,6 +21,7 @@ static void fill_drive(struct drive_config *drive, const char *id, bool odd)
                                    .path_on_host = strdup("/run/tine/guest/disks/\xc3\xa4.img"),
                                    .is_root_device = odd,
                                    .is_read_only = !odd,
+                                   .is_stack = odd,
                                    .writeback = odd,
                                    .partuuid = odd ? strdup("0eaa91a0-01") : NULL};
 }
@@ -69,6 +70,7 @@ static void same_drive(const struct drive_config *a, const struct drive_config *
     same_text(a->path_on_host, b->path_on_host);
     assert_int_equal(a->is_root_device, b->is_root_device);
     assert_int_equal(a->is_read_only, b->is_read_only);
+    assert_int_equal(a->is_stack, b->is_stack);
     assert_int_equal(a->writeback, b->writeback);
     same_text(a->partuuid, b->partuuid);
 }

@@ -165,6 +165,12 @@ static void test_drives(void **state)
     assert_true(config->drives[1].is_read_only && config->drives[1].writeback);
     assert_string_equal(config->drives[1].partuuid, "0eaa91a0-01");
     assert_true(config->drives[0].is_root_device && !config->drives[0].writeback);
+    assert_false(config->drives[1].is_stack);
+    expect_file(f, 204, NULL, "PUT", "/drives/b",
+                "{\"drive_id\":\"b\",\"is_root_device\":false,\"path_on_host\":\"%s\","
+                "\"is_stack\":true}",
+                f->file);
+    assert_true(config->drives[1].is_stack);
     /* The root drive may be put again. */
     expect_file(f, 204, NULL, "PUT", "/drives/rootfs", DRIVE("rootfs", "true"), f->file);
 }
