@@ -20,7 +20,7 @@ struct api_abilities {
     bool free_page_reporting;
     bool clock_realtime;
     bool disk_stacks; /* a drive may be a stack: is_stack */
-    bool bzimage; /* boots one; else ELF only */
+    bool bzimage;     /* boots one; else ELF only */
 };
 
 /* What differs between the VMMs. */

@@ -22,7 +22,11 @@
 #define STANDBY                                                                             \
     MERGE "standby-paused standby-saved standby-synced standby-published standby-recorded " \
           "stack-publish-before-rename stack-publish-after-rename "
-#define FORK SHARE PUBLISH "fork-reserved fork-linked fork-published "
+#define SEAL                                                                 \
+    "disk-seal-made disk-seal-marked disk-seal-link disk-seal-linked "       \
+    "disk-seal-before-rename disk-seal-after-rename disk-top-before-rename " \
+    "disk-top-after-rename disk-frozen disk-map-write disk-sync "
+#define FORK SEAL SHARE PUBLISH "fork-reserved fork-linked fork-published "
 
 /* How often, and where trouble can be made. */
 static const struct {
@@ -39,8 +43,8 @@ static const struct {
     [STEP_DELETE] = {"delete", 4, "delete-killed delete-renamed "},
     [STEP_FORK] = {"fork", 16, FORK RESTORE BOOT STANDBY},
     [STEP_SNAPSHOT_CREATE] = {"snapshot-create", 7,
-                              "snapshot-linked snapshot-recorded snapshot-published " SHARE STANDBY
-                                  RESTORE},
+                              "snapshot-linked snapshot-recorded snapshot-published " SEAL SHARE
+                                  STANDBY RESTORE},
     [STEP_SNAPSHOT_FORK] = {"snapshot-fork", 8, FORK RESTORE BOOT},
     [STEP_SNAPSHOT_DELETE] = {"snapshot-delete", 3, "delete-renamed "},
     [STEP_SNAPSHOT_RESTORE] =

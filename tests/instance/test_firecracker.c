@@ -14,6 +14,7 @@
 #include "../hypervisor/support.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "disk_text.h"
 #include "instance/console_cap.h"
 
 static const char *fake_vmm;
@@ -173,12 +174,19 @@ static void test_disks_go_over(void **state)
     struct error err = {0};
     struct instance_record record;
     struct snapshot_target target = to("firecracker");
-    fixture_create(fixture, "web");
+    const struct instance_record web = fixture_create(fixture, "web");
     assert_ok(instance_stop(fixture->host, "web", 0, NULL, &err), &err);
+    disk_write_text(fixture, web.id, "of web");
     struct snapshot_record cold = fixture_snapshot(fixture, "web", INSTANCE_STOPPED, "cold");
     assert_string_equal(cold.source.hypervisor, "builtin");
     assert_ok(snapshot_fork(fixture->host, cold.id, "fork", &target, &record, &err), &err);
     assert_string_equal(record.hypervisor, "firecracker");
+    /* One file, that holds all of the stack. */
+    const struct path disks = guest_path(fixture, record.id, "disks");
+    assert_absent(fixture, record.id, "disks/0.img.top");
+    assert_absent(fixture, record.id, "disks/0.img.1");
+    assert_int_equal(guest_stat(fixture, record.id, "disks/0.img").st_nlink, 1);
+    disk_assert_text(&disks, "of web");
     assert_ok(snapshot_restore(fixture->host, "web", cold.id, &target, &record, &err), &err);
     assert_string_equal(record.hypervisor, "firecracker");
     assert_int_equal(record.state, INSTANCE_RUNNING);

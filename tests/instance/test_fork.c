@@ -61,8 +61,11 @@ static void test_fork_of_standby(void **state)
                      guest_stat(fixture, source.id, GUEST_KERNEL).st_ino);
     assert_int_equal(guest_stat(fixture, fork.id, "disks/1.img").st_ino,
                      guest_stat(fixture, source.id, "disks/1.img").st_ino);
-    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img").st_nlink, 1);
-    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, 1);
+    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img").st_ino,
+                     guest_stat(fixture, source.id, "disks/0.img").st_ino);
+    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img.top").st_nlink, 1);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.top").st_nlink, 1);
+    assert_int_equal(fork.disk_bytes_copied, 0);
 }
 
 static void test_default_target_is_the_sources_state(void **state)
@@ -210,7 +213,8 @@ static void test_many_at_once(void **state)
         assert_int_equal(forkers[i].record.memory_bytes_copied, 0);
     assert_int_equal(guest_stat(fixture, source.id, MEMORY_FILE).st_nlink, FORKS + 1);
     assert_int_equal(guest_stat(fixture, source.id, "disks/1.img").st_nlink, FORKS + 1);
-    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, 1);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, FORKS + 1);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.top").st_nlink, 1);
     discard(fixture, "source");
     for (int i = 0; i < FORKS; i++) {
         assert_recalls(fixture, forkers[i].name, "from the source");

@@ -121,9 +121,10 @@ static void test_forks(void **state)
     assert_int_equal(guest_stat(fixture, b.id, "disks/0.img").st_ino, inode);
     assert_int_equal(snapshot_stat(fixture, snapshot.id, "disks/0.img").st_ino, inode);
     assert_int_equal(guest_stat(fixture, a.id, "disks/0.img").st_nlink, 3);
-    assert_int_equal(guest_stat(fixture, a.id, "disks/1.img").st_nlink, 1);
-    assert_int_not_equal(guest_stat(fixture, a.id, "disks/1.img").st_ino,
-                         guest_stat(fixture, b.id, "disks/1.img").st_ino);
+    assert_int_equal(guest_stat(fixture, a.id, "disks/1.img").st_nlink, 3);
+    assert_int_equal(guest_stat(fixture, a.id, "disks/1.img.top").st_nlink, 1);
+    assert_int_not_equal(guest_stat(fixture, a.id, "disks/1.img.top").st_ino,
+                         guest_stat(fixture, b.id, "disks/1.img.top").st_ino);
     assert_recalls(fixture, "a", "note");
     fixture_reopen(fixture);
     assert_ok(instance_start(fixture->host, "b", NULL, &err), &err);

@@ -2,6 +2,7 @@
 /* Snapshots and who owns what: every order of create, fork, restore and delete, seen by inode, link
  * count and what the guests remember. */
 #include "crowd.h"
+#include "disk_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,20 +98,6 @@ static char *read_file(const struct path *path, size_t *length)
     return bytes;
 }
 
-static void write_disk(const struct fixture *fixture, const char *id, const char *text)
-{
-    const struct path path = guest_path(fixture, id, "disks/0.img");
-    _cleanup_(close) int fd = open(path.text, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
-}
-
-static void assert_disk(const struct path *path, const char *text)
-{
-    size_t length = 0;
-    _cleanup_(free) char *bytes = read_file(path, &length);
-    assert_memory_equal(bytes, text, strlen(text));
-}
-
 static void assert_same_file(struct stat a, struct stat b)
 {
     assert_int_equal(a.st_ino, b.st_ino);
@@ -141,20 +128,19 @@ static void test_create_of_standby(void **state)
     assert_true(made.created_at_ns > source.created_at_ns);
     assert_state(fixture, "source", INSTANCE_STANDBY);
 
-    /* One inode for what nobody writes, a private one for the writable disk. */
-    static const char *const shared[] = {MEMORY_FILE, STATE_FILE, GUEST_KERNEL, GUEST_INITRD,
-                                         "disks/1.img"};
+    /* One inode for what nobody writes, and a private top for the writable disk. */
+    static const char *const shared[] = {MEMORY_FILE,  STATE_FILE,    GUEST_KERNEL,
+                                         GUEST_INITRD, "disks/1.img", "disks/0.img"};
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
         assert_same_file(snapshot_stat(fixture, made.id, shared[i]),
                          guest_stat(fixture, source.id, shared[i]));
     assert_int_equal(snapshot_stat(fixture, made.id, MEMORY_FILE).st_nlink, 2);
-    assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img").st_nlink, 1);
-    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, 1);
+    assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img.top").st_nlink, 1);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.top").st_nlink, 1);
 
     uint64_t size = 0;
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
         size += (uint64_t)snapshot_stat(fixture, made.id, shared[i]).st_size;
-    size += (uint64_t)snapshot_stat(fixture, made.id, "disks/0.img").st_size;
     assert_int_equal(made.size_bytes, size);
 
     struct snapshot_record read;
@@ -280,10 +266,10 @@ static void test_restore_in_place(void **state)
 {
     struct fixture *fixture = *state;
     struct instance_record source = running_source(fixture);
-    write_disk(fixture, source.id, "as captured");
+    disk_write_text(fixture, source.id, "as captured");
     struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, NULL);
     guest_remember(fixture, "source", "later");
-    write_disk(fixture, source.id, "written later");
+    disk_write_text(fixture, source.id, "written later");
     standby(fixture, "source");
     ino_t old = guest_stat(fixture, source.id, "").st_ino;
     struct stat log = guest_stat(fixture, source.id, "log/requests");
@@ -294,16 +280,16 @@ static void test_restore_in_place(void **state)
     assert_int_equal(restored.state, INSTANCE_RUNNING);
     assert_int_not_equal(guest_stat(fixture, source.id, "").st_ino, old);
     assert_recalls(fixture, "source", NOTE);
-    const struct path disk = guest_path(fixture, source.id, "disks/0.img");
-    assert_disk(&disk, "as captured");
+    const struct path disks = guest_path(fixture, source.id, "disks");
+    disk_assert_text(&disks, "as captured");
     assert_same_file(guest_stat(fixture, source.id, "log/requests"), log);
     assert_same_file(guest_stat(fixture, source.id, BASE_FILE),
                      snapshot_stat(fixture, made.id, MEMORY_FILE));
     assert_int_equal(snapshot_stat(fixture, made.id, MEMORY_FILE).st_nlink, 2);
     /* As often as one likes, and the snapshot has not changed. */
-    write_disk(fixture, source.id, "written again");
-    const struct path captured = snapshot_path(fixture, made.id, "disks/0.img");
-    assert_disk(&captured, "as captured");
+    disk_write_text(fixture, source.id, "written again");
+    const struct path captured = snapshot_path(fixture, made.id, "disks");
+    disk_assert_text(&captured, "as captured");
     standby(fixture, "source");
     restore(fixture, "source", made.id, target(INSTANCE_STANDBY));
     assert_state(fixture, "source", INSTANCE_STANDBY);
@@ -539,7 +525,8 @@ static void test_forks_really_run_at_once(void **state)
     for (int i = 0; i < FORKS; i++)
         assert_int_equal(forkers[i].record.memory_bytes_copied, 0);
     assert_int_equal(snapshot_stat(fixture, made.id, MEMORY_FILE).st_nlink, FORKS + 1);
-    assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img").st_nlink, 1);
+    assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img").st_nlink, FORKS + 1);
+    assert_int_equal(snapshot_stat(fixture, made.id, "disks/0.img.top").st_nlink, 1);
     for (int i = 0; i < FORKS; i++)
         assert_recalls(fixture, forkers[i].name, NOTE);
 }

@@ -135,9 +135,10 @@ int virtio_mmio_load(struct virtio_mmio *transport, const struct state_reader *r
 
 /* ---- the devices ---- */
 
-/* Opens the file (or block device, or stack) of `drive`, read-only or read-write with O_CLOEXEC. The capacity
- * is its size in 512-byte sectors, rounded down. A writable file with other names is -EMLINK: what
- * the guest writes must not reach another owner (R2). `drive` is not needed afterwards. */
+/* Opens the file (or block device, or stack) of `drive`, read-only or read-write with O_CLOEXEC.
+ * The capacity is its size in 512-byte sectors, rounded down. A writable file with other names is
+ * -EMLINK: what the guest writes must not reach another owner (R2). `drive` is not needed
+ * afterwards. */
 struct virtio_device *virtio_block_create(const struct drive_config *drive,
                                           struct guest_memory *memory, struct loop *loop,
                                           struct error *err);
