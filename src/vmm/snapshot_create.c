@@ -13,11 +13,6 @@
 #include "vmm/snapshot_file.h"
 #include "vmm/vmm_private.h"
 
-static inline void cleanup_state_writer(struct state_writer *writer)
-{
-    state_writer_free(writer);
-}
-
 static int config_save(const struct vmm *vmm, struct state_writer *writer, struct error *err)
 {
     _cleanup_(free) char *json = vm_config_to_json(&vmm->config);
@@ -27,15 +22,20 @@ static int config_save(const struct vmm *vmm, struct state_writer *writer, struc
     return 0;
 }
 
+int vmm_state_build(struct vmm *vmm, enum machine_saving saving, struct state_writer *writer,
+                    struct error *err)
+{
+    state_writer_init(writer);
+    int r = config_save(vmm, writer, err);
+    if (r == 0)
+        r = machine_save(vmm->machine, saving, writer, err);
+    return r < 0 ? r : state_writer_finish(writer, err);
+}
+
 static int state_write(struct vmm *vmm, struct snapshot_file *file, struct error *err)
 {
     _cleanup_(state_writer) struct state_writer writer;
-    state_writer_init(&writer);
-    int r = config_save(vmm, &writer, err);
-    if (r == 0)
-        r = machine_save(vmm->machine, &writer, err);
-    if (r == 0)
-        r = state_writer_finish(&writer, err);
+    int r = vmm_state_build(vmm, MACHINE_PREPARED, &writer, err);
     if (r == 0)
         r = file_write_exact(file->fd, writer.data, writer.length, file->path, err);
     return r < 0 ? r : snapshot_file_sync(file, err);
