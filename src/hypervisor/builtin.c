@@ -28,7 +28,8 @@ static int builtin_identify(const struct hypervisor *self, const struct vmm_api 
     return 0;
 }
 
-static const struct api_variant builtin = {.launch = builtin_launch, .identify = builtin_identify};
+static const struct api_variant builtin = {
+    .templates = true, .launch = builtin_launch, .identify = builtin_identify};
 
 struct hypervisor hypervisor_builtin(const char *binary)
 {

@@ -92,6 +92,13 @@ struct vm_restore {
     const char *pager_socket;
 };
 
+/* A template: a process that has a VM as it stood at one moment, and that VMs are made of. It has a
+ * guest directory of its own, as they do, with run/ and log/. */
+struct vm_template {
+    const char *id;
+    const char *guest_dir; /* on the host, absolute */
+};
+
 struct api_variant;
 struct firecracker;
 
@@ -124,6 +131,18 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* Live fork; NULL: this VMM knows none. Makes a template of the VM, which goes on as it was,
+     * running or paused; what it has to stand still for is told in `paused_ns`, 0 if it was paused.
+     * The template may not answer yet. ERROR_UNSUPPORTED: not by this VMM, or not of this VM. */
+    int (*template_make)(const struct hypervisor *self, const struct vm_spec *source,
+                         const struct vm_template *template, struct vm_process *process,
+                         uint64_t *paused_ns, struct error *err);
+    /* Makes a VM of the template, "Paused", in the guest directory of `spec`, which has disks/ and
+     * where missing gets run/ and log/. `template_process` is waited for if it does not answer yet.
+     * On failure no process of the VM is left. */
+    int (*template_child)(const struct hypervisor *self, const struct vm_template *template,
+                          const struct vm_process *template_process, const struct vm_spec *spec,
+                          struct vm_process *process, struct error *err);
     /* "Running", "Paused", "Not started" into `state`; an error if the VMM does not answer. */
     int (*query)(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
                  struct error *err);

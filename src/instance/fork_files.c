@@ -23,14 +23,18 @@ static void cleanup_pair(struct pair *pair)
         close(pair->to);
 }
 
-static int pair_open(struct pair *pair, struct error *err)
+static int pair_open_of(struct pair *pair, const struct owner *from, struct error *err)
 {
-    const struct owner *from = pair->handover->from;
     pair->from = dir_open(from->fd, pair->directory, err);
     if (pair->from < 0)
         return error_wrap(err, "%s %s", from->thing, from->id);
     pair->to = draft_subdirectory(pair->handover->draft, pair->directory, err);
     return pair->to < 0 ? pair->to : 0;
+}
+
+static int pair_open(struct pair *pair, struct error *err)
+{
+    return pair_open_of(pair, pair->handover->from, err);
 }
 
 static int give(const struct pair *pair, const char *name, bool share, struct stack_result *result,
@@ -64,32 +68,39 @@ static int give_boot(struct handover *handover, struct error *err)
     return r;
 }
 
-static int give_disks(struct handover *handover, struct error *err)
+/* Those that are writable, or those that are not. */
+static int give_disks(struct handover *handover, bool writable, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {handover, GUEST_DISKS, -1, -1};
     struct instance_record *record = handover->record;
-    int r = pair_open(&pair, err);
+    const bool elsewhere = writable && handover->disks;
+    int r = pair_open_of(&pair, elsewhere ? handover->disks : handover->from, err);
     for (unsigned i = 0; r == 0 && i < record->disk_count; i++) {
         struct stack_result result;
         char name[16];
+        if (record->disks[i].read_only == writable)
+            continue;
         snprintf(name, sizeof(name), "%u.img", i);
-        r = give(&pair, name, record->disks[i].read_only, &result, err);
+        r = give(&pair, name, !writable, &result, err);
         record->disk_bytes_copied += r == 0 ? result.bytes_copied : 0;
     }
     return r;
 }
 
-static int give_memory(struct handover *handover, struct error *err)
+int fork_writable_disks(struct handover *handover, struct error *err)
 {
-    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    return record_has_writable_disk(handover->record) ? give_disks(handover, true, err) : 0;
+}
+
+/* A memory image with the layers over it. */
+static int give_image(struct handover *handover, struct pair *pair, struct error *err)
+{
     struct instance_record *record = handover->record;
-    struct stack_result result = {0};
-    int r = pair_open(&pair, err);
-    if (r == 0)
-        r = give(&pair, SNAPSHOT_STATE, true, &result, err);
+    int r = 0;
     record->memory_bytes_copied = 0;
     for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
-        r = give(&pair, memory_name(i).text, true, &result, err);
+        struct stack_result result = {0};
+        r = give(pair, memory_name(i).text, true, &result, err);
         record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
         if (r == 0 && i == 0)
             snprintf(record->memory_method, sizeof(record->memory_method), "%s",
@@ -98,10 +109,35 @@ static int give_memory(struct handover *handover, struct error *err)
     return r;
 }
 
+static int give_memory(struct handover *handover, struct error *err)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    struct stack_result result;
+    int r = pair_open(&pair, err);
+    if (r == 0)
+        r = give(&pair, SNAPSHOT_STATE, true, &result, err);
+    return r < 0 ? r : give_image(handover, &pair, err);
+}
+
+/* A VM that was booted has none. */
+int fork_base(struct handover *handover, struct error *err)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_BASE, -1, -1};
+    int r = file_exists(handover->from->fd, GUEST_BASE "/" SNAPSHOT_MEMORY, err);
+    if (r <= 0)
+        return r;
+    r = pair_open(&pair, err);
+    return r < 0 ? r : give_image(handover, &pair, err);
+}
+
 int fork_files(struct handover *handover, struct error *err)
 {
     int r = give_boot(handover, err);
     if (r == 0)
-        r = give_disks(handover, err);
+        r = give_disks(handover, false, err);
+    if (r == 0)
+        r = fork_writable_disks(handover, err);
+    if (r == 0 && handover->base)
+        r = fork_base(handover, err);
     return r < 0 || !handover->memory ? r : give_memory(handover, err);
 }

@@ -10,12 +10,18 @@ struct handover {
     const struct draft *draft;      /* of `to` */
     struct instance_record *record; /* says what there is; learns what had to be copied */
     bool memory;                    /* the snapshot/ too */
+    bool base;                      /* the base/ too, if there is one: `from` runs (live.h) */
+    const struct owner *disks;      /* has the writable disks; NULL: `from` */
     uint64_t size_bytes;            /* the result: of all files, holes included */
 };
 
 /* Gives the draft its own names for everything `to` needs (R1): links for what nobody writes
  * (kernel, initrd, read-only disks and, with `memory`, the memory image), private copies of
- * writable disks. `from` is held at least for reading and has no VMM that runs. */
+ * writable disks. `from` is held at least for reading and has no VMM that runs, unless `disks` is
+ * somebody else. */
 int fork_files(struct handover *handover, struct error *err);
+/* Parts of that: links to what is in base/; copies of the writable disks alone. */
+int fork_base(struct handover *handover, struct error *err);
+int fork_writable_disks(struct handover *handover, struct error *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/live.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
 #include "instance/strangers.h"
@@ -114,7 +115,9 @@ static int recover_half_made(struct operation *op, struct error *err)
 
 static int recover_present(struct operation *op, const struct found *found, struct error *err)
 {
-    int r = find_vmm(op, found, err);
+    int r = live_end_strays(op, found->vmms, found->count, err);
+    if (r == 0)
+        r = find_vmm(op, found, err);
     if (r < 0)
         return r;
     return op->record.state == INSTANCE_CREATED ? recover_half_made(op, err)

@@ -132,14 +132,15 @@ static int make(struct operation *source, void *context, struct error *err)
     return publish(making->op, &draft, err);
 }
 
-static int create(struct operation *source, struct snapshot_operation *op, struct error *err)
+static int create(struct operation *source, const struct source_wish *wish,
+                  struct snapshot_operation *op, struct error *err)
 {
     struct making making = {.op = op};
     struct trace trace;
     trace_begin(&trace, source, "snapshot");
     snprintf(trace.note, sizeof(trace.note), "as %.64s",
              *op->record.name ? op->record.name : op->record.id);
-    int r = source_link(source, source, make, &making, err);
+    int r = source_link(source, wish, source, make, &making, err);
     if (r < 0 && making.recorded)
         unmake(op);
     return trace_end(&trace, r, err);
@@ -171,7 +172,7 @@ int snapshot_create(struct host *host, const char *instance,
     if (r < 0)
         return r;
     describe(&source, request, &op.record);
-    r = create(&source, &op, err);
+    r = create(&source, &wish, &op, err);
     if (r == 0)
         finish(&op, record);
     return r;
