@@ -81,6 +81,7 @@ struct hypervisor api_driver(const char *name, const struct api_variant *variant
         .resume = api_resume,
         .can_save = api_can_save,
         .snapshot = api_snapshot,
+        .template_check = variant->templates ? api_template_check : NULL,
         .template_make = variant->templates ? api_template_make : NULL,
         .template_child = variant->templates ? api_template_child : NULL,
         .shutdown = api_shutdown,

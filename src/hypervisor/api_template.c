@@ -108,10 +108,13 @@ static int bear(struct birth *birth, const char *guest_dir, struct vm_process *p
 /* ---- a template of a VM ---- */
 
 /* A tine-vmm of before there were templates is left alone. */
-static int check_ability(const struct vmm_api *api, struct error *err)
+int api_template_check(const struct hypervisor *self, const struct vm_spec *spec, struct error *err)
 {
+    _cleanup_(call) struct call call = {.socket = NULL};
     _cleanup_(json) json_t *version = NULL;
-    int r = vmm_api_get(api, "/version", &version, err);
+    int r = call_init(&call, spec, self->request_ms, err);
+    if (r == 0)
+        r = vmm_api_get(&call.api, "/version", &version, err);
     if (r < 0)
         return r;
     return json_is_true(json_object_get(version, "templates"))
@@ -125,8 +128,6 @@ int api_template_make(const struct hypervisor *self, const struct vm_spec *sourc
 {
     _cleanup_(call) struct call call = {.socket = NULL};
     int r = call_init(&call, source, self->request_ms, err);
-    if (r == 0)
-        r = check_ability(&call.api, err);
     if (r < 0)
         return r;
     _cleanup_(birth) struct birth birth = {

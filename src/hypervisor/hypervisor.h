@@ -131,9 +131,13 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
-    /* Live fork; NULL: this VMM knows none. Makes a template of the VM, which goes on as it was,
-     * running or paused; what it has to stand still for is told in `paused_ns`, 0 if it was paused.
-     * The template may not answer yet. ERROR_UNSUPPORTED: not by this VMM, or not of this VM. */
+    /* Live fork, of VMMs that know it; the three are NULL for others. 0 if the VM's knows it, else
+     * ERROR_UNSUPPORTED. */
+    int (*template_check)(const struct hypervisor *self, const struct vm_spec *spec,
+                          struct error *err);
+    /* Makes a template of the VM, which goes on as it was, running or paused; how long it stood
+     * still is told in `paused_ns`, 0 if it was paused. The template may not answer yet.
+     * ERROR_UNSUPPORTED: not of this VM. */
     int (*template_make)(const struct hypervisor *self, const struct vm_spec *source,
                          const struct vm_template *template, struct vm_process *process,
                          uint64_t *paused_ns, struct error *err);

@@ -127,10 +127,14 @@ static int make(struct operation *source, struct live *live, struct error *err)
 
 int live_begin(struct operation *source, struct live *live, struct error *err)
 {
-    if (!operation_hypervisor(source)->template_make || source->record.paged)
+    const struct hypervisor *hypervisor = operation_hypervisor(source);
+    const struct vm_spec spec = operation_spec(source);
+    if (!hypervisor->template_check || source->record.paged)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP, "%s can't be forked without a nap",
                          source->record.name);
-    int r = make(source, live, err);
+    int r = hypervisor->template_check(hypervisor, &spec, err);
+    if (r == 0)
+        r = make(source, live, err);
     if (r < 0)
         live_end(live);
     return r;

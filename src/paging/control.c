@@ -36,7 +36,7 @@ static int fault(const struct control_request *request, const struct control_rep
                      message ? message : "refused");
 }
 
-static int no_json(const struct control_request *request, int errnum, struct error *err)
+static int no_call(const struct control_request *request, int errnum, struct error *err)
 {
     return error_errno(err, errnum, request->socket, "pager %s: %s %s", request->socket,
                        request->method, request->path);
@@ -48,8 +48,10 @@ static int reply_read(const struct control_request *request, struct http_reply *
 {
     for (size_t i = 0; i < answer->fd_count && i < CONTROL_DESCRIPTORS; i++)
         reply->fds[reply->fd_count++] = TAKE_FD(answer->fds[i]);
+    if (answer->fd_count > CONTROL_DESCRIPTORS)
+        return no_call(request, EPROTO, err);
     if (answer->body && !(reply->body = json_loads(answer->body, 0, NULL)))
-        return no_json(request, EPROTO, err);
+        return no_call(request, EPROTO, err);
     reply->status = answer->status;
     return reply->status == 200 || reply->status == 204 ? 0 : fault(request, reply, err);
 }
@@ -61,7 +63,7 @@ int control_call(const struct control_request *request, struct control_reply *re
     _cleanup_(free) char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
     json_decref(request->body);
     if (request->has_body && !body)
-        return no_json(request, ENOMEM, err);
+        return no_call(request, ENOMEM, err);
     const struct http_call call = {.server = "pager",
                                    .socket = request->socket,
                                    .method = request->method,

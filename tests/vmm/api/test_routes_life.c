@@ -54,6 +54,26 @@ static void test_vm(void **state)
     expect(f, 400, "a vCPU does not stop", "PATCH", "/vm", "{\"state\":\"Paused\"}");
 }
 
+static void test_template(void **state)
+{
+    struct fixture *f = *state;
+    const char *good = "{\"socket_path\":\"/t\"}";
+    expect(f, 400, "before starting", "PUT", "/template", good);
+    fixture_start(f);
+    expect(f, 400, "'socket_path' is missing", "PUT", "/template", "{}");
+    expect(f, 400, "between 0 and 86400", "PUT", "/template",
+           "{\"socket_path\":\"/t\",\"idle_seconds\":86401}");
+    expect(f, 400, "0 descriptors came", "PUT", "/template",
+           "{\"socket_path\":\"/t\",\"mount_point\":\"/mnt\"}");
+    assert_int_equal(fake_vmm_calls(f->vmm)->template, 0);
+    expect(f, 200, "\"pid\":4711,\"paused_us\":2000,\"fork_us\":1000", "PUT", "/template", good);
+    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
+    expect(f, 200, NULL, "PUT", "/template", good);
+    fake_vmm_fail(f->vmm, ENOTSUP, "a page server has it");
+    expect(f, 400, "\"errno\":\"EOPNOTSUPP\"", "PUT", "/template", good);
+    expect(f, 200, "\"templates\":true", "GET", "/version", NULL);
+}
+
 #define CREATE "/snapshot/create"
 
 static void test_snapshot_create(void **state)
@@ -274,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROUTE_TEST(test_actions),
         ROUTE_TEST(test_vm),
+        ROUTE_TEST(test_template),
         ROUTE_TEST(test_snapshot_create),
         ROUTE_TEST(test_snapshot_load_refused),
         ROUTE_TEST(test_snapshot_load),

@@ -283,6 +283,15 @@ static void boot(struct family *family)
     expect(source, "PUT", "/actions", json_pack("{s:s}", "action_type", "InstanceStart"), 204);
 }
 
+/* In a new process. */
+static void boot_again(struct family *family)
+{
+    char vsock[160];
+    name_in(family, vsock, "vsock", "source");
+    unlink(vsock);
+    boot(family);
+}
+
 static int family_setup(void **state)
 {
     struct family *family = calloc(1, sizeof(*family));
@@ -512,6 +521,45 @@ static void test_refused(void **state)
     peer_kill(&child);
 }
 
+static json_t *metrics_body(void)
+{
+    return json_pack("{s:s}", "action_type", "FlushMetrics");
+}
+
+/* A step that fails, or ends the process that takes it, is no other process's end. */
+static void test_failures(void **state)
+{
+    struct family *family = *state;
+    struct peer child;
+    process_kill(&family->process);
+    setenv("TINE_FAILPOINT", "vmm-template-fork=ENOMEM", 1);
+    boot_again(family);
+    peer_init(family, &family->template, "template");
+    expect_refused(&family->source, "/template", template_body(family), "ENOMEM");
+    expect(&family->source, "PUT", "/actions", metrics_body(), 204);
+    process_kill(&family->process);
+    setenv("TINE_FAILPOINT", "vmm-template-begin", 1);
+    boot_again(family);
+    struct reply reply = call(&family->source, "PUT", "/template", template_body(family));
+    family->template.pid = pid_of(&reply);
+    wait_gone(&family->template);
+    family->template.pid = 0;
+    vm_pause(&family->source);
+    count_on(family, &family->source);
+    process_kill(&family->process);
+    setenv("TINE_FAILPOINT", "vmm-child-loaded", 1);
+    boot_again(family);
+    make_template(family);
+    peer_init(family, &child, "child");
+    reply = call(&family->template, "PUT", "/children", child_body(family, &child));
+    child.pid = pid_of(&reply);
+    wait_gone(&child);
+    for (unsigned i = 0; status_of(family, "children") != 0; i++)
+        assert_true(i < PATIENCE_MS);
+    vm_pause(&family->source);
+    count_on(family, &family->source);
+}
+
 static void test_idle(void **state)
 {
     struct family *family = *state;
@@ -535,6 +583,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_diff_of_booted_child, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_own_mount, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_refused, family_setup, family_teardown),
+        cmocka_unit_test_setup_teardown(test_failures, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_idle, family_setup, family_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
