@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,12 +78,26 @@ int fake_unix_socket(const char *path, int listening)
     return fd;
 }
 
+int fake_print(int fd, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        abort();
+    ssize_t n = write(fd, text, (size_t)length);
+    free(text);
+    return (int)n;
+}
+
 static void record(const char *method, const char *path, const char *body)
 {
     int fd = open("log/requests", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    dprintf(fd, "%s %s %s\n", method, path, body);
+    fake_print(fd, "%s %s %s\n", method, path, body);
     close(fd);
 }
 
@@ -91,13 +106,13 @@ static void answer_send(int fd, const struct fake_answer *answer)
     char *text = answer->body ? json_dumps(answer->body, JSON_COMPACT) : NULL;
     /* As Firecracker: no reason phrase, and a 204 carries no length. */
     if (text)
-        dprintf(fd,
-                "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n"
-                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                answer->status, strlen(text), text);
+        fake_print(fd,
+                   "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n"
+                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                   answer->status, strlen(text), text);
     else
-        dprintf(fd, "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n\r\n",
-                answer->status);
+        fake_print(fd, "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n\r\n",
+                   answer->status);
     free(text);
 }
 
@@ -146,7 +161,7 @@ static int misbehave(struct connection *connection, const char *path, struct fak
     text = fake_order("garbage", path);
     if (text) {
         free(text);
-        dprintf(fd, "\001\002 this is no HTTP at all\r\n\r\n");
+        fake_print(fd, "\001\002 this is no HTTP at all\r\n\r\n");
         return -1;
     }
     text = fake_order("refuse", path);

@@ -110,6 +110,9 @@ int fake_template(struct fake *fake, const char *path, json_t *body, struct fake
 /* fake_vmm.c */
 int fake_serve(struct fake *fake, const char *path);
 void fake_thread(void *(*run)(void *), void *context);
+/* As dprintf(3), which has its stream on the stack and in a list of the C library's: a process that
+ * is forked while another thread prints would keep it there. */
+int fake_print(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int fake_unix_socket(const char *path, int listening);
 
 #endif
