@@ -32,8 +32,11 @@
 
 #define GUEST_MAX_DISKS 8
 
-/* The kernel command line when vm_spec.cmdline is NULL. */
-#define HYPERVISOR_CMDLINE "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd"
+/* The kernel command line when vm_spec.cmdline is NULL. It is quiet, as each byte that a kernel
+ * writes to its console is an exit of the VM: errors and panics are still shown, dmesg has the
+ * rest. */
+#define HYPERVISOR_CMDLINE \
+    "console=ttyS0 quiet reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd"
 
 struct vm_disk {
     bool read_only;
