@@ -17,6 +17,9 @@
 #include "stack/stack.h"
 
 #define LAYER_STACK_LIMIT 32u /* layers over a base */
+/* Extents of a stack that is mapped. The kernel allows 65530 mappings (vm.max_map_count), and a
+ * guest's balloon needs some of its own. */
+#define LAYER_STACK_MAPPINGS 8192u
 
 /* A layer's name: "<base>.<number>", number from 1. Owner: caller; NULL when out of memory. */
 char *layer_stack_name(const char *base, unsigned number);

@@ -24,7 +24,8 @@ struct fixture {
     const char *firecracker;            /* NULL: none; taken up by the next fixture_open() */
     enum hypervisor_saving saving;      /* of the driver; taken up by the next fixture_open() */
     struct pager_options pager;         /* the same; without a run_dir there are no pagers */
-    enum standby_memory standby_memory; /* the same */
+    enum standby_memory standby_memory; /* the same; STANDBY_MERGE unless a test says otherwise */
+    bool without_layers;                /* the same: the driver knows none, as Firecracker's */
     struct host *host;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Standbys that add a layer: what they leave alone, what comes back through a real pager, and what
- * every owner of such an image does with it. */
+/* Standbys that add a layer, of VMMs that know none: what they leave alone, what comes back through
+ * a real pager, and what every owner of such an image does with it. */
 #include "pager_site.h"
 
 #include <errno.h>
@@ -23,6 +23,7 @@ static struct site *site_with(const struct paging_graduation *graduation)
 {
     struct site *site = site_new(graduation);
     site->fixture->standby_memory = STANDBY_AUTO;
+    site->fixture->without_layers = true;
     site_reopen(site);
     return site;
 }
