@@ -369,7 +369,7 @@ static void test_random_chain(void **context)
             continue;
         const struct stack_file base = {image->dir, "memory", "the image"};
         const struct stack_file flat = {image->dir, "flat", "flat"};
-        assert_int_equal(layer_stack_flatten(&base, &flat, &result, &err), 0);
+        assert_int_equal(layer_stack_flatten(&base, &flat, NULL, &result, &err), 0);
         _cleanup_(free) uint8_t *before = remember(&memory);
         guest_memory_release(&memory);
         assert_int_equal(renameat(image->dir, "flat", image->dir, "memory"), 0);
