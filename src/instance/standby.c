@@ -292,6 +292,8 @@ static int standby_and_want(struct operation *op, const struct standby_options *
     int r = traced(op, "standby", standby_locked, err);
     if (r == 0)
         compressor_want(op->host->compressor, &owner, op->record.compression, delay_ns);
+    if (r == 0 && op->record.memory_layers > 0)
+        compressor_compact(op->host->compressor, &owner);
     return r;
 }
 

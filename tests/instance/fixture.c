@@ -82,7 +82,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .firecracker = {.binary = fixture->firecracker},
                                          .hypervisor = &driver,
                                          .pager = fixture->pager,
-                                         .standby_memory = fixture->standby_memory};
+                                         .standby_memory = fixture->standby_memory,
+                                         .compaction = fixture->compaction};
     return host_open(&options, err);
 }
 

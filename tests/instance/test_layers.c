@@ -377,22 +377,19 @@ static void test_no_pager(void **state)
     layered(site, "one");
     site->fixture->pager.backend = MEMORY_FILE;
     site_reopen(site);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED,
-                 "the memory of one has 1 layers, and only a pager can serve these: "
-                 "memory-backend is file");
-    site->fixture->pager = (struct pager_options){.run_dir = NULL};
-    site_reopen(site);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED, "this host has no pager");
-    site->fixture->pager = before;
-    site->fixture->pager.binary = "/nowhere/tine-pager";
-    site_reopen(site);
-    pager_kill(site, SITE_VERSION);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED, "use the pager /nowhere/tine-pager");
-    site->fixture->pager = before;
-    site->fixture->pager.backend = MEMORY_AUTO;
-    site_reopen(site);
+    setenv("TINE_FAILPOINT", "stack-flatten-data=ENOSPC", 1);
+    assert_fails(restore(site, &err), &err, ERROR_RESOURCES,
+                 "make one file of the memory of one, which its VMM needs");
+    unsetenv("TINE_FAILPOINT");
     assert_state(site->fixture, "one", INSTANCE_STANDBY);
-    assert_wakes(site, "one", SITE_TOKEN, NOTE);
+    assert_int_equal(layers_of(site, "one"), 1);
+    assert_ok(restore(site, &err), &err);
+    assert_int_equal(layers_of(site, "one"), 0);
+    assert_false(fixture_get(site->fixture, "one").paged);
+    assert_holds(site, "one", SITE_TOKEN);
+    assert_recalls(site->fixture, "one", NOTE);
+    site->fixture->pager = before;
+    site_reopen(site);
 }
 
 static void test_layers_are_not_compressed(void **state)
