@@ -40,6 +40,9 @@ static json_t *load_body(const struct attempt *attempt, const struct load *load)
     json_t *body =
         json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend", "backend_type",
                   pager ? "Uffd" : "File", "backend_path", backend, "resume_vm", load->how->resume);
+    if (load->how->layers > 0)
+        json_object_set_new(json_object_get(body, "mem_backend"), "layers",
+                            json_integer(load->how->layers));
     if (load->clock_realtime)
         json_object_set_new(body, "clock_realtime", json_true());
     /* Not in the state: asked for again each time. A VMM that needs none for memory it maps has no

@@ -28,7 +28,8 @@
 #define GUEST_BASE         "base"     /* directory: memory; what the running VM was restored from */
 #define SNAPSHOT_STATE     "state"
 #define SNAPSHOT_MEMORY    "memory"
-#define SNAPSHOT_DIFF      "diff" /* of VM_SAVE_DIFF, in place of memory */
+#define SNAPSHOT_DIFF      "diff"  /* of VM_SAVE_DIFF, in place of memory */
+#define SNAPSHOT_LAYER     "layer" /* of VM_SAVE_LAYER */
 
 #define GUEST_MAX_DISKS 8
 
@@ -84,6 +85,7 @@ enum vm_save {
                        restored from or a copy of it, with one name */
     VM_SAVE_DIFF,   /* what differs, alone, into a fresh sparse file `diff`: data, zeros too, where
                        it does. It need not be synced. */
+    VM_SAVE_LAYER,  /* the same as a layer (stack/layer.h), `layer`, complete and synced */
 };
 
 /* How a snapshot is restored. */
@@ -93,6 +95,7 @@ struct vm_restore {
     /* The socket, by its name in the guest directory, of the pager that the VMM hands its memory
      * to; NULL: the VMM maps the snapshot's memory file. */
     const char *pager_socket;
+    unsigned layers; /* over the memory file, that the VMM maps too: where it `knows_layers` */
 };
 
 struct api_variant;
@@ -101,6 +104,7 @@ struct firecracker;
 struct hypervisor {
     const char *name; /* "builtin", "firecracker" */
     enum hypervisor_saving saving;
+    bool knows_layers; /* its VMMs map stacks, and save layers (VM_SAVE_LAYER) */
 
     /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
      * missing run/ and log/ are made. Stale api and vsock sockets are removed first; other names in

@@ -49,14 +49,14 @@ bool paged_is_possible(const struct operation *op, struct error *err)
     return paging_check(op->host->paging, err) == 0;
 }
 
-/* 1: through the pager. One raw file can be mapped, and `auto` maps it; layers can't. A fork's
- * first restore is the one for which pages are to be had soonest, by what its siblings touched
- * before it.
+/* 1: through the pager. What the VMM can map itself `auto` maps: one raw file, and layers if it
+ * knows these. A fork's first restore is the one for which pages are to be had soonest, by what its
+ * siblings touched before it.
  */
 static int is_wanted(const struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;
-    if (record->memory_layers == 0)
+    if (record->memory_layers == 0 || operation_hypervisor(op)->knows_layers)
         return op->host->memory_backend == MEMORY_PAGER && op->host->paging &&
                record->parent_id[0] && record->started_at_ns == 0;
     if (paged_is_possible(op, err))
@@ -82,8 +82,10 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
     struct instance_record *record = &op->record;
     record->paged = false;
     int r = is_wanted(op, err);
-    if (r <= 0)
+    if (r <= 0) {
+        how->layers = record->memory_layers;
         return r;
+    }
     r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
     if (r < 0)
         return r;

@@ -208,10 +208,15 @@ struct layer_extent layer_stack_find(const struct layer_stack *stack, uint64_t p
     return extent;
 }
 
+int layer_stack_verify_layer(const struct layer_stack *stack, unsigned layer, struct error *err)
+{
+    return layer_verify(stack->layers[layer - 1], err);
+}
+
 int layer_stack_verify(const struct layer_stack *stack, struct error *err)
 {
     int r = 0;
-    for (unsigned i = 0; r == 0 && i < stack->depth; i++)
-        r = layer_verify(stack->layers[i], err);
+    for (unsigned i = 1; r == 0 && i <= stack->depth; i++)
+        r = layer_stack_verify_layer(stack, i, err);
     return r;
 }

@@ -143,6 +143,8 @@ int site_child(char **argv, int (*run)(struct host *host, struct error *err))
     struct fixture *fixture = fixture_on(argv[3]);
     struct error err = {0};
     fixture->vmm = argv[1];
+    fixture->standby_memory = STANDBY_AUTO;
+    fixture->without_layers = true;
     fixture->pager = (struct pager_options){.binary = program("TINE_PAGER"),
                                             .run_dir = argv[5],
                                             .backend = MEMORY_PAGER,
