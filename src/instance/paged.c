@@ -246,7 +246,8 @@ static void end_unborn(struct host *host, const char *id)
     _cleanup_(free) struct proc_vmm *vmms = NULL;
     size_t count = 0;
     _cleanup_(close) int dir = dir_open(host->guests_fd, id, &err);
-    if (dir < 0 || fstat(dir, &st) < 0 || proc_vmms(&vmms, &count, &err) < 0) {
+    if (dir < 0 || fstat(dir, &st) < 0 || step("paging-unborn", &err) < 0 ||
+        proc_vmms(&vmms, &count, &err) < 0) {
         log_warning("instance %s: look for its VMM: %s", id, err.message);
         return;
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "http/descriptors.h"
@@ -182,6 +183,13 @@ static int serve_begin(struct pager *pager, struct session *session,
     return r;
 }
 
+/* A failpoint. */
+static int step(const char *name, struct error *err)
+{
+    int r = failpoint(name);
+    return r < 0 ? error_errno(err, -r, NULL, "failpoint %s", name) : 0;
+}
+
 static int peer_accept(struct pager *pager, struct session *session, struct handshake_peer *peer,
                        struct error *err)
 {
@@ -193,8 +201,12 @@ static int peer_accept(struct pager *pager, struct session *session, struct hand
     session->peer_pid = peer->pid;
     session->peer_uid = peer->uid;
     session_block_set_regions(&session->block, &peer->regions);
+    r = step("pager-introduced", err);
+    if (r < 0)
+        return r;
     keeper_inform(session);
-    return serve_begin(pager, session, NULL, err);
+    r = step("pager-kept", err);
+    return r < 0 ? r : serve_begin(pager, session, NULL, err);
 }
 
 static void peer_introduced(void *context, struct handshake_peer *peer, const struct error *err)

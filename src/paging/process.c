@@ -120,18 +120,20 @@ static int open_log(const char *run_dir, const char *version, struct error *err)
 /* No descriptor of tined's goes along, they are all close-on-exec. */
 static int spawn(const char *binary, const char *run_dir, int log_fd, pid_t *pid, struct error *err)
 {
-    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     char *const argv[] = {(char *)binary, (char *)"--run-dir", (char *)run_dir, NULL};
-    char *const envp[] = {path, NULL};
+    _cleanup_(spawn_environment) struct spawn_environment environment = {.failpoints = NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    int r = spawn_environment_init(&environment, err);
+    if (r < 0)
+        return r;
     posix_spawn_file_actions_init(&actions);
     spawn_attributes_init(&attributes, POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
-    int r = posix_spawn(pid, binary, &actions, &attributes, argv, envp);
+    r = posix_spawn(pid, binary, &actions, &attributes, argv, environment.list);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return r != 0 ? error_errno(err, r, binary, "start the pager %s", binary) : 0;
