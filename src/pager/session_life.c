@@ -142,6 +142,7 @@ static int block_new(struct session *session, const struct pager_session_request
             return error_wrap(err, "overlay %u", i);
     }
     const struct session_block_config config = {
+        .version = session->pager->versions.newest,
         .image = session->source->identity,
         .cache_key = request->cache_key,
         .overlay_pages = pages,
@@ -242,10 +243,12 @@ static int wait_for_peer(struct pager *pager, struct session *session,
 static int take_over(struct pager *pager, struct session *session,
                      struct pager_session_request *request, struct error *err)
 {
+    const struct session_block_expected expected = {.versions = pager->versions,
+                                                    .image = session->source->identity,
+                                                    .cache_key = request->cache_key};
     int r = uffd_accept(request->uffd, err);
     if (r == 0)
-        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd),
-                                &session->source->identity, request->cache_key, err);
+        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd), &expected, err);
     if (r < 0)
         return r;
     session->uffd = TAKE_FD(request->uffd);

@@ -136,12 +136,14 @@ static bool facts_read(json_t *session, struct session_facts *facts)
 {
     const char *state = NULL;
     json_int_t pages = 0, present = 0, faults = 0;
+    int state_version = 1;
     *facts = (struct session_facts){.reason = NULL};
-    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s:I, s:I, s:{s:I}}", "id", &facts->id,
+    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s?i, s:I, s:I, s:{s:I}}", "id", &facts->id,
                     "state", &state, "image", &facts->image, "cache_key", &facts->cache_key,
-                    "reason", &facts->reason, "pages", &pages, "present", &present, "counters",
-                    "faults", &faults) < 0)
+                    "reason", &facts->reason, "state_version", &state_version, "pages", &pages,
+                    "present", &present, "counters", "faults", &faults) < 0)
         return false;
+    facts->state_version = (unsigned)state_version;
     facts->pages = (uint64_t)pages;
     facts->present = (uint64_t)present;
     facts->faults = (uint64_t)faults;

@@ -39,6 +39,15 @@ bool pager_process_lives(const struct pager_process *process)
     return false;
 }
 
+int pager_process_program(const struct pager_process *process)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/exe", process->pid);
+    _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* If it lives, the pid was its own. */
+    return fd >= 0 && pager_process_lives(process) ? TAKE_FD(fd) : -1;
+}
+
 void pager_process_close(struct pager_process *process)
 {
     if (process->pidfd >= 0)
@@ -55,20 +64,23 @@ static int ask_health(const char *socket, const char *version, struct pager_proc
     const struct control_request request = {.socket = socket, .method = "GET", .path = "/health"};
     _cleanup_(control_reply) struct control_reply reply;
     const char *status = NULL, *found = NULL;
-    int pid = 0, r = control_call(&request, &reply, err);
+    int pid = 0, oldest = 1, newest = 1, r = control_call(&request, &reply, err);
     if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
         return 0;
     if (r < 0)
         return r;
-    if (json_unpack(reply.body, "{s:s, s:s, s:i}", "status", &status, "version", &found, "pid",
-                    &pid) < 0 ||
-        pid <= 0)
+    if (json_unpack(reply.body, "{s:s, s:s, s:i, s?{s:i, s:i}}", "status", &status, "version",
+                    &found, "pid", &pid, "state_versions", "oldest", &oldest, "newest",
+                    &newest) < 0 ||
+        pid <= 0 || oldest <= 0 || newest < oldest)
         return error_set(err, ERROR_SYSTEM, EPROTO, "pager %s: its health makes no sense", socket);
     if (strcmp(found, version) != 0)
         return error_set(err, ERROR_SYSTEM, EPROTO, "pager %s: it is version %.32s, not %s", socket,
                          found, version);
     process->pid = pid;
     process->draining = strcmp(status, "draining") == 0;
+    process->state_oldest = (unsigned)oldest;
+    process->state_newest = (unsigned)newest;
     return 1;
 }
 
