@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/first_touches.h"
 #include "instance/operation_log.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
@@ -137,8 +138,13 @@ void paged_moved(struct operation *op)
 
 void paged_end(struct operation *op)
 {
+    char key[PAGING_KEY_SIZE];
+    bool had = op->host->paging && paging_key(op->host->paging, op->record.id, key);
     if (op->host->paging)
         paging_forget(op->host->paging, op->record.id);
+    /* One that ends early has its record only now. */
+    if (had)
+        (void)first_touches_share(op, key);
 }
 
 int paged_reads_base(struct operation *op)
@@ -235,7 +241,11 @@ int paged_follow(struct operation *op, struct error *err)
         telemetry_event(op, "pager-replaced", "", "", "");
         operation_log_add(op, "pager-replaced: now of version %s", status.version);
     }
-    return paged_settle(op, err);
+    char key[PAGING_KEY_SIZE];
+    bool busy = op->host->paging && paging_key(op->host->paging, op->record.id, key) &&
+                first_touches_share(op, key) == -EBUSY;
+    int r = paged_settle(op, err);
+    return r == 0 && busy ? -EBUSY : r;
 }
 
 /* Whoever restores it waits for an answer of a VMM that may wait for pages: its end is one. */

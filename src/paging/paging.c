@@ -283,6 +283,16 @@ void paging_moved(struct paging *paging, const char *id, const char *directory)
     free(copy);
 }
 
+bool paging_key(struct paging *paging, const char *id, char key[PAGING_KEY_SIZE])
+{
+    pthread_mutex_lock(&paging->mutex);
+    const struct paging_session *session = paging_find(paging, id);
+    if (session)
+        snprintf(key, PAGING_KEY_SIZE, "%s", session->cache_key);
+    pthread_mutex_unlock(&paging->mutex);
+    return session != NULL;
+}
+
 int paging_release(struct paging *paging, const char *id)
 {
     pthread_mutex_lock(&paging->mutex);

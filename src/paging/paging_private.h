@@ -34,7 +34,7 @@ struct paging_session {
     unsigned state_version; /* of `block` */
     struct pager *pager;
     bool orphan; /* `pager` has ended, or never had it: it is to be taken over */
-    bool awaited, lost, graduates;
+    bool awaited, lost, graduates, recorded;
     enum paging_state state; /* as the pager said */
     char reason[512];
     uint64_t pages, present, faults;
@@ -128,6 +128,7 @@ struct session_facts {
     enum paging_state state;
     bool ended; /* its VM is gone */
     unsigned state_version;
+    bool recorded; /* the order of its first touches is published */
     uint64_t pages, present, faults;
 };
 /* Calls `each` for every session; it may take the mutex. */

@@ -260,6 +260,18 @@ static void test_record_outside_the_image(void **state)
     touch_record_free(&record);
 }
 
+static void test_record_larger_than_the_image(void **state)
+{
+    struct touch_record record = some_record(), read = {0};
+    struct error err = {0};
+    size_t length = 0;
+    record.runs[50] = (struct touch_run){.page = 1, .count = 199999};
+    _cleanup_(free) uint8_t *data = touch_record_encode(&record, "key", 200000, &length);
+    assert_true(touch_record_decode(&read, data, length, "key", 200000, &err) < 0);
+    assert_non_null(strstr(err.message, "more pages than the image"));
+    touch_record_free(&record);
+}
+
 static void test_record_is_bounded(void **state)
 {
     struct touch_record record = {0};
@@ -401,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_crew_calls_the_idle),
         cmocka_unit_test(test_record_comes_back),
         cmocka_unit_test(test_record_outside_the_image),
+        cmocka_unit_test(test_record_larger_than_the_image),
         cmocka_unit_test(test_record_is_bounded),
         cmocka_unit_test(test_store_forgets_the_oldest),
         cmocka_unit_test(test_process_mark),
