@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/spawn.h"
 #include "hypervisor/process.h"
 
 #define LOG_LIMIT     (4u << 20) /* bytes; a larger log is started anew */
@@ -28,7 +29,7 @@
 struct child {
     const char *binary;
     char *argv[MAX_ARGUMENTS + 2];
-    char *envp[3];
+    char *const *envp;
     int guest_fd, null_fd, output_fd, log_fd;
     const struct jail *jail; /* NULL: none */
     int report_fd;           /* the pipe's writing end */
@@ -314,30 +315,11 @@ static int child_arguments(struct child *child, const struct launch *launch, str
     return 0;
 }
 
-/* PATH for programs a VMM may run; TINE_FAILPOINT so that tests reach the VMM; nothing else, since
- * tined's environment may hold tokens. Owner of the second string: `failpoints`. */
-static int child_environment(struct child *child, char **failpoints, struct error *err)
-{
-    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
-    size_t count = 0;
-    child->envp[count++] = path;
-    const char *list = getenv("TINE_FAILPOINT");
-    if (list) {
-        if (asprintf(failpoints, "TINE_FAILPOINT=%s", list) < 0) {
-            *failpoints = NULL;
-            return error_errno(err, ENOMEM, NULL, "start a VMM");
-        }
-        child->envp[count++] = *failpoints;
-    }
-    child->envp[count] = NULL;
-    return 0;
-}
-
 int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t *log_start,
                struct error *err)
 {
     struct child child = {0};
-    _cleanup_(free) char *failpoints = NULL;
+    _cleanup_(spawn_environment) struct spawn_environment environment = {.failpoints = NULL};
     /* Absolute, because the working directory changes before the exec. */
     _cleanup_(free) char *binary = realpath(launch->binary, NULL);
     if (!binary)
@@ -350,9 +332,10 @@ int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t
     child.binary = binary;
     int r = child_arguments(&child, launch, err);
     if (r == 0)
-        r = child_environment(&child, &failpoints, err);
+        r = spawn_environment_init(&environment, err);
     if (r < 0)
         return r;
+    child.envp = environment.list;
     _cleanup_(close) int guest_fd =
         open_above_stdio(launch->guest_dir, O_RDONLY | O_DIRECTORY, err);
     if (guest_fd < 0)

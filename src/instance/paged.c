@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/first_touches.h"
 #include "instance/operation_log.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
@@ -139,8 +140,13 @@ void paged_moved(struct operation *op)
 
 void paged_end(struct operation *op)
 {
+    char key[PAGING_KEY_SIZE];
+    bool had = op->host->paging && paging_key(op->host->paging, op->record.id, key);
     if (op->host->paging)
         paging_forget(op->host->paging, op->record.id);
+    /* One that ends early has its record only now. */
+    if (had)
+        (void)first_touches_share(op, key);
 }
 
 int paged_reads_base(struct operation *op)
@@ -237,7 +243,11 @@ int paged_follow(struct operation *op, struct error *err)
         telemetry_event(op, "pager-replaced", "", "", "");
         operation_log_add(op, "pager-replaced: now of version %s", status.version);
     }
-    return paged_settle(op, err);
+    char key[PAGING_KEY_SIZE];
+    bool busy = op->host->paging && paging_key(op->host->paging, op->record.id, key) &&
+                first_touches_share(op, key) == -EBUSY;
+    int r = paged_settle(op, err);
+    return r == 0 && busy ? -EBUSY : r;
 }
 
 /* Whoever restores it waits for an answer of a VMM that may wait for pages: its end is one. */
@@ -248,7 +258,8 @@ static void end_unborn(struct host *host, const char *id)
     _cleanup_(free) struct proc_vmm *vmms = NULL;
     size_t count = 0;
     _cleanup_(close) int dir = dir_open(host->guests_fd, id, &err);
-    if (dir < 0 || fstat(dir, &st) < 0 || proc_vmms(&vmms, &count, &err) < 0) {
+    if (dir < 0 || fstat(dir, &st) < 0 || step("paging-unborn", &err) < 0 ||
+        proc_vmms(&vmms, &count, &err) < 0) {
         log_warning("instance %s: look for its VMM: %s", id, err.message);
         return;
     }

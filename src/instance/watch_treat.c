@@ -104,9 +104,11 @@ static enum outcome end_vmm(struct operation *op, const struct need_of *need)
 static enum outcome follow_pager(struct operation *op, const struct need_of *need)
 {
     struct error err = {0};
-    if (paged_follow(op, &err) == 0)
+    int r = paged_follow(op, &err);
+    if (r == 0)
         return DONE;
-    log_error("instance %s: its pager: %s", op->record.id, err.message);
+    if (r != -EBUSY)
+        log_error("instance %s: its pager: %s", op->record.id, err.message);
     return LATER;
 }
 

@@ -24,6 +24,11 @@ const char *pager_version(const struct pager *pager)
     return pager->version;
 }
 
+struct session_block_versions pager_state_versions(const struct pager *pager)
+{
+    return pager->versions;
+}
+
 unsigned pager_threads(const struct pager *pager)
 {
     return pager->worker_count;
@@ -176,8 +181,7 @@ struct worker *pager_idlest_worker(struct pager *pager)
     return idlest;
 }
 
-struct pager *pager_create(const char *version, unsigned threads, struct loop *loop,
-                           struct error *err)
+struct pager *pager_create(const struct pager_config *config, struct loop *loop, struct error *err)
 {
     struct pager *pager = calloc(1, sizeof(*pager));
     if (pager) {
@@ -193,10 +197,11 @@ struct pager *pager_create(const char *version, unsigned threads, struct loop *l
         error_errno(err, ENOMEM, NULL, "start the pager");
         return NULL;
     }
-    pager->version = version;
+    pager->version = config->version;
+    pager->versions = config->versions;
     pager->loop = loop;
     pager->timer.fd = -1;
-    if (workers_start(pager, threads, err) < 0 || timer_start(pager, err) < 0) {
+    if (workers_start(pager, config->threads, err) < 0 || timer_start(pager, err) < 0) {
         pager_destroy(pager);
         return NULL;
     }

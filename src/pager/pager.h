@@ -17,13 +17,19 @@
 
 struct pager;
 
-/* Threads are started; `version` is borrowed. */
-struct pager *pager_create(const char *version, unsigned threads, struct loop *loop,
-                           struct error *err);
+struct pager_config {
+    const char *version; /* borrowed */
+    struct session_block_versions versions;
+    unsigned threads;
+};
+/* Threads are started. */
+struct pager *pager_create(const struct pager_config *config, struct loop *loop, struct error *err);
 /* Gives up all sessions as they are: the creators' duplicates keep their VMs waiting. */
 void pager_destroy(struct pager *pager);
 
 const char *pager_version(const struct pager *pager);
+/* Of the shared states that it can take over. */
+struct session_block_versions pager_state_versions(const struct pager *pager);
 unsigned pager_threads(const struct pager *pager);
 /* No new sessions from now on; the loop ends when no session needs the pager any more. */
 void pager_drain(struct pager *pager);

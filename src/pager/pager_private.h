@@ -10,6 +10,7 @@
 
 struct pager {
     const char *version;
+    struct session_block_versions versions;
     struct loop *loop; /* borrowed */
     struct loop_source timer;
     struct worker **workers;

@@ -14,10 +14,12 @@ static int answer_with(struct api_call *call, json_t *result, struct error *err)
 
 int get_health(struct api_call *call, struct error *err)
 {
+    const struct session_block_versions versions = pager_state_versions(call->pager);
     return answer_with(call,
-                       json_pack("{s:s, s:s, s:i}", "status",
+                       json_pack("{s:s, s:s, s:i, s:{s:i, s:i}}", "status",
                                  pager_draining(call->pager) ? "draining" : "ok", "version",
-                                 pager_version(call->pager), "pid", (int)getpid()),
+                                 pager_version(call->pager), "pid", (int)getpid(), "state_versions",
+                                 "oldest", (int)versions.oldest, "newest", (int)versions.newest),
                        err);
 }
 
@@ -74,15 +76,17 @@ static uint64_t region_pages(const struct session *session)
 json_t *session_json(struct session *session)
 {
     const struct session_block *block = &session->block;
-    return json_pack(
-        "{s:s, s:s, s:s*, s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:b, s:b, s:o}", "id", session->id,
-        "state", session_state_name(session->state), "reason",
-        session->reason[0] ? session->reason : NULL, "image", session->label, "cache_key",
-        block->header->cache_key, "peer", peer_json(session), "pages",
-        (json_int_t)region_pages(session), "present", (json_int_t)bitmap_count(&block->present),
-        "removed", (json_int_t)bitmap_count(&block->removed), "run_length",
-        (int)run_length_now(&session->runs), "prefetching", session->prefetch.active, "recording",
-        session->recording, "counters", counters_json(&block->header->counters));
+    return json_pack("{s:s, s:s, s:s*, s:s, s:s, s:i, s:o, s:I, s:I, s:I, s:i, s:b, s:b, s:b, s:o}",
+                     "id", session->id, "state", session_state_name(session->state), "reason",
+                     session->reason[0] ? session->reason : NULL, "image", session->label,
+                     "cache_key", block->header->cache_key, "state_version",
+                     (int)block->header->version, "peer", peer_json(session), "pages",
+                     (json_int_t)region_pages(session), "present",
+                     (json_int_t)bitmap_count(&block->present), "removed",
+                     (json_int_t)bitmap_count(&block->removed), "run_length",
+                     (int)run_length_now(&session->runs), "prefetching", session->prefetch.active,
+                     "recording", session->recording, "recorded", session->recorded, "counters",
+                     counters_json(&block->header->counters));
 }
 
 static void append_session(struct session *session, void *data)

@@ -90,6 +90,7 @@ struct session {
     uint64_t record_until_ns; /* 0: what it touches is not recorded */
     unsigned record_ms;
     int directory_fd;
+    bool recorded;     /* its first touches are published beside the image */
     char *record_name; /* of the file beside the image; NULL: in memory only */
     char *label;       /* of the image, in messages */
     int keeper_fd;     /* where the creator wants its duplicates sent; -1: nowhere */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "http/descriptors.h"
@@ -141,6 +142,7 @@ static int block_new(struct session *session, const struct pager_session_request
             return error_wrap(err, "overlay %u", i);
     }
     const struct session_block_config config = {
+        .version = session->pager->versions.newest,
         .image = session->source->identity,
         .cache_key = request->cache_key,
         .overlay_pages = pages,
@@ -182,6 +184,13 @@ static int serve_begin(struct pager *pager, struct session *session,
     return r;
 }
 
+/* A failpoint. */
+static int step(const char *name, struct error *err)
+{
+    int r = failpoint(name);
+    return r < 0 ? error_errno(err, -r, NULL, "failpoint %s", name) : 0;
+}
+
 static int peer_accept(struct pager *pager, struct session *session, struct handshake_peer *peer,
                        struct error *err)
 {
@@ -193,8 +202,12 @@ static int peer_accept(struct pager *pager, struct session *session, struct hand
     session->peer_pid = peer->pid;
     session->peer_uid = peer->uid;
     session_block_set_regions(&session->block, &peer->regions);
+    r = step("pager-introduced", err);
+    if (r < 0)
+        return r;
     keeper_inform(session);
-    return serve_begin(pager, session, NULL, err);
+    r = step("pager-kept", err);
+    return r < 0 ? r : serve_begin(pager, session, NULL, err);
 }
 
 static void peer_introduced(void *context, struct handshake_peer *peer, const struct error *err)
@@ -230,10 +243,12 @@ static int wait_for_peer(struct pager *pager, struct session *session,
 static int take_over(struct pager *pager, struct session *session,
                      struct pager_session_request *request, struct error *err)
 {
+    const struct session_block_expected expected = {.versions = pager->versions,
+                                                    .image = session->source->identity,
+                                                    .cache_key = request->cache_key};
     int r = uffd_accept(request->uffd, err);
     if (r == 0)
-        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd),
-                                &session->source->identity, request->cache_key, err);
+        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd), &expected, err);
     if (r < 0)
         return r;
     session->uffd = TAKE_FD(request->uffd);

@@ -9,8 +9,6 @@
 #include "paging/control.h"
 #include "paging/paging_private.h"
 
-#define RECORD "memory.record" /* the order of first touches, beside the image */
-
 static int no_memory(const char *id, struct error *err)
 {
     return error_errno(err, ENOMEM, NULL, "session %s", id);
@@ -47,7 +45,7 @@ int call_make(const char *socket, const struct paging_request *request, int keep
     json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:s}", "id", request->id, "directory",
                              directory, "layers", layers_json(request->layers), "cache_key",
                              request->cache_key, "handshake_socket", handshake, "peer_uid",
-                             (json_int_t)request->peer_uid, "record", RECORD);
+                             (json_int_t)request->peer_uid, "record", PAGING_RECORD);
     const struct control_request make = {.socket = socket,
                                          .method = "POST",
                                          .path = "/sessions",
@@ -136,12 +134,16 @@ static bool facts_read(json_t *session, struct session_facts *facts)
 {
     const char *state = NULL;
     json_int_t pages = 0, present = 0, faults = 0;
+    int state_version = 1, recorded = 0;
     *facts = (struct session_facts){.reason = NULL};
-    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s:I, s:I, s:{s:I}}", "id", &facts->id,
-                    "state", &state, "image", &facts->image, "cache_key", &facts->cache_key,
-                    "reason", &facts->reason, "pages", &pages, "present", &present, "counters",
+    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s?i, s?b, s:I, s:I, s:{s:I}}", "id",
+                    &facts->id, "state", &state, "image", &facts->image, "cache_key",
+                    &facts->cache_key, "reason", &facts->reason, "state_version", &state_version,
+                    "recorded", &recorded, "pages", &pages, "present", &present, "counters",
                     "faults", &faults) < 0)
         return false;
+    facts->state_version = (unsigned)state_version;
+    facts->recorded = recorded;
     facts->pages = (uint64_t)pages;
     facts->present = (uint64_t)present;
     facts->faults = (uint64_t)faults;
