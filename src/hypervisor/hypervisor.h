@@ -90,6 +90,10 @@ struct vm_restore {
     /* The socket, by its name in the guest directory, of the pager that the VMM hands its memory
      * to; NULL: the VMM maps the snapshot's memory file. */
     const char *pager_socket;
+    /* A pager serves one process, and a state that the VMM refuses as it was asked for may need a
+     * second one: makes the socket anew. NULL: there is no second attempt with a pager. */
+    int (*pager_again)(void *context, struct error *err);
+    void *context;
 };
 
 struct api_variant;

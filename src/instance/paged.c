@@ -78,6 +78,32 @@ static int keep_socket(const struct operation *op, struct error *err)
                        op->guest_dir);
 }
 
+static int session_begin(struct operation *op, struct error *err)
+{
+    const struct instance_record *record = &op->record;
+    const struct paging_request request = {.id = record->id,
+                                           .guest_dir = op->guest_dir,
+                                           .directory = GUEST_SNAPSHOT,
+                                           .layers = record->memory_layers,
+                                           .cache_key = record->cache_key,
+                                           .socket = GUEST_PAGER_SOCKET,
+                                           .peer_uid = operation_hypervisor(op)->uid};
+    int r = step("paging-wanted", err);
+    if (r == 0)
+        r = paging_begin(op->host->paging, &request, err);
+    if (r == 0)
+        r = keep_socket(op, err);
+    if (r == 0)
+        r = step("paging-begun", err);
+    return r < 0 ? error_wrap(err, "restore %s through the pager", record->name) : 0;
+}
+
+/* The session that is left of the first attempt is ended. */
+static int session_again(void *context, struct error *err)
+{
+    return session_begin(context, err);
+}
+
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
 {
     struct instance_record *record = &op->record;
@@ -86,26 +112,14 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
     if (r <= 0)
         return r;
     r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
+    if (r == 0)
+        r = session_begin(op, err);
     if (r < 0)
         return r;
-    const struct paging_request request = {.id = record->id,
-                                           .guest_dir = op->guest_dir,
-                                           .directory = GUEST_SNAPSHOT,
-                                           .layers = record->memory_layers,
-                                           .cache_key = record->cache_key,
-                                           .socket = GUEST_PAGER_SOCKET,
-                                           .peer_uid = operation_hypervisor(op)->uid};
-    r = step("paging-wanted", err);
-    if (r == 0)
-        r = paging_begin(op->host->paging, &request, err);
-    if (r == 0)
-        r = keep_socket(op, err);
-    if (r == 0)
-        r = step("paging-begun", err);
-    if (r < 0)
-        return error_wrap(err, "restore %s through the pager", record->name);
     record->paged = true;
     how->pager_socket = GUEST_PAGER_SOCKET;
+    how->pager_again = session_again;
+    how->context = op;
     return 0;
 }
 
