@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "instance/first_touches.h"
 #include "instance/operation_log.h"
@@ -28,12 +28,10 @@
 
 int cache_key_renew(struct instance_record *record, struct error *err)
 {
-    unsigned char random[(sizeof(record->cache_key) - 1) / 2];
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return error_errno(err, errno, NULL, "random numbers for %s", record->name);
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(record->cache_key + 2 * i, 3, "%02x", random[i]);
-    return 0;
+    const size_t length = sizeof(record->cache_key) - 1;
+    record->cache_key[length] = '\0';
+    int r = id_characters(record->cache_key, length, err);
+    return r < 0 ? error_wrap(err, "a cache key for %s", record->name) : 0;
 }
 
 /* ---- a restore ---- */
