@@ -96,6 +96,10 @@ struct vm_restore {
      * to; NULL: the VMM maps the snapshot's memory file. */
     const char *pager_socket;
     unsigned layers; /* over the memory file, that the VMM maps too: where it `knows_layers` */
+    /* A pager serves one process, and a state that the VMM refuses as it was asked for may need a
+     * second one: makes the socket anew. NULL: there is no second attempt with a pager. */
+    int (*pager_again)(void *context, struct error *err);
+    void *context;
 };
 
 struct api_variant;

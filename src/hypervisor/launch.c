@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log_file.h"
 #include "base/spawn.h"
 #include "hypervisor/process.h"
 
@@ -200,27 +201,15 @@ static int move_above_stdio(int *fd, struct error *err)
     return 0;
 }
 
-/* For appending; emptied when it is larger than `limit`. `start` (may be NULL) receives its size.
- */
+/* A VMM writes in this directory: what it put in place of its log is not emptied for it (R2). */
 static int open_log(int guest_fd, const char *guest_dir, const char *name, off_t limit,
                     uint64_t *start, struct error *err)
 {
     if (mkdirat(guest_fd, "log", 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, guest_dir, "make %s/log", guest_dir);
-    _cleanup_(close) int fd = openat(
-        guest_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, guest_dir, "open %s/%s", guest_dir, name);
-    /* A VMM writes in this directory: what it put in place of its log is not emptied for it (R2).
-     */
-    if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-        return error_set(err, ERROR_STATE, EMLINK, "%s/%s is no log: no file, or one of %lu names",
-                         guest_dir, name, (unsigned long)st.st_nlink);
-    if (st.st_size > limit && ftruncate(fd, 0) < 0)
-        return error_errno(err, errno, guest_dir, "truncate %s/%s", guest_dir, name);
-    if (start)
-        *start = st.st_size > limit ? 0 : (uint64_t)st.st_size;
+    _cleanup_(close) int fd = log_file_open(guest_fd, guest_dir, name, limit, start, err);
+    if (fd < 0)
+        return fd;
     int r = move_above_stdio(&fd, err);
     return r < 0 ? r : TAKE_FD(fd);
 }

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "instance/first_touches.h"
 #include "instance/operation_log.h"
@@ -28,12 +28,10 @@
 
 int cache_key_renew(struct instance_record *record, struct error *err)
 {
-    unsigned char random[(sizeof(record->cache_key) - 1) / 2];
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return error_errno(err, errno, NULL, "random numbers for %s", record->name);
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(record->cache_key + 2 * i, 3, "%02x", random[i]);
-    return 0;
+    const size_t length = sizeof(record->cache_key) - 1;
+    record->cache_key[length] = '\0';
+    int r = id_characters(record->cache_key, length, err);
+    return r < 0 ? error_wrap(err, "a cache key for %s", record->name) : 0;
 }
 
 /* ---- a restore ---- */
@@ -78,6 +76,32 @@ static int keep_socket(const struct operation *op, struct error *err)
                        op->guest_dir);
 }
 
+static int session_begin(struct operation *op, struct error *err)
+{
+    const struct instance_record *record = &op->record;
+    const struct paging_request request = {.id = record->id,
+                                           .guest_dir = op->guest_dir,
+                                           .directory = GUEST_SNAPSHOT,
+                                           .layers = record->memory_layers,
+                                           .cache_key = record->cache_key,
+                                           .socket = GUEST_PAGER_SOCKET,
+                                           .peer_uid = operation_hypervisor(op)->uid};
+    int r = step("paging-wanted", err);
+    if (r == 0)
+        r = paging_begin(op->host->paging, &request, err);
+    if (r == 0)
+        r = keep_socket(op, err);
+    if (r == 0)
+        r = step("paging-begun", err);
+    return r < 0 ? error_wrap(err, "restore %s through the pager", record->name) : 0;
+}
+
+/* The session that is left of the first attempt is ended. */
+static int session_again(void *context, struct error *err)
+{
+    return session_begin(context, err);
+}
+
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
 {
     struct instance_record *record = &op->record;
@@ -88,26 +112,14 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
         return r;
     }
     r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
+    if (r == 0)
+        r = session_begin(op, err);
     if (r < 0)
         return r;
-    const struct paging_request request = {.id = record->id,
-                                           .guest_dir = op->guest_dir,
-                                           .directory = GUEST_SNAPSHOT,
-                                           .layers = record->memory_layers,
-                                           .cache_key = record->cache_key,
-                                           .socket = GUEST_PAGER_SOCKET,
-                                           .peer_uid = operation_hypervisor(op)->uid};
-    r = step("paging-wanted", err);
-    if (r == 0)
-        r = paging_begin(op->host->paging, &request, err);
-    if (r == 0)
-        r = keep_socket(op, err);
-    if (r == 0)
-        r = step("paging-begun", err);
-    if (r < 0)
-        return error_wrap(err, "restore %s through the pager", record->name);
     record->paged = true;
     how->pager_socket = GUEST_PAGER_SOCKET;
+    how->pager_again = session_again;
+    how->context = op;
     return 0;
 }
 

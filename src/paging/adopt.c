@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "paging/paging_private.h"
+#include "stack/layer_stack.h"
 
 /* Where a session's image is. */
 struct image_place {
@@ -37,7 +38,7 @@ static bool read_layers(const char *name, unsigned *layers)
         return true;
     if (sscanf(name, IMAGE ".%5u", layers) != 1)
         return false;
-    snprintf(again, sizeof(again), IMAGE ".%u", *layers);
+    layer_stack_format(again, sizeof(again), IMAGE, *layers);
     return strcmp(name, again) == 0;
 }
 

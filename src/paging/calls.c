@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "paging/control.h"
 #include "paging/paging_private.h"
+#include "stack/layer_stack.h"
 
 static int no_memory(const char *id, struct error *err)
 {
@@ -28,9 +29,12 @@ static void session_path(char path[128], const char *id, const char *rest)
 /* The names of the image's files, lowest first. */
 static json_t *layers_json(unsigned layers)
 {
-    json_t *names = json_pack("[s]", IMAGE);
-    for (unsigned i = 1; i <= layers; i++)
-        json_array_append_new(names, json_sprintf(IMAGE ".%u", i));
+    json_t *names = json_array();
+    for (unsigned i = 0; i <= layers; i++) {
+        char name[32];
+        layer_stack_format(name, sizeof(name), IMAGE, i);
+        json_array_append_new(names, json_string(name));
+    }
     return names;
 }
 

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log_file.h"
 #include "base/spawn.h"
 #include "paging/control.h"
 
@@ -109,7 +110,6 @@ int pager_process_find(const char *socket, const char *version, struct pager_pro
 static int open_log(const char *run_dir, const char *version, struct error *err)
 {
     _cleanup_(free) char *directory = NULL;
-    struct stat st;
     if (asprintf(&directory, "%s/pager/%s", run_dir, version) < 0) {
         directory = NULL;
         return error_errno(err, ENOMEM, run_dir, "start a pager");
@@ -120,13 +120,7 @@ static int open_log(const char *run_dir, const char *version, struct error *err)
     _cleanup_(close) int dir = dir_open(AT_FDCWD, directory, err);
     if (dir < 0)
         return dir;
-    _cleanup_(close) int fd =
-        openat(dir, "pager.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, directory, "open %s/pager.log", directory);
-    if (st.st_size > LOG_LIMIT && ftruncate(fd, 0) < 0)
-        return error_errno(err, errno, directory, "truncate %s/pager.log", directory);
-    return TAKE_FD(fd);
+    return log_file_open(dir, directory, "pager.log", LOG_LIMIT, NULL, err);
 }
 
 /* No descriptor of tined's goes along, they are all close-on-exec. */

@@ -38,10 +38,21 @@ void layer_stack_close(struct layer_stack *stack)
 
 /* ---- names ---- */
 
+void layer_stack_format(char *name, size_t size, const char *base, unsigned number)
+{
+    if (number == 0)
+        snprintf(name, size, "%s", base);
+    else
+        snprintf(name, size, "%s.%u", base, number);
+}
+
 char *layer_stack_name(const char *base, unsigned number)
 {
-    char *name = NULL;
-    return asprintf(&name, "%s.%u", base, number) < 0 ? NULL : name;
+    size_t size = strlen(base) + sizeof(".4294967295");
+    char *name = malloc(size);
+    if (name)
+        layer_stack_format(name, size, base, number);
+    return name;
 }
 
 /* A layer by number; owns its strings. */

@@ -22,7 +22,9 @@
  * guest's balloon needs some of its own. */
 #define LAYER_STACK_MAPPINGS 8192u
 
-/* A layer's name: "<base>.<number>", number from 1. Owner: caller; NULL when out of memory. */
+/* The name of a file of a stack: "<base>" (0), "<base>.1", ...; cut to `size`. */
+void layer_stack_format(char *name, size_t size, const char *base, unsigned number);
+/* The same, of any length. Owner: caller; NULL when out of memory. */
 char *layer_stack_name(const char *base, unsigned number);
 
 /* How many layers lie over a base, which need not be there. ERROR_CORRUPT when one between them is

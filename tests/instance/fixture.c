@@ -258,6 +258,7 @@ int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t c
     int r = prepare(argc, argv);
     if (r != 0)
         return r;
+    cmocka_set_test_filter(getenv("TINE_TEST"));
     return _cmocka_run_group_tests("instance", tests, count, NULL, NULL);
 }
 

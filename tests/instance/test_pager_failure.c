@@ -4,6 +4,7 @@
 #include "pager_site.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "instance/proc.h"
 #include "listing.h"
 
@@ -102,6 +104,35 @@ static void test_vmm_fails(void **state)
         guest_orders(site->fixture, one.id, NULL);
     }
     assert_works(site);
+}
+
+static size_t count_words(const char *text, const char *words)
+{
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, words)); at++)
+        count++;
+    return count;
+}
+
+/* A state without the time of day is refused when it is asked for that, and loaded by a second
+ * process, which has a session of its own. */
+static void test_state_without_clock(void **state)
+{
+    struct site *site = *state;
+    struct error err = {0};
+    _cleanup_(free) char *requests = NULL;
+    size_t length = 0;
+    const struct instance_record one = fixture_get(site->fixture, "one");
+    guest_orders(site->fixture, one.id, "no-clock");
+    assert_works(site);
+    struct path path = guest_path(site->fixture, one.id, "log/requests");
+    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
+    assert_int_equal(count_words(requests, "\"Uffd\""), 2);
+    assert_int_equal(count_words(requests, "\"clock_realtime\""), 1);
+    assert_int_equal(pager_sessions(site, SITE_VERSION), 1);
+    pager_kill(site, SITE_VERSION);
+    assert_holds(site, "one", SITE_TOKEN);
+    await_pager(site, "one", "serving");
 }
 
 static void test_no_pager_can_be_started(void **state)
@@ -279,7 +310,7 @@ static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_every_failpoint),         PAGER_TEST(test_vmm_fails),
     PAGER_TEST(test_no_pager_can_be_started), PAGER_TEST(test_tined_is_killed),
     PAGER_TEST(test_both_are_killed),         PAGER_TEST(test_pager_ends_in_a_load),
-    PAGER_TEST(test_both_end_in_a_load),
+    PAGER_TEST(test_both_end_in_a_load),      PAGER_TEST(test_state_without_clock),
 };
 
 int main(int argc, char **argv)
