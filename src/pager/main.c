@@ -86,7 +86,11 @@ static int serve(const struct options *options, struct error *err)
     process.loop = loop_create(err);
     r = process.loop ? signals_begin(&process, err) : -err->errnum;
     if (r == 0) {
-        process.pager = pager_create(TINE_VERSION, options->threads, process.loop, err);
+        const struct pager_config config = {.version = TINE_VERSION,
+                                            .threads = options->threads,
+                                            .cache_bytes = options->cache_bytes,
+                                            .loop = process.loop};
+        process.pager = pager_create(&config, err);
         r = process.pager ? serve_on(&process, directory.socket, err) : -err->errnum;
     }
     pager_destroy(process.pager);
