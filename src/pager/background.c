@@ -64,7 +64,7 @@ bool background_went_well(struct session *session, struct background *work, enum
 {
     if (status == FILL_DONE)
         return true;
-    if (status == FILL_AGAIN) {
+    if (status == FILL_AGAIN || status == FILL_LATER) {
         work->due_ns = now_ns + DEVICE_WAIT_NS;
         return false;
     }

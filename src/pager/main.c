@@ -94,8 +94,10 @@ static int serve(const struct options *options, struct error *err)
     if (r == 0) {
         const struct pager_config config = {.version = TINE_VERSION,
                                             .versions = {STATE_OLDEST, STATE_NEWEST},
-                                            .threads = options->threads};
-        process.pager = pager_create(&config, process.loop, err);
+                                            .threads = options->threads,
+                                            .cache_bytes = options->cache_bytes,
+                                            .loop = process.loop};
+        process.pager = pager_create(&config, err);
         r = process.pager ? serve_on(&process, directory.socket, err) : -err->errnum;
     }
     pager_destroy(process.pager);

@@ -17,6 +17,7 @@ struct pager {
     unsigned worker_count;
     struct crew *crew; /* all of them */
     struct record_store *records;
+    struct chunk_cache *cache;
     struct session *sessions[PAGER_MAX_SESSIONS];
     unsigned session_count;
     bool draining;

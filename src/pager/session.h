@@ -27,9 +27,12 @@ enum session_state {
 
 const char *session_state_name(enum session_state state);
 
-/* Faults that can't be answered before events are read. */
-struct pending_faults {
-    uint64_t *addresses;
+/* Faults that can't be answered yet, each with the pages around it that its answer is to have. */
+struct waiting_faults {
+    struct waiting_fault {
+        uint64_t address;
+        uint32_t before, behind; /* the page itself is in `behind` */
+    } * faults;
     uint32_t count, capacity;
 };
 
@@ -74,8 +77,9 @@ struct session {
     struct worker *worker; /* serves it; NULL: nobody */
     uint32_t slot;         /* there */
     struct run_length runs;
-    struct pending_faults pending;
-    uint64_t retry_ns; /* when to try the pending faults again; 0: there are none */
+    struct waiting_faults pending; /* before events are read */
+    struct waiting_faults awaited; /* before the source has fetched their pages */
+    uint64_t retry_ns;             /* when to try the pending faults again; 0: there are none */
 
     const struct touch_record *prefetch_record; /* borrowed from `stored` */
     struct background prefetch, complete;

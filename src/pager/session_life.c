@@ -70,11 +70,12 @@ static int layer_file_open(const struct session *session, const char *directory,
 }
 
 static struct page_source *shared_source(const struct pager *pager,
-                                         const struct opened_files *opened)
+                                         const struct opened_files *opened,
+                                         const struct base_format *base)
 {
     for (unsigned i = 0; i < PAGER_MAX_SESSIONS; i++) {
         const struct session *session = pager->sessions[i];
-        if (session && session->source &&
+        if (session && session->source && session->source->format == base_format_number(base) &&
             session->source->ops->is(session->source, opened->stats, opened->count))
             return session->source;
     }
@@ -85,6 +86,9 @@ static int source_open(struct pager *pager, struct session *session,
                        const struct pager_session_request *request, struct error *err)
 {
     _cleanup_(opened_files) struct opened_files opened = {0};
+    struct base_format base = {.packed = request->compression != NULL, .cache = pager->cache};
+    if (base.packed && stack_algorithm_parse(request->compression, &base.algorithm, err) < 0)
+        return -err->errnum;
     session->directory_fd = dir_open(AT_FDCWD, request->directory, err);
     if (session->directory_fd < 0)
         return session->directory_fd;
@@ -98,11 +102,11 @@ static int source_open(struct pager *pager, struct session *session,
     session->label = strdup(opened.files[opened.count - 1].label);
     if (!session->label)
         return error_errno(err, ENOMEM, NULL, "session %s", session->id);
-    session->source = shared_source(pager, &opened);
+    session->source = shared_source(pager, &opened, &base);
     if (session->source)
         session->source->references++;
     else
-        session->source = stack_source_open(opened.files, opened.count, err);
+        session->source = stack_source_open(opened.files, opened.count, &base, err);
     return session->source ? 0 : -err->errnum;
 }
 
@@ -352,7 +356,8 @@ void session_destroy(struct pager *pager, struct session *session)
     session_block_release(&session->block);
     source_release(session->source);
     touch_record_free(&session->touched);
-    free(session->pending.addresses);
+    free(session->pending.faults);
+    free(session->awaited.faults);
     free(session->record_name);
     free(session->label);
     free(session);
