@@ -126,13 +126,6 @@ bool packed_image_is_zero(const struct packed_image *image, uint64_t chunk)
            packed_all_zeros(packed_chunk_length(image->foot.raw_bytes, chunk));
 }
 
-void packed_image_advise(const struct packed_image *image, uint64_t chunk, uint64_t count)
-{
-    const struct packed_chunk *first = &image->chunks[chunk], *last = &first[count - 1];
-    uint64_t length = last->offset + last->length - first->offset;
-    (void)posix_fadvise(image->fd, (off_t)first->offset, (off_t)length, POSIX_FADV_WILLNEED);
-}
-
 /* ---- decoding ---- */
 
 struct packed_decoder *packed_decoder_new(void)

@@ -44,8 +44,6 @@ uint64_t packed_image_id(const struct packed_image *image);
 uint64_t packed_image_zeros(const struct packed_image *image, uint64_t chunk);
 /* True if nothing of the chunk has to be decoded. */
 bool packed_image_is_zero(const struct packed_image *image, uint64_t chunk);
-/* Begins to fetch the frames of chunks from the device, without waiting; only advice. */
-void packed_image_advise(const struct packed_image *image, uint64_t chunk, uint64_t count);
 
 /* What decoding takes; one thread at a time. */
 struct packed_decoder;
