@@ -99,7 +99,7 @@ static int give_snapshots(struct operation *op, const struct record_file *file, 
     return r < 0 ? r : result;
 }
 
-int first_touches_share(struct operation *op, const char *cache_key)
+void first_touches_share(struct operation *op, const char *cache_key)
 {
     _cleanup_(record_file) struct record_file file = {.dir = -1};
     struct error cause = {0}, other = {0};
@@ -110,5 +110,4 @@ int first_touches_share(struct operation *op, const char *cache_key)
         log_warning("instance %s: its first touches: %s", op->record.id, cause.message);
     if (snapshots < 0 && snapshots != -EBUSY)
         log_warning("instance %s: its first touches: %s", op->record.id, other.message);
-    return instance == -EBUSY || snapshots == -EBUSY ? -EBUSY : 0;
 }

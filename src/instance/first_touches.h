@@ -9,7 +9,7 @@
 
 /* Links the record in the fork's base/, if there is one, to the instance that it was forked from
  * and to snapshots, where these still have the image of that cache key. The fork is held for
- * writing. -EBUSY if one of them is in use: the others have it. What else fails is only logged. */
-int first_touches_share(struct operation *op, const char *cache_key);
+ * writing. Whoever is in use just then does not get it; what fails is only logged. */
+void first_touches_share(struct operation *op, const char *cache_key);
 
 #endif

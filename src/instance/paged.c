@@ -158,7 +158,7 @@ void paged_end(struct operation *op)
         paging_forget(op->host->paging, op->record.id);
     /* One that ends early has its record only now. */
     if (had)
-        (void)first_touches_share(op, key);
+        first_touches_share(op, key);
 }
 
 int paged_reads_base(struct operation *op)
@@ -256,10 +256,9 @@ int paged_follow(struct operation *op, struct error *err)
         operation_log_add(op, "pager-replaced: now of version %s", status.version);
     }
     char key[PAGING_KEY_SIZE];
-    bool busy = op->host->paging && paging_key(op->host->paging, op->record.id, key) &&
-                first_touches_share(op, key) == -EBUSY;
-    int r = paged_settle(op, err);
-    return r == 0 && busy ? -EBUSY : r;
+    if (op->host->paging && paging_key(op->host->paging, op->record.id, key))
+        first_touches_share(op, key);
+    return paged_settle(op, err);
 }
 
 /* Whoever restores it waits for an answer of a VMM that may wait for pages: its end is one. */

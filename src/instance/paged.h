@@ -34,7 +34,7 @@ int paged_reads_base(struct operation *op);
 /* The instance as its session says: one that is lost is Unknown, one that is completed is paged no
  * more. The lock is held for writing, and the VM lives. */
 int paged_settle(struct operation *op, struct error *err);
-/* Its session has changed: the watcher's work. -EBUSY, without a message: to be done again. */
+/* Its session has changed: the watcher's work. */
 int paged_follow(struct operation *op, struct error *err);
 /* Fills the record's pager_status. */
 void paged_look(struct host *host, struct instance_record *record);

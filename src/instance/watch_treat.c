@@ -104,11 +104,9 @@ static enum outcome end_vmm(struct operation *op, const struct need_of *need)
 static enum outcome follow_pager(struct operation *op, const struct need_of *need)
 {
     struct error err = {0};
-    int r = paged_follow(op, &err);
-    if (r == 0)
+    if (paged_follow(op, &err) == 0)
         return DONE;
-    if (r != -EBUSY)
-        log_error("instance %s: its pager: %s", op->record.id, err.message);
+    log_error("instance %s: its pager: %s", need->id, err.message);
     return LATER;
 }
 
