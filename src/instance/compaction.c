@@ -150,8 +150,9 @@ int compaction_make(struct host *host, struct compaction *compaction, struct err
 {
     _cleanup_(free) struct instance_record *record = calloc(1, sizeof(*record));
     compaction->begin_ns = time_monotonic_ns();
-    int r = record ? store_get(host->store, compaction->id, record, err)
-                   : error_errno(err, ENOMEM, compaction->id, "compact %s", compaction->id);
+    if (!record)
+        return error_errno(err, ENOMEM, compaction->id, "compact %s", compaction->id);
+    int r = store_get(host->store, compaction->id, record, err);
     if (r < 0)
         return r;
     if (record->state != INSTANCE_STANDBY || record->memory_layers == 0)
