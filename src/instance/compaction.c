@@ -150,8 +150,9 @@ int compaction_make(struct host *host, struct compaction *compaction, struct err
 {
     _cleanup_(free) struct instance_record *record = calloc(1, sizeof(*record));
     compaction->begin_ns = time_monotonic_ns();
-    int r = record ? store_get(host->store, compaction->id, record, err)
-                   : error_errno(err, ENOMEM, compaction->id, "compact %s", compaction->id);
+    if (!record)
+        return error_errno(err, ENOMEM, compaction->id, "compact %s", compaction->id);
+    int r = store_get(host->store, compaction->id, record, err);
     if (r < 0)
         return r;
     if (record->state != INSTANCE_STANDBY || record->memory_layers == 0)
@@ -263,38 +264,32 @@ int compaction_publish(struct host *host, struct compaction *compaction, struct 
 
 static const char *result_name(const struct compaction *compaction, int r)
 {
-    return r == 0                         ? compaction->first == 0 ? "flattened" : "joined"
-           : r == -EALREADY               ? NULL
+    if (r == 0)
+        return compaction->first == 0 ? "flattened" : "joined";
+    return r == -EALREADY                 ? "unneeded"
            : r == -ECANCELED              ? "cancelled"
            : r == -ENOENT || r == -ESTALE ? "gone"
                                           : "error";
-}
-
-static void tell(const struct compaction *compaction, int r, const struct error *err)
-{
-    double seconds = (double)(time_monotonic_ns() - compaction->begin_ns) / 1e9;
-    if (r == 0)
-        log_info("instance %s: its memory has %u layers, it had %u: in %.1f s", compaction->id,
-                 compaction->first, compaction->layers, seconds);
-    else if (strcmp(result_name(compaction, r), "error") == 0)
-        log_warning("instance %s: its layers stay as they are: %s", compaction->id, err->message);
 }
 
 void compaction_end(struct host *host, struct compaction *compaction, int r,
                     const struct error *err)
 {
     struct error cause = {0};
+    double seconds = (double)(time_monotonic_ns() - compaction->begin_ns) / 1e9;
     const char *result = result_name(compaction, r);
-    if (result) {
-        tell(compaction, r, err);
-        metric_add(host->telemetry->compactions, 1, &result);
-    }
+    if (r == 0)
+        log_info("instance %s: its memory has %u layers, it had %u: in %.1f s", compaction->id,
+                 compaction->first, compaction->layers, seconds);
+    else if (strcmp(result, "error") == 0)
+        log_warning("instance %s: its layers stay as they are: %s", compaction->id, err->message);
     if (compaction->temporary &&
         tree_remove(compaction->guest_fd, compaction->temporary, &cause) < 0)
         log_warning("instance %s: %s", compaction->id, cause.message);
     free(TAKE_PTR(compaction->temporary));
     cleanup_close(&compaction->guest_fd);
     compaction->guest_fd = -1;
+    metric_add(host->telemetry->compactions, 1, &result);
 }
 
 /* ---- on the way of a restore ---- */

@@ -75,8 +75,8 @@ static const struct {
          "kind")},
     {FIELD(compactions),
      COUNTER("tine_compactions_total",
-             "Compactions of memory images that ended, by result: joined, flattened, cancelled, "
-             "gone or error.",
+             "Compactions of memory images that ended, by result: joined, flattened, unneeded "
+             "(it was as it should be), cancelled, gone or error.",
              "result")},
     {FIELD(compressions),
      COUNTER("tine_compressions_total",
