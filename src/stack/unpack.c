@@ -109,7 +109,7 @@ static int check_end(struct unpack *unpack, struct error *err)
     if (r == 0 && unpack->in_used == unpack->in_length)
         r = refill(unpack, err);
     if (r == 0 && unpack->in_used < unpack->in_length)
-        r = corrupt(unpack, "something follows its end", err);
+        r = corrupt(unpack, "something follows its end, or its index is cut", err);
     return r;
 }
 
