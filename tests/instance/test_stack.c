@@ -226,6 +226,24 @@ static void test_snapshots(void **state)
     assert_int_equal(layers_of(fixture, "one"), 0);
 }
 
+/* The nap of its source adds a layer: the snapshot has it, and the key of the image with it. */
+static void test_snapshot_of_a_running_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_target running = {.has_state = true, .state = INSTANCE_RUNNING};
+    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    fill(fixture, "one", OTHER_TOKEN);
+    struct snapshot_record snapshot = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "s");
+    assert_int_equal(snapshot.source.memory_layers, 1);
+    assert_string_equal(snapshot.source.memory_top, fixture_get(fixture, "one").memory_top);
+    assert_string_equal(snapshot.source.cache_key, fixture_get(fixture, "one").cache_key);
+    assert_int_equal(snapshot_stat(fixture, snapshot.id, "snapshot/memory.1").st_nlink, 2);
+    assert_ok(snapshot_fork(fixture->host, snapshot.id, "two", &running, NULL, &err), &err);
+    assert_holds(fixture, "two", OTHER_TOKEN);
+    assert_holds(fixture, "one", OTHER_TOKEN);
+}
+
 static void test_modes(void **state)
 {
     struct fixture *fixture = *state;
@@ -632,6 +650,7 @@ static const struct CMUnitTest tests[] = {
     STACK_TEST(test_chain_of_forks),
     STACK_TEST(test_siblings_are_apart),
     STACK_TEST(test_snapshots),
+    STACK_TEST(test_snapshot_of_a_running_one),
     STACK_TEST(test_modes),
     STACK_TEST(test_damaged_layers),
     STACK_TEST(test_damaged_base),
