@@ -33,5 +33,7 @@ static const struct api_variant builtin = {
 
 struct hypervisor hypervisor_builtin(const char *binary)
 {
-    return api_driver("builtin", &builtin, binary);
+    struct hypervisor driver = api_driver("builtin", &builtin, binary);
+    driver.knows_layers = true;
+    return driver;
 }

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "instance/memory_stack.h"
+#include "paging/paging.h"
 #include "stack/stack.h"
 
 /* A directory of an owner in both places. */
@@ -130,6 +132,21 @@ int fork_base(struct handover *handover, struct error *err)
     return r < 0 ? r : give_image(handover, &pair, err);
 }
 
+/* Without it, or with one that can't be used, a fork is only slower. */
+static void give_record(struct handover *handover)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    struct stack_result result;
+    struct error cause = {0};
+    int r = pair_open(&pair, &cause);
+    if (r == 0)
+        r = file_exists(pair.from, PAGING_RECORD, &cause);
+    if (r > 0)
+        r = give(&pair, PAGING_RECORD, true, &result, &cause);
+    if (r < 0)
+        log_warning("%s %s: %s", handover->to->thing, handover->to->id, cause.message);
+}
+
 int fork_files(struct handover *handover, struct error *err)
 {
     int r = give_boot(handover, err);
@@ -139,5 +156,9 @@ int fork_files(struct handover *handover, struct error *err)
         r = fork_writable_disks(handover, err);
     if (r == 0 && handover->base)
         r = fork_base(handover, err);
-    return r < 0 || !handover->memory ? r : give_memory(handover, err);
+    if (r == 0 && handover->memory)
+        r = give_memory(handover, err);
+    if (r == 0 && handover->memory)
+        give_record(handover);
+    return r;
 }

@@ -48,6 +48,13 @@ struct pager_options {
     struct paging_graduation graduation;
 };
 
+/* Stacks of what sleeps get fewer files in the background (compaction.h). */
+struct compaction_options {
+    bool on;
+    unsigned after_ms;         /* it has slept for so long */
+    uint64_t bytes_per_second; /* written at most; 0: no limit */
+};
+
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
     const char *vmm_binary;    /* tine-vmm */
@@ -60,6 +67,7 @@ struct host_options {
     const struct stack_compression *compression;
     struct pager_options pager; /* copied */
     enum standby_memory standby_memory;
+    struct compaction_options compaction;
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and

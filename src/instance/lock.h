@@ -14,7 +14,7 @@
  *
  * Order: first that of what is being made, a fork or a snapshot, while nobody else can know its id;
  * then that of an instance; then that of a snapshot. Never two instances or two snapshots that
- * others know of. */
+ * others know of, but for one that is only tried. */
 #ifndef TINE_INSTANCE_LOCK_H
 #define TINE_INSTANCE_LOCK_H
 

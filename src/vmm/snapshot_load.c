@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A VM out of a snapshot. The memory file is mapped privately and never written; or a page server
- * gives the pages. */
+/* A VM out of a snapshot. The memory file, and the layers over it, are mapped privately and never
+ * written; or a page server gives the pages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "stack/layer_stack.h"
 #include "vmm/machine_state.h"
 #include "vmm/page_server.h"
 #include "vmm/vmm_private.h"
@@ -83,11 +84,31 @@ static int file_map(struct guest_memory *memory, uint64_t size, const char *path
     return guest_memory_map(memory, size, fd, path, err);
 }
 
+static int stack_map(struct guest_memory *memory, uint64_t size,
+                     const struct snapshot_load_request *request, struct error *err)
+{
+    const char *path = request->mem_file_path;
+    struct error cause = {0};
+    const struct stack_file base = {AT_FDCWD, path, path};
+    _cleanup_(layer_stack) struct layer_stack *stack = layer_stack_open(&base, &cause);
+    int r = stack ? 0 : -cause.errnum;
+    if (stack && layer_stack_depth(stack) != request->layers)
+        r = error_set(&cause, ERROR_INVALID, EINVAL,
+                      "memory file %s has %u layers, and should have %u", path,
+                      layer_stack_depth(stack), request->layers);
+    if (r == 0)
+        r = guest_memory_map_stack(memory, size, stack, &cause);
+    if (r < 0 && err)
+        *err = cause;
+    return r;
+}
+
 static int memory_open(struct guest_memory *memory, uint64_t size,
                        const struct snapshot_load_request *request, struct error *err)
 {
-    int r = request->uffd_socket ? guest_memory_serve(memory, size, request->uffd_socket, err)
-                                 : file_map(memory, size, request->mem_file_path, err);
+    int r = request->uffd_socket  ? guest_memory_serve(memory, size, request->uffd_socket, err)
+            : request->layers > 0 ? stack_map(memory, size, request, err)
+                                  : file_map(memory, size, request->mem_file_path, err);
     if (r < 0 || !request->track_dirty_pages)
         return r;
     r = guest_memory_track(memory, err);

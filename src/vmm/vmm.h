@@ -19,12 +19,14 @@ struct vmm;
 struct snapshot_create_request {
     const char *snapshot_path;
     const char *mem_file_path;
-    bool diff; /* see guest_memory_diff() */
+    bool diff;  /* see guest_memory_diff() */
+    bool layer; /* see guest_memory_layer(): always a fresh file */
 };
 
 struct snapshot_load_request {
     const char *snapshot_path;
     const char *mem_file_path; /* NULL: */
+    unsigned layers;           /* over that file: "<mem_file_path>.1", ... */
     const char *uffd_socket;   /* where a page server listens (page_server.h) */
     bool track_dirty_pages;    /* a diff is then against the last snapshot */
     bool resume_vm;

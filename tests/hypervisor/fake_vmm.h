@@ -96,6 +96,11 @@ int fake_knows(const struct fake *fake, const char *path, json_t *body, char *fa
 int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_memory_new(struct fake *fake, size_t size);
+/* Whether the page at that offset of memory is to be in a diff. */
+int fake_page_is_dirty(const struct fake *fake, int pagemap, size_t at);
+/* fake_layers.c: -1 with the reason. The base is mapped already. */
+int fake_layers_map(struct fake *fake, const char *path, unsigned layers, char *fault, size_t size);
+int fake_layer_write(const struct fake *fake, const char *path, char *fault, size_t size);
 /* fake_pager.c: guest memory behind a userfaultfd that is handed to the pager as Firecracker does.
  */
 int fake_memory_paged(struct fake *fake, const char *socket, size_t size);

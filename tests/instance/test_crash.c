@@ -113,6 +113,7 @@ static struct fixture *child_fixture(char **argv)
     snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", argv[3]);
     fixture->vmm = argv[1];
     fixture->saving = HYPERVISOR_SAVES_MERGED;
+    fixture->standby_memory = STANDBY_MERGE;
     return fixture;
 }
 

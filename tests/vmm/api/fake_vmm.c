@@ -108,6 +108,7 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
     remember(calls->snapshot_path, sizeof(calls->snapshot_path), request->snapshot_path);
     remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
     calls->diff = request->diff;
+    calls->layer = request->layer;
     return change(vmm, &calls->create, vmm->state, err);
 }
 
@@ -119,6 +120,7 @@ int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *reque
     remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
     remember(calls->uffd_socket, sizeof(calls->uffd_socket), request->uffd_socket);
     remember(calls->vsock_uds_path, sizeof(calls->vsock_uds_path), request->vsock_uds_path);
+    calls->layers = request->layers;
     calls->has_vsock_uds_path = request->vsock_uds_path != NULL;
     calls->track_dirty_pages = request->track_dirty_pages;
     calls->resume_vm = request->resume_vm;

@@ -94,7 +94,10 @@ static void test_snapshot_create(void **state)
     assert_false(calls->diff);
     expect(f, 204, NULL, "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Diff\"}");
-    assert_true(calls->diff);
+    assert_true(calls->diff && !calls->layer);
+    expect(f, 204, NULL, "PUT", CREATE,
+           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Layer\"}");
+    assert_true(calls->layer && !calls->diff);
     expect(f, 400, "'snapshot_type' must be", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Delta\"}");
     expect(f, 400, "unknown field 'version'", "PUT", CREATE,
@@ -102,7 +105,7 @@ static void test_snapshot_create(void **state)
     expect(f, 400, "are the same", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/s\"}");
     expect(f, 400, "'mem_file_path' is missing", "PUT", CREATE, "{\"snapshot_path\":\"/s\"}");
-    assert_int_equal(calls->create, 3);
+    assert_int_equal(calls->create, 4);
     fake_vmm_fail(f->vmm, ENOSPC, "write /m: no room");
     const struct response *full = expect(f, 400, "write /m: no room", "PUT", CREATE, good);
     assert_string_equal(full->body,
@@ -130,6 +133,12 @@ static void test_snapshot_load_refused(void **state)
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\"}}",
          "'backend_path' is missing"},
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":\"/m\"}", "'mem_backend' must be an object"},
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+         "\"backend_path\":\"/m\",\"layers\":33}}",
+         "'layers' must be"},
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\","
+         "\"backend_path\":\"/m\",\"layers\":1}}",
+         "layers are of a File"},
         {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"network_overrides\":[{}]}", "must be empty"},
         {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"vsock_override\":{}}",
          "'uds_path' is missing"},
@@ -163,6 +172,16 @@ static void test_snapshot_load(void **state)
     assert_true(calls->track_dirty_pages && calls->clock_realtime && !calls->resume_vm);
     expect(f, 200, "Paused", "GET", "/", NULL);
     expect(f, 400, "after starting", "PUT", LOAD, "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
+}
+
+static void test_snapshot_load_layers(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, 204, NULL, "PUT", LOAD,
+           "{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+           "\"backend_path\":\"/m\",\"layers\":3}}");
+    assert_string_equal(fake_vmm_calls(f->vmm)->mem_file_path, "/m");
+    assert_int_equal(fake_vmm_calls(f->vmm)->layers, 3);
 }
 
 static void test_snapshot_load_uffd(void **state)
@@ -298,6 +317,7 @@ int main(void)
         ROUTE_TEST(test_snapshot_create),
         ROUTE_TEST(test_snapshot_load_refused),
         ROUTE_TEST(test_snapshot_load),
+        ROUTE_TEST(test_snapshot_load_layers),
         ROUTE_TEST(test_snapshot_load_uffd),
         ROUTE_TEST(test_snapshot_load_deprecated),
         cmocka_unit_test(test_snapshot_load_after_boot_config),
