@@ -12,7 +12,7 @@ work=$(mktemp -d "$base/tine-bench.XXXXXX")
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
 "$build/src/api/tined" --data-dir "$data" --socket "$TINE_SOCKET" --vmm "$build/src/vmm/tine-vmm" \
-    --kit "$build/kit" --agent-timeout 600s 2>"$work/tined.log" &
+    --kit "$build/kit" --agent-timeout 600s ${tined_options[@]+"${tined_options[@]}"} 2>"$work/tined.log" &
 tined_pid=$!
 
 # shellcheck disable=SC2317 # called by the trap

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench-faults DIRECTORY PAGER MIB PATTERN VMS [apart]: one line of JSON. PAGER is the program, or
- * "plain". The same is measured once more for a later sibling of the first VMs. With "apart" VMs
- * and handler have CPUs of their own, as on a host that has many; else the scheduler decides. */
+/* bench-faults DIRECTORY PAGER MIB PATTERN VMS [apart|record]: one line of JSON. PAGER is the
+ * program, or "plain". The same is measured once more for a later sibling of the first VMs. With
+ * "apart" VMs and handler have CPUs of their own, as on a host that has many; else the scheduler
+ * decides. With "record" what the first VM touches stays in DIRECTORY/record. */
 #include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -73,8 +74,9 @@ static void stay_on(const cpu_set_t *cpus)
 int main(int argc, char **argv)
 {
     bool apart = argc == 7 && strcmp(argv[6], "apart") == 0;
-    if (argc != 6 && !apart) {
-        fputs("bench-faults DIRECTORY PAGER|plain MIB PATTERN VMS [apart]\n", stderr);
+    bool records = argc == 7 && strcmp(argv[6], "record") == 0;
+    if (argc != 6 && !apart && !records) {
+        fputs("bench-faults DIRECTORY PAGER|plain MIB PATTERN VMS [apart|record]\n", stderr);
         return 2;
     }
     uint64_t pages = strtoull(argv[3], NULL, 10) << 8;
@@ -82,7 +84,8 @@ int main(int argc, char **argv)
     char path[256];
     struct pattern pattern;
     struct handler handler = {.directory = argv[1],
-                              .pager = strcmp(argv[2], "plain") == 0 ? NULL : argv[2]};
+                              .pager = strcmp(argv[2], "plain") == 0 ? NULL : argv[2],
+                              .records = records};
     if (pages == 0 || vms == 0 || 2 * vms > MAX_VMS)
         die("MIB or VMS");
     struct touched *results = mmap(NULL, vms * sizeof(*results), PROT_READ | PROT_WRITE,

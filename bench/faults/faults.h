@@ -20,7 +20,8 @@ struct pattern {
 };
 
 /* "sequential": all of them; "random": a quarter, once each; "boot": runs of pages, three streams
- * at a time, a quarter in all. Exits on a name that is unknown. */
+ * at a time, a quarter in all; "zipf": an eighth, places near the first ones far more often. Exits
+ * on a name that is unknown. */
 void pattern_make(struct pattern *pattern, const char *name, uint64_t pages);
 
 /* Makes the file of so many pages unless it is there: random data, an eighth of it holes
@@ -32,6 +33,7 @@ struct handler {
     pid_t pid;
     const char *directory; /* also the image's: "memory" */
     const char *pager;     /* the program; NULL: the plain handler */
+    bool records;          /* what is touched first, in "record" in the directory */
 };
 void handler_start(struct handler *handler, unsigned vms);
 /* Makes the sessions [first, first + vms); they share a cache key. */

@@ -31,6 +31,27 @@ static void random_quarter(struct pattern *pattern, uint64_t pages)
     pattern->count = (uint32_t)(pages / 4);
 }
 
+/* As many pages between n and 2n as between 2n and 4n, each 16 on; then spread over the image. */
+static void zipf(struct pattern *pattern, uint64_t pages)
+{
+    uint64_t seed = 11;
+    unsigned bits = 63 - (unsigned)__builtin_clzll(pages);
+    bool *taken = calloc(pages, sizeof(*taken));
+    if (!taken)
+        die("pattern");
+    while (pattern->count < pages / 8) {
+        uint64_t octave = 1ull << next_random(&seed) % bits;
+        uint64_t rank = octave + next_random(&seed) % octave;
+        uint64_t page = (rank / 16 * 16 * 7919 + rank % 16) % pages;
+        for (uint64_t i = page; i < pages && i < page + 4 && pattern->count < pages / 8; i++) {
+            if (!taken[i])
+                pattern->pages[pattern->count++] = (uint32_t)i;
+            taken[i] = true;
+        }
+    }
+    free(taken);
+}
+
 /* Three runs at a time, a page of each in turn; lengths from 1 to 128, short ones more often. */
 static void boot(struct pattern *pattern, uint64_t pages)
 {
@@ -67,6 +88,8 @@ void pattern_make(struct pattern *pattern, const char *name, uint64_t pages)
         random_quarter(pattern, pages);
     else if (strcmp(name, "boot") == 0)
         boot(pattern, pages);
+    else if (strcmp(name, "zipf") == 0)
+        zipf(pattern, pages);
     else
         die("no such pattern");
 }

@@ -90,8 +90,9 @@ void handler_expect(const struct handler *handler, unsigned first, unsigned vms)
     for (unsigned i = first; handler->pager && i < first + vms; i++) {
         snprintf(body, sizeof(body),
                  "{\"id\":\"%u\",\"directory\":\"%s\",\"layers\":[\"memory\"],"
-                 "\"cache_key\":\"bench\",\"handshake_socket\":\"%s/%u.sock\"}",
-                 i, handler->directory, handler->directory, i);
+                 "\"cache_key\":\"bench\",\"handshake_socket\":\"%s/%u.sock\"%s}",
+                 i, handler->directory, handler->directory, i,
+                 handler->records ? ",\"record\":\"record\",\"record_ms\":3600000" : "");
         call(handler, "POST", "/sessions", body);
     }
 }

@@ -69,7 +69,8 @@ static void digest(struct outcome *outcome, const char *bytes, size_t length)
 static void serve(struct api *api, const struct http_request *request)
 {
     struct http_answer answer;
-    api_dispatch(api, request, &answer);
+    struct http_descriptors none = {.count = 0};
+    api_dispatch(api, request, &none, &answer);
     require(answer.status == HTTP_OK || answer.status == HTTP_BAD_REQUEST ||
             answer.status == HTTP_NO_CONTENT);
     require((answer.body == NULL) == (answer.status == HTTP_NO_CONTENT));

@@ -64,6 +64,17 @@ static json_t *layers_json(const struct instance_stats *stats)
     return layers;
 }
 
+/* What the files of the image take of the disk: others have some of them too. */
+static void add_ownership(json_t *memory, const struct instance_stats *stats)
+{
+    uint64_t shared = stats->memory_link_count > 1 ? stats->memory_file_allocated : 0;
+    uint64_t own = stats->memory_link_count > 1 ? 0 : stats->memory_file_allocated;
+    for (unsigned i = 0; i < stats->layer_count; i++)
+        *(stats->layers[i].link_count > 1 ? &shared : &own) += stats->layers[i].file_allocated;
+    json_object_set_new(memory, "shared_file_bytes", json_integer((json_int_t)shared));
+    json_object_set_new(memory, "private_file_bytes", json_integer((json_int_t)own));
+}
+
 static json_t *memory_json(const struct instance_record *record, const struct instance_stats *stats)
 {
     json_t *memory =
@@ -75,6 +86,7 @@ static json_t *memory_json(const struct instance_record *record, const struct in
         json_object_set_new(memory, "link_count",
                             json_integer((json_int_t)stats->memory_link_count));
         json_object_set_new(memory, "layers", layers_json(stats));
+        add_ownership(memory, stats);
     }
     return memory;
 }

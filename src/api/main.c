@@ -128,6 +128,7 @@ static int run(const struct tined_options *options, struct error *err)
         .compression = options->compression.given ? &options->compression.how : NULL,
         .pager = options->pager,
         .standby_memory = options->standby_memory,
+        .compaction = options->compaction,
     };
     host_options.pager.binary = pager;
     struct host *host = host_open(&host_options, err);

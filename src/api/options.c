@@ -134,6 +134,22 @@ static int set_graduate_after(void *target, const char *value, struct error *err
     return graduation->off ? 0 : set_milliseconds(&graduation->after_ms, value, err);
 }
 
+static int set_compact_after(void *target, const char *value, struct error *err)
+{
+    struct compaction_options *compaction = target;
+    compaction->on = strcmp(value, "never") != 0;
+    return compaction->on ? set_milliseconds(&compaction->after_ms, value, err) : 0;
+}
+
+static int set_compact_bandwidth(void *target, const char *value, struct error *err)
+{
+    uint64_t *bytes = target;
+    int r = rate_parse_disk(value, bytes, err);
+    return r < 0 || *bytes >> 20 > 0
+               ? r
+               : error_set(err, ERROR_INVALID, EINVAL, "%s is less than 1MiB/s", value);
+}
+
 static int set_graduate_bandwidth(void *target, const char *value, struct error *err)
 {
     uint64_t bytes = 0;
@@ -223,6 +239,10 @@ static const struct row {
      set_memory_backend, TARGET(pager.backend)},
     {"standby-memory", "HOW", "of a restored VM: merge, layer, full or auto (default auto)",
      set_standby_memory, TARGET(standby_memory)},
+    {"compact-after", "TIME", "then sleeping memory in layers gets fewer of them (default 30s)",
+     set_compact_after, TARGET(compaction)},
+    {"compact-bandwidth", "RATE", "written for that at most (default 64MiB/s)",
+     set_compact_bandwidth, TARGET(compaction.bytes_per_second)},
     {"graduate-after", "TIME", "then a VM gets all its memory and leaves its pager (default 1m)",
      set_graduate_after, TARGET(pager.graduation)},
     {"graduate-bandwidth", "RATE", "memory per second for each that does (default 256MiB/s)",
@@ -372,6 +392,7 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
         .socket = DEFAULT_SOCKET,
         .pager = {.run_dir = DEFAULT_RUN_DIR,
                   .graduation = {.after_ms = 60000, .at_once = 2, .bandwidth_mib = 256}},
+        .compaction = {.on = true, .after_ms = 30000, .bytes_per_second = 64ull << 20},
         .agent_timeout_ms = 120000,
         .request_timeout_s = 30,
         .stop_timeout_ms = 60000,

@@ -34,6 +34,7 @@ struct tined_options {
     } compression;              /* of memory images, by default */
     struct pager_options pager; /* its binary NULL: to be located */
     enum standby_memory standby_memory;
+    struct compaction_options compaction;
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     unsigned stop_timeout_ms;

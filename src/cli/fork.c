@@ -40,7 +40,7 @@ static const struct command_option fork_options[] = {
     {"name", 0, OPTION_TEXT, OPTION(name), "NAME", "the name of the one fork"},
     {"name-prefix", 0, OPTION_TEXT, OPTION(prefix), "P", "call the forks P-1, P-2 ..."},
     {"from-running", 0, OPTION_FLAG, OPTION(from_running), NULL,
-     "fork a running source: it sleeps for a moment and goes on"},
+     "fork a running source: it stands still for a moment and goes on"},
     {"target-state", 0, OPTION_TEXT, OPTION(target), "STATE",
      "Running, Standby or Stopped (default: the source's state)"},
 };

@@ -25,6 +25,7 @@ struct api_abilities {
 
 /* What differs between the VMMs. */
 struct api_variant {
+    bool templates; /* tine-vmm's way to fork a VM that runs */
     /* Starts the process. What can be known to be wrong with the program is told before. */
     int (*launch)(const struct hypervisor *self, const struct vm_spec *spec,
                   struct vm_process *process, uint64_t *log_start, struct error *err);
@@ -55,6 +56,13 @@ void cleanup_attempt(struct attempt *attempt);
 /* Launches a VMM and waits until it answers. On failure no process is left. */
 int attempt_start(struct attempt *attempt, const struct hypervisor *self,
                   const struct vm_spec *spec, unsigned request_ms, struct error *err);
+/* The same where `begin` brings the process to life, which fills `attempt->process`. */
+typedef int attempt_begin(struct attempt *attempt, void *context, struct error *err);
+int attempt_start_by(struct attempt *attempt, const struct hypervisor *self,
+                     const struct vm_spec *spec, attempt_begin *begin, void *context,
+                     struct error *err);
+/* Waits until it answers, at most `ready_ms`, and no longer than it lives. */
+int attempt_wait(const struct attempt *attempt, struct error *err);
 /* Ends the attempt. What the VMM refused in words is the cause itself; else, if it died, its exit
  * and the end of its log are. Returns `r`. */
 int attempt_fail(struct attempt *attempt, int r, struct error *err);
@@ -76,6 +84,14 @@ int api_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
                  const char *snapshot_dir, enum vm_save how, struct error *err);
 int api_can_save(const struct hypervisor *self, const struct vm_spec *spec, enum vm_save how,
                  struct error *err);
+int api_template_check(const struct hypervisor *self, const struct vm_spec *spec,
+                       struct error *err);
+int api_template_make(const struct hypervisor *self, const struct vm_spec *source,
+                      const struct vm_template *template, struct vm_process *process,
+                      uint64_t *paused_ns, struct error *err);
+int api_template_child(const struct hypervisor *self, const struct vm_template *template,
+                       const struct vm_process *template_process, const struct vm_spec *spec,
+                       struct vm_process *process, struct error *err);
 int api_shutdown(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_query(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
               struct error *err);

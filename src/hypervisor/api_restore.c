@@ -40,6 +40,9 @@ static json_t *load_body(const struct attempt *attempt, const struct load *load)
     json_t *body =
         json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", state, "mem_backend", "backend_type",
                   pager ? "Uffd" : "File", "backend_path", backend, "resume_vm", load->how->resume);
+    if (load->how->layers > 0)
+        json_object_set_new(json_object_get(body, "mem_backend"), "layers",
+                            json_integer(load->how->layers));
     if (load->clock_realtime)
         json_object_set_new(body, "clock_realtime", json_true());
     /* Not in the state: asked for again each time. A VMM that needs none for memory it maps has no
@@ -97,11 +100,21 @@ static int try_load(const struct hypervisor *self, const struct vm_spec *spec, s
 }
 
 /* A state that was saved where KVM could not tell the time of day with the guest's has none in it,
- * and Firecracker refuses to advance a clock without. A pager serves one attempt only. */
+ * and Firecracker refuses to advance a clock without. */
 static bool lacks_clock(const struct load *load, int r, const struct error *cause)
 {
-    return r == -EREMOTEIO && load->clock_realtime && !load->how->pager_socket &&
+    const struct vm_restore *how = load->how;
+    return r == -EREMOTEIO && load->clock_realtime && (!how->pager_socket || how->pager_again) &&
            strstr(cause->message, "clock_realtime");
+}
+
+static int try_without_clock(const struct hypervisor *self, const struct vm_spec *spec,
+                             struct load *load, struct vm_process *process, struct error *err)
+{
+    const struct vm_restore *how = load->how;
+    load->clock_realtime = false;
+    int r = how->pager_socket ? how->pager_again(how->context, err) : 0;
+    return r < 0 ? r : try_load(self, spec, load, process, err);
 }
 
 int api_restore(const struct hypervisor *self, const struct vm_spec *spec,
@@ -119,8 +132,7 @@ int api_restore(const struct hypervisor *self, const struct vm_spec *spec,
         log_info("instance %s: its guest's clock stands still while it sleeps: %s", spec->id,
                  cause.message);
         error_clear(&cause);
-        load.clock_realtime = false;
-        r = try_load(self, spec, &load, process, &cause);
+        r = try_without_clock(self, spec, &load, process, &cause);
     }
     if (r < 0 && err)
         *err = cause;

@@ -22,7 +22,7 @@ struct saving {
     int guest_fd, fd;   /* the guest directory, and that one in it */
     struct api_abilities abilities;
     bool uses_log;    /* a Diff is made of the log of dirty pages */
-    const char *type; /* what is asked for: "Full" or "Diff" */
+    const char *type; /* what is asked for: "Full", "Diff" or "Layer" */
 };
 
 static void cleanup_saving(struct saving *saving)
@@ -60,7 +60,8 @@ static int memory_stat(struct saving *saving, struct stack_stat *stat, struct er
     if (r < 0)
         return r;
     const struct stack_file memory = {saving->fd, saving->memory, "the snapshot's memory"};
-    r = stack_check_size(&memory, saving->spec->memory_bytes, err);
+    if (saving->how != VM_SAVE_LAYER) /* which has a size of its own */
+        r = stack_check_size(&memory, saving->spec->memory_bytes, err);
     if (r == 0)
         r = stack_stat(&memory, stat, err);
     return saving_wrap(saving, r, err);
@@ -80,16 +81,20 @@ static int check_result(struct saving *saving, struct error *err)
     return saving_wrap(saving, r, err);
 }
 
-/* A Diff where it is what is wanted, and whole. */
+/* A Diff, or a Layer, where it is what is wanted, and whole. */
 static const char *type_of(const struct saving *saving)
 {
-    bool merges = saving->how == VM_SAVE_MERGED;
-    if (!saving->uses_log && saving->how != VM_SAVE_DIFF)
-        return merges ? "Diff" : "Full";
+    static const char *const without_log[] = {[VM_SAVE_FULL] = "Full",
+                                              [VM_SAVE_MERGED] = "Diff",
+                                              [VM_SAVE_DIFF] = "Full",
+                                              [VM_SAVE_LAYER] = "Layer"};
+    if (!saving->uses_log)
+        return without_log[saving->how];
     enum dirty_log wanted =
         saving->how == VM_SAVE_FULL ? DIRTY_LOG_SINCE_BOOT : DIRTY_LOG_SINCE_BASE;
-    bool right = saving->spec->memory_bytes <= saving->abilities.diff_limit;
-    return right && dirty_log_read(saving->guest_fd) == wanted ? "Diff" : "Full";
+    bool right = saving->spec->memory_bytes <= saving->abilities.diff_limit &&
+                 dirty_log_read(saving->guest_fd) == wanted;
+    return !right ? "Full" : saving->how == VM_SAVE_LAYER ? "Layer" : "Diff";
 }
 
 /* A Full is always right: into a fresh file, and of a VMM that leaves alone what has the right
@@ -97,7 +102,7 @@ static const char *type_of(const struct saving *saving)
 static bool is_whole(const struct saving *saving)
 {
     bool full_in_place = saving->abilities.dirty_log != NULL;
-    return saving->how == VM_SAVE_FULL || strcmp(type_of(saving), "Diff") == 0 ||
+    return saving->how == VM_SAVE_FULL || strcmp(type_of(saving), "Full") != 0 ||
            (saving->how == VM_SAVE_MERGED && full_in_place);
 }
 
@@ -153,7 +158,7 @@ static int save(struct saving *saving, const struct vmm_api *api, struct error *
 static int drop_zeros(const struct saving *saving, struct error *err)
 {
     const struct stack_file memory = {saving->fd, SNAPSHOT_MEMORY, "the snapshot's memory"};
-    bool changes_alone = saving->how == VM_SAVE_DIFF ||
+    bool changes_alone = saving->how == VM_SAVE_DIFF || saving->how == VM_SAVE_LAYER ||
                          (saving->how == VM_SAVE_MERGED && strcmp(saving->type, "Diff") == 0);
     if (!saving->abilities.writes_zeros || changes_alone)
         return 0;
@@ -178,19 +183,22 @@ int api_can_save(const struct hypervisor *self, const struct vm_spec *spec, enum
     int r = call_init(&call, spec, self->request_ms, err);
     if (r == 0)
         r = saving_begin(&saving, self, &call.api, err);
-    return r < 0 ? r : is_whole(&saving);
+    return r < 0 ? r : (how != VM_SAVE_LAYER || self->knows_layers) && is_whole(&saving);
 }
 
 int api_snapshot(const struct hypervisor *self, const struct vm_spec *spec,
                  const char *snapshot_dir, enum vm_save how, struct error *err)
 {
     _cleanup_(call) struct call call = {.socket = NULL};
+    static const char *const names[] = {[VM_SAVE_FULL] = SNAPSHOT_MEMORY,
+                                        [VM_SAVE_MERGED] = SNAPSHOT_MEMORY,
+                                        [VM_SAVE_DIFF] = SNAPSHOT_DIFF,
+                                        [VM_SAVE_LAYER] = SNAPSHOT_LAYER};
     _cleanup_(saving) struct saving saving = {.spec = spec,
                                               .directory = snapshot_dir,
                                               .how = how,
                                               .type = "Full",
-                                              .memory = how == VM_SAVE_DIFF ? SNAPSHOT_DIFF
-                                                                            : SNAPSHOT_MEMORY,
+                                              .memory = names[how],
                                               .guest_fd = -1,
                                               .fd = -1};
     int r = api_check_snapshot_dir(snapshot_dir, err);

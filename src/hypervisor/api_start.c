@@ -91,7 +91,7 @@ static int pause_until(const struct attempt *attempt, int watch, bool bound, uns
 }
 
 /* Notices a VMM that dies meanwhile at once. */
-static int wait_ready(const struct attempt *attempt, struct error *err)
+int attempt_wait(const struct attempt *attempt, struct error *err)
 {
     uint64_t deadline = time_monotonic_ns() + (uint64_t)attempt->self->ready_ms * 1000000u;
     _cleanup_(close) int watch = watch_run(attempt->spec);
@@ -129,28 +129,44 @@ int attempt_fail(struct attempt *attempt, int r, struct error *err)
     return r;
 }
 
-static int launch(struct attempt *attempt, struct error *err)
+static int launch(struct attempt *attempt, void *context, struct error *err)
+{
+    (void)context;
+    return attempt->self->variant->launch(attempt->self, attempt->spec, &attempt->process,
+                                          &attempt->log_start, err);
+}
+
+static int begin_clean(struct attempt *attempt, attempt_begin *begin, void *context,
+                       struct error *err)
 {
     _cleanup_(close) int guest_fd = dir_open(AT_FDCWD, attempt->spec->guest_dir, err);
     if (guest_fd < 0)
         return guest_fd;
     int r = remove_stale(guest_fd, attempt->spec, err);
-    return r < 0 ? r
-                 : attempt->self->variant->launch(attempt->self, attempt->spec, &attempt->process,
-                                                  &attempt->log_start, err);
+    return r < 0 ? r : begin(attempt, context, err);
 }
 
 int attempt_start(struct attempt *attempt, const struct hypervisor *self,
                   const struct vm_spec *spec, unsigned request_ms, struct error *err)
 {
-    *attempt = (struct attempt){.self = self, .spec = spec, .process.pidfd = -1};
-    int r = call_init(&attempt->call, spec, request_ms, err);
-    if (r == 0)
-        r = launch(attempt, err);
+    int r = attempt_start_by(attempt, self, spec, launch, NULL, err);
     if (r < 0)
         return r;
-    r = wait_ready(attempt, err);
+    attempt->call.api.request_ms = request_ms;
+    r = self->variant->identify(self, &attempt->call.api, true, &attempt->abilities, err);
+    return r < 0 ? attempt_fail(attempt, r, err) : 0;
+}
+
+int attempt_start_by(struct attempt *attempt, const struct hypervisor *self,
+                     const struct vm_spec *spec, attempt_begin *begin, void *context,
+                     struct error *err)
+{
+    *attempt = (struct attempt){.self = self, .spec = spec, .process.pidfd = -1};
+    int r = call_init(&attempt->call, spec, self->request_ms, err);
     if (r == 0)
-        r = self->variant->identify(self, &attempt->call.api, true, &attempt->abilities, err);
+        r = begin_clean(attempt, begin, context, err);
+    if (r < 0)
+        return r;
+    r = attempt_wait(attempt, err);
     return r < 0 ? attempt_fail(attempt, r, err) : 0;
 }

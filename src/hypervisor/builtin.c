@@ -29,11 +29,13 @@ static int builtin_identify(const struct hypervisor *self, const struct vmm_api 
     return 0;
 }
 
-static const struct api_variant builtin = {.launch = builtin_launch, .identify = builtin_identify};
+static const struct api_variant builtin = {
+    .templates = true, .launch = builtin_launch, .identify = builtin_identify};
 
 struct hypervisor hypervisor_builtin(const char *binary)
 {
-    struct hypervisor hypervisor = api_driver("builtin", &builtin, binary);
-    hypervisor.disk_stacks = true;
-    return hypervisor;
+    struct hypervisor driver = api_driver("builtin", &builtin, binary);
+    driver.knows_layers = true;
+    driver.disk_stacks = true;
+    return driver;
 }

@@ -28,12 +28,16 @@
 #define GUEST_BASE         "base"     /* directory: memory; what the running VM was restored from */
 #define SNAPSHOT_STATE     "state"
 #define SNAPSHOT_MEMORY    "memory"
-#define SNAPSHOT_DIFF      "diff" /* of VM_SAVE_DIFF, in place of memory */
+#define SNAPSHOT_DIFF      "diff"  /* of VM_SAVE_DIFF, in place of memory */
+#define SNAPSHOT_LAYER     "layer" /* of VM_SAVE_LAYER */
 
 #define GUEST_MAX_DISKS 8
 
-/* The kernel command line when vm_spec.cmdline is NULL. */
-#define HYPERVISOR_CMDLINE "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd"
+/* The kernel command line when vm_spec.cmdline is NULL. It is quiet, as each byte that a kernel
+ * writes to its console is an exit of the VM: errors and panics are still shown, dmesg has the
+ * rest. */
+#define HYPERVISOR_CMDLINE \
+    "console=ttyS0 quiet reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd"
 
 struct vm_disk {
     bool read_only;
@@ -81,6 +85,7 @@ enum vm_save {
                        restored from or a copy of it, with one name */
     VM_SAVE_DIFF,   /* what differs, alone, into a fresh sparse file `diff`: data, zeros too, where
                        it does. It need not be synced. */
+    VM_SAVE_LAYER,  /* the same as a layer (stack/layer.h), `layer`, complete and synced */
 };
 
 /* How a snapshot is restored. */
@@ -90,6 +95,18 @@ struct vm_restore {
     /* The socket, by its name in the guest directory, of the pager that the VMM hands its memory
      * to; NULL: the VMM maps the snapshot's memory file. */
     const char *pager_socket;
+    unsigned layers; /* over the memory file, that the VMM maps too: where it `knows_layers` */
+    /* A pager serves one process, and a state that the VMM refuses as it was asked for may need a
+     * second one: makes the socket anew. NULL: there is no second attempt with a pager. */
+    int (*pager_again)(void *context, struct error *err);
+    void *context;
+};
+
+/* A template: a process that has a VM as it stood at one moment, and that VMs are made of. It has a
+ * guest directory of its own, as they do, with run/ and log/. */
+struct vm_template {
+    const char *id;
+    const char *guest_dir; /* on the host, absolute */
 };
 
 struct api_variant;
@@ -98,6 +115,7 @@ struct firecracker;
 struct hypervisor {
     const char *name; /* "builtin", "firecracker" */
     enum hypervisor_saving saving;
+    bool knows_layers; /* its VMMs map stacks, and save layers (VM_SAVE_LAYER) */
     bool disk_stacks; /* a writable disk may be a stack (stack/disk_stack.h); else it is one file */
 
     /* Starts a VMM process and boots the VM. The guest directory holds boot/, disks/, and where
@@ -125,6 +143,22 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* Live fork, of VMMs that know it; the three are NULL for others. 0 if the VM's knows it, else
+     * ERROR_UNSUPPORTED. */
+    int (*template_check)(const struct hypervisor *self, const struct vm_spec *spec,
+                          struct error *err);
+    /* Makes a template of the VM, which goes on as it was, running or paused; how long it stood
+     * still is told in `paused_ns`, 0 if it was paused. The template may not answer yet.
+     * ERROR_UNSUPPORTED: not of this VM. */
+    int (*template_make)(const struct hypervisor *self, const struct vm_spec *source,
+                         const struct vm_template *template, struct vm_process *process,
+                         uint64_t *paused_ns, struct error *err);
+    /* Makes a VM of the template, "Paused", in the guest directory of `spec`, which has disks/ and
+     * where missing gets run/ and log/. `template_process` is waited for if it does not answer yet.
+     * On failure no process of the VM is left. */
+    int (*template_child)(const struct hypervisor *self, const struct vm_template *template,
+                          const struct vm_process *template_process, const struct vm_spec *spec,
+                          struct vm_process *process, struct error *err);
     /* "Running", "Paused", "Not started" into `state`; an error if the VMM does not answer. */
     int (*query)(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
                  struct error *err);

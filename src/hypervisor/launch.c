@@ -15,6 +15,8 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log_file.h"
+#include "base/spawn.h"
 #include "hypervisor/process.h"
 
 #define LOG_LIMIT     (4u << 20) /* bytes; a larger log is started anew */
@@ -28,7 +30,7 @@
 struct child {
     const char *binary;
     char *argv[MAX_ARGUMENTS + 2];
-    char *envp[3];
+    char *const *envp;
     int guest_fd, null_fd, output_fd, log_fd;
     const struct jail *jail; /* NULL: none */
     int report_fd;           /* the pipe's writing end */
@@ -199,27 +201,15 @@ static int move_above_stdio(int *fd, struct error *err)
     return 0;
 }
 
-/* For appending; emptied when it is larger than `limit`. `start` (may be NULL) receives its size.
- */
+/* A VMM writes in this directory: what it put in place of its log is not emptied for it (R2). */
 static int open_log(int guest_fd, const char *guest_dir, const char *name, off_t limit,
                     uint64_t *start, struct error *err)
 {
     if (mkdirat(guest_fd, "log", 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, guest_dir, "make %s/log", guest_dir);
-    _cleanup_(close) int fd = openat(
-        guest_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, guest_dir, "open %s/%s", guest_dir, name);
-    /* A VMM writes in this directory: what it put in place of its log is not emptied for it (R2).
-     */
-    if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-        return error_set(err, ERROR_STATE, EMLINK, "%s/%s is no log: no file, or one of %lu names",
-                         guest_dir, name, (unsigned long)st.st_nlink);
-    if (st.st_size > limit && ftruncate(fd, 0) < 0)
-        return error_errno(err, errno, guest_dir, "truncate %s/%s", guest_dir, name);
-    if (start)
-        *start = st.st_size > limit ? 0 : (uint64_t)st.st_size;
+    _cleanup_(close) int fd = log_file_open(guest_fd, guest_dir, name, limit, start, err);
+    if (fd < 0)
+        return fd;
     int r = move_above_stdio(&fd, err);
     return r < 0 ? r : TAKE_FD(fd);
 }
@@ -314,30 +304,11 @@ static int child_arguments(struct child *child, const struct launch *launch, str
     return 0;
 }
 
-/* PATH for programs a VMM may run; TINE_FAILPOINT so that tests reach the VMM; nothing else, since
- * tined's environment may hold tokens. Owner of the second string: `failpoints`. */
-static int child_environment(struct child *child, char **failpoints, struct error *err)
-{
-    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
-    size_t count = 0;
-    child->envp[count++] = path;
-    const char *list = getenv("TINE_FAILPOINT");
-    if (list) {
-        if (asprintf(failpoints, "TINE_FAILPOINT=%s", list) < 0) {
-            *failpoints = NULL;
-            return error_errno(err, ENOMEM, NULL, "start a VMM");
-        }
-        child->envp[count++] = *failpoints;
-    }
-    child->envp[count] = NULL;
-    return 0;
-}
-
 int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t *log_start,
                struct error *err)
 {
     struct child child = {0};
-    _cleanup_(free) char *failpoints = NULL;
+    _cleanup_(spawn_environment) struct spawn_environment environment = {.failpoints = NULL};
     /* Absolute, because the working directory changes before the exec. */
     _cleanup_(free) char *binary = realpath(launch->binary, NULL);
     if (!binary)
@@ -350,9 +321,10 @@ int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t
     child.binary = binary;
     int r = child_arguments(&child, launch, err);
     if (r == 0)
-        r = child_environment(&child, &failpoints, err);
+        r = spawn_environment_init(&environment, err);
     if (r < 0)
         return r;
+    child.envp = environment.list;
     _cleanup_(close) int guest_fd =
         open_above_stdio(launch->guest_dir, O_RDONLY | O_DIRECTORY, err);
     if (guest_fd < 0)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/spawn.h"
 
 #define INODE_SIZE  256u
 #define SLACK_BYTES (8u << 20)
@@ -40,9 +40,11 @@ static int spawn(const char *program, const char *const *arguments, const int fd
     static const char *const environment[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
                                               NULL};
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
     int r = posix_spawn_file_actions_init(&actions);
     if (r != 0)
         return r;
+    spawn_attributes_init(&attributes, 0);
     const int targets[] = {STDERR_FILENO, FILE_FD, TREE_FD};
     r = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (r == 0)
@@ -52,9 +54,10 @@ static int spawn(const char *program, const char *const *arguments, const int fd
             r = posix_spawn_file_actions_adddup2(&actions, fds[i], targets[i]);
     }
     if (r == 0)
-        r = posix_spawn(pid, program, &actions, NULL, (char *const *)arguments,
+        r = posix_spawn(pid, program, &actions, &attributes, (char *const *)arguments,
                         (char *const *)environment);
     posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
     return r;
 }
 

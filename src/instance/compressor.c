@@ -11,27 +11,11 @@
 #include "base/clock.h"
 #include "base/condition.h"
 #include "base/log.h"
-#include "instance/compress_image.h"
+#include "instance/compressor_job.h"
 
 #define NICEST   19
 #define RETRY_NS 20000000u /* an operation holds the owner */
 #define FOREVER  UINT64_MAX
-
-enum job_state {
-    JOB_DUE,     /* from due_ns on */
-    JOB_RUNNING, /* the thread has it: only that may free it */
-    JOB_SHARED,  /* waits until the image has one owner */
-    JOB_FAILED,  /* kept for those who ask */
-};
-
-struct job {
-    struct job *next;
-    enum job_state state;
-    bool poked;      /* while it ran */
-    uint64_t due_ns; /* CLOCK_MONOTONIC */
-    struct compress_image image;
-    char error[sizeof(((struct compression_status *)0)->error)];
-};
 
 struct compressor {
     struct host *host;
@@ -44,11 +28,11 @@ struct compressor {
     bool started, stopping;
 };
 
-/* With the mutex held: the link that points to the owner's job, or to NULL. */
-static struct job **find_link(struct compressor *compressor, const char *id)
+/* With the mutex held: the link that points to the owner's job of that kind, or to NULL. */
+static struct job **find_link(struct compressor *compressor, const char *id, enum job_kind kind)
 {
     struct job **link = &compressor->jobs;
-    while (*link && strcmp((*link)->image.id, id) != 0)
+    while (*link && (strcmp((*link)->id, id) != 0 || (*link)->kind != kind))
         link = &(*link)->next;
     return link;
 }
@@ -89,22 +73,26 @@ static void wait_until(struct compressor *compressor, uint64_t wake_ns)
 static int publish(struct compressor *compressor, struct job *job, struct error *err)
 {
     for (;;) {
-        int r = compress_image_publish(compressor->host, &job->image, err);
+        int r = job_publish(compressor->host, job, err);
         if (r != -EBUSY)
             return r;
         pthread_mutex_lock(&compressor->mutex);
-        if (!atomic_load(&job->image.task.cancelled))
+        bool cancelled = atomic_load(job_cancelled(job));
+        if (!cancelled)
             wait_until(compressor, time_monotonic_ns() + RETRY_NS);
         pthread_mutex_unlock(&compressor->mutex);
+        if (cancelled)
+            return error_set(err, ERROR_STATE, ECANCELED,
+                             "the job on the memory of %s was cancelled", job->id);
     }
 }
 
 static int run(struct compressor *compressor, struct job *job, struct error *err)
 {
-    int r = compress_image_make(compressor->host, &job->image, err);
+    int r = job_make(compressor->host, job, err);
     if (r == 0)
         r = publish(compressor, job, err);
-    compress_image_end(compressor->host, &job->image, r, err);
+    job_end(compressor->host, job, r, err);
     return r;
 }
 
@@ -112,12 +100,16 @@ static int run(struct compressor *compressor, struct job *job, struct error *err
 static void settle_job(struct compressor *compressor, struct job *job, int r,
                        const struct error *err)
 {
+    if (job->kind == JOB_COMPACT) { /* who cancels it has no use for it */
+        remove_job(find_link(compressor, job->id, JOB_COMPACT));
+        return;
+    }
     if (r == -EMLINK || r == -ECANCELED) {
         job->state = job->poked ? JOB_DUE : JOB_SHARED;
         return;
     }
     if (r == 0 || r == -ENOENT || r == -ESTALE) {
-        remove_job(find_link(compressor, job->image.id));
+        remove_job(find_link(compressor, job->id, JOB_COMPRESS));
         return;
     }
     job->state = JOB_FAILED;
@@ -130,7 +122,7 @@ static void run_one(struct compressor *compressor, struct job *job)
     struct error err = {0};
     job->state = JOB_RUNNING;
     job->poked = false;
-    atomic_store(&job->image.task.cancelled, false);
+    atomic_store(job_cancelled(job), false);
     pthread_mutex_unlock(&compressor->mutex);
     setpriority(PRIO_PROCESS, 0, NICEST); /* of this thread alone, on Linux */
     int r = run(compressor, job, &err);
@@ -180,7 +172,7 @@ static void cancel(struct compressor *compressor, struct job *job)
 {
     if (job->state != JOB_RUNNING)
         return;
-    atomic_store(&job->image.task.cancelled, true);
+    atomic_store(job_cancelled(job), true);
     setpriority(PRIO_PROCESS, (id_t)compressor->thread_id, 0);
     pthread_cond_broadcast(&compressor->changed);
 }
@@ -211,6 +203,9 @@ static void append_job(struct compressor *compressor, const struct owner *owner,
     while (*link)
         link = &(*link)->next;
     *link = job;
+    job->state = JOB_DUE;
+    if (job->kind == JOB_COMPACT)
+        return;
     job->state = compress_image_is_alone(owner) ? JOB_DUE : JOB_SHARED;
     if (job->state == JOB_SHARED)
         log_info("%s %s: its memory has other owners: it is compressed when it has none",
@@ -220,15 +215,13 @@ static void append_job(struct compressor *compressor, const struct owner *owner,
 static int add_job(struct compressor *compressor, const struct owner *owner,
                    const char *compression, uint64_t delay_ns, struct error *err)
 {
+    struct error cause = {0};
     uint64_t now = time_monotonic_ns();
-    struct job *job = calloc(1, sizeof(*job));
+    struct job *job = job_new(compressor->host, owner, compression, &cause);
+    if (!job && err)
+        *err = cause;
     if (!job)
-        return error_errno(err, ENOMEM, owner->id, "compress the memory of %s", owner->id);
-    int r = compress_image_init(compressor->host, &job->image, owner, compression, err);
-    if (r < 0) {
-        free(job);
-        return r;
-    }
+        return -cause.errnum;
     job->due_ns = delay_ns < FOREVER - now ? now + delay_ns : FOREVER - 1;
     pthread_mutex_lock(&compressor->mutex);
     append_job(compressor, owner, job);
@@ -247,23 +240,39 @@ void compressor_want(struct compressor *compressor, const struct owner *owner,
                     err.message);
 }
 
-void compressor_drop(struct compressor *compressor, const char *id)
+void compressor_compact(struct compressor *compressor, const struct owner *owner)
 {
-    pthread_mutex_lock(&compressor->mutex);
+    struct error err = {0};
+    const struct compaction_options *options = &compressor->host->compaction;
+    if (options->on &&
+        add_job(compressor, owner, NULL, (uint64_t)options->after_ms * 1000000, &err) < 0)
+        log_warning("%s %s: its layers stay as they are: %s", owner->thing, owner->id, err.message);
+}
+
+/* With the mutex held, but not while it waits. */
+static void drop(struct compressor *compressor, const char *id, enum job_kind kind)
+{
     struct job **link;
-    while (*(link = find_link(compressor, id)) && (*link)->state == JOB_RUNNING) {
+    while (*(link = find_link(compressor, id, kind)) && (*link)->state == JOB_RUNNING) {
         cancel(compressor, *link);
         pthread_cond_wait(&compressor->changed, &compressor->mutex);
     }
     if (*link)
         remove_job(link);
+}
+
+void compressor_drop(struct compressor *compressor, const char *id)
+{
+    pthread_mutex_lock(&compressor->mutex);
+    drop(compressor, id, JOB_COMPRESS);
+    drop(compressor, id, JOB_COMPACT);
     pthread_mutex_unlock(&compressor->mutex);
 }
 
 void compressor_interrupt(struct compressor *compressor, const char *id)
 {
     pthread_mutex_lock(&compressor->mutex);
-    struct job *job = *find_link(compressor, id);
+    struct job *job = *find_link(compressor, id, JOB_COMPRESS);
     if (job)
         cancel(compressor, job);
     pthread_mutex_unlock(&compressor->mutex);
@@ -285,7 +294,7 @@ bool compressor_look(struct compressor *compressor, const char *id,
                      struct compression_status *status)
 {
     pthread_mutex_lock(&compressor->mutex);
-    const struct job *job = *find_link(compressor, id);
+    const struct job *job = *find_link(compressor, id, JOB_COMPRESS);
     if (job && job->state == JOB_FAILED) {
         status->state = COMPRESSION_FAILED;
         memcpy(status->error, job->error, sizeof(status->error));

@@ -10,8 +10,11 @@ static void want_instance(struct host *host, const struct instance_record *recor
                                 .parent = host->guests_fd,
                                 .parent_path = host->guests_dir,
                                 .fd = -1};
-    if (record->state == INSTANCE_STANDBY)
-        compressor_want(host->compressor, &owner, record->compression, 0);
+    if (record->state != INSTANCE_STANDBY)
+        return;
+    compressor_want(host->compressor, &owner, record->compression, 0);
+    if (record->memory_layers > 0)
+        compressor_compact(host->compressor, &owner);
 }
 
 static void want_snapshot(struct host *host, const struct snapshot_record *record)

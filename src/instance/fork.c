@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fork, in this order:
  *
- *   hold the source (for reading; a Running one for writing, and put it into standby); a row in
- *   state Created, which reserves the name; the fork's guest directory, made of links and published
- *   whole; wake a source that was Running; let go of the source; bring the fork to its target.
+ *   hold the source (for reading; a Running one for writing, and make a template of it, or put it
+ *   into standby); a row in state Created, which reserves the name; the fork's guest directory,
+ * made of links and published whole; a VM of the template; wake a source that was put to sleep; let
+ * go of the source; bring the fork to its target.
  *
  * The source is held only for as long as its files are linked, so forks of one source run at the
  * same time; those that ask for a Running source while it is on its way to standby for another fork
@@ -63,8 +64,8 @@ static void inherit(const struct instance_record *source, const char *name,
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
 }
 
-static int make_directory(const struct owner *from, struct operation *op, const struct fork *fork,
-                          struct error *err)
+static int make_directory(const struct owner *from, const struct live *live, struct operation *op,
+                          const struct fork *fork, struct error *err)
 {
     _cleanup_(draft) struct draft draft = {.fd = -1};
     const struct owner to = operation_owner(op);
@@ -72,7 +73,9 @@ static int make_directory(const struct owner *from, struct operation *op, const 
                                 .to = &to,
                                 .draft = &draft,
                                 .record = &op->record,
-                                .memory = fork->with_memory,
+                                .memory = fork->with_memory && !live,
+                                .base = live != NULL,
+                                .disks = live ? &live->owner : NULL,
                                 .stacks = disks_are_stacks(op->host, &op->record)};
     int r = draft_make(op, &draft, err);
     if (r == 0)
@@ -92,8 +95,8 @@ void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, con
     snprintf(fork->trace.note, sizeof(fork->trace.note), "from %.64s", source);
 }
 
-int fork_make(const struct owner *from, const struct instance_record *source, struct operation *op,
-              struct fork *fork, struct error *err)
+int fork_make(const struct owner *from, const struct instance_record *source,
+              const struct live *live, struct operation *op, struct fork *fork, struct error *err)
 {
     trace_phase(op, "link");
     inherit(source, fork->request->name, &op->record);
@@ -103,10 +106,14 @@ int fork_make(const struct owner *from, const struct instance_record *source, st
     fork->reserved = true;
     r = step("fork-reserved", err);
     if (r == 0)
-        r = make_directory(from, op, fork, err);
-    if (r == 0)
-        op->record.state = fork->with_memory ? INSTANCE_STANDBY : INSTANCE_STOPPED;
-    return r;
+        r = make_directory(from, live, op, fork, err);
+    if (r < 0)
+        return r;
+    fork->live = live != NULL;
+    if (live)
+        return live_child(op, live, err);
+    op->record.state = fork->with_memory ? INSTANCE_STANDBY : INSTANCE_STOPPED;
+    return 0;
 }
 
 /* Nothing is left of it. */
@@ -126,8 +133,16 @@ static int boot_first(struct operation *op, struct error *err)
     return boot_locked(op, err);
 }
 
+static int wake_first(struct operation *op, const struct fork *fork, struct error *err)
+{
+    int r = live_wake(op, err);
+    return r < 0 || fork->target == INSTANCE_RUNNING ? r : standby_locked(op, err);
+}
+
 int fork_reach_target(struct operation *op, const struct fork *fork, struct error *err)
 {
+    if (fork->live)
+        return wake_first(op, fork, err);
     if (op->record.state == fork->target)
         return store_update(op->host->store, &op->record, err);
     if (fork->with_memory)
@@ -176,7 +191,8 @@ static struct source_wish wish_of(const struct instance_fork_request *request)
     return (struct source_wish){.kind =
                                     request->from_running ? OPERATION_FORK_RUNNING : OPERATION_FORK,
                                 .memory = !cold,
-                                .running = request->from_running};
+                                .running = request->from_running,
+                                .live = !cold};
 }
 
 /* A fork while its source is held. */
@@ -189,7 +205,7 @@ static int make(struct operation *source, void *context, struct error *err)
 {
     const struct making *making = context;
     const struct owner from = operation_owner(source);
-    return fork_make(&from, &source->record, making->op, making->fork, err);
+    return fork_make(&from, &source->record, source_live(source), making->op, making->fork, err);
 }
 
 static int fork_source(struct host *host, const char *reference, struct fork *fork,
@@ -209,7 +225,7 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
     struct making making = {.op = op, .fork = fork};
-    return source_link(&source, op, make, &making, err);
+    return source_link(&source, &wish, op, make, &making, err);
 }
 
 int instance_fork(struct host *host, const char *source,

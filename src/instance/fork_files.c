@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "instance/disks.h"
 #include "instance/memory_stack.h"
+#include "paging/paging.h"
 #include "stack/stack.h"
 
 /* A directory of an owner in both places. */
@@ -25,14 +27,18 @@ static void cleanup_pair(struct pair *pair)
         close(pair->to);
 }
 
-static int pair_open(struct pair *pair, struct error *err)
+static int pair_open_of(struct pair *pair, const struct owner *from, struct error *err)
 {
-    const struct owner *from = pair->handover->from;
     pair->from = dir_open(from->fd, pair->directory, err);
     if (pair->from < 0)
         return error_wrap(err, "%s %s", from->thing, from->id);
     pair->to = draft_subdirectory(pair->handover->draft, pair->directory, err);
     return pair->to < 0 ? pair->to : 0;
+}
+
+static int pair_open(struct pair *pair, struct error *err)
+{
+    return pair_open_of(pair, pair->handover->from, err);
 }
 
 typedef int give_file(const struct pair *pair, const struct stack_file *from,
@@ -87,33 +93,39 @@ static int give_boot(struct handover *handover, struct error *err)
     return r;
 }
 
-static int give_disks(struct handover *handover, struct error *err)
+/* Those that are writable, or those that are not. */
+static int give_disks(struct handover *handover, bool writable, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {handover, GUEST_DISKS, -1, -1};
     struct instance_record *record = handover->record;
-    int r = pair_open(&pair, err);
+    const bool elsewhere = writable && handover->disks;
+    int r = pair_open_of(&pair, elsewhere ? handover->disks : handover->from, err);
     for (unsigned i = 0; r == 0 && i < record->disk_count; i++) {
         struct stack_result result;
         char name[16];
+        if (record->disks[i].read_only == writable)
+            continue;
         snprintf(name, sizeof(name), "%u.img", i);
-        r = give(&pair, name, record->disks[i].read_only ? link_file : give_writable_disk, &result,
-                 err);
+        r = give(&pair, name, writable ? give_writable_disk : link_file, &result, err);
         record->disk_bytes_copied += r == 0 ? result.bytes_copied : 0;
     }
     return r;
 }
 
-static int give_memory(struct handover *handover, struct error *err)
+int fork_writable_disks(struct handover *handover, struct error *err)
 {
-    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    return record_has_writable_disk(handover->record) ? give_disks(handover, true, err) : 0;
+}
+
+/* A memory image with the layers over it. */
+static int give_image(struct handover *handover, struct pair *pair, struct error *err)
+{
     struct instance_record *record = handover->record;
-    struct stack_result result = {0};
-    int r = pair_open(&pair, err);
-    if (r == 0)
-        r = give(&pair, SNAPSHOT_STATE, link_file, &result, err);
+    int r = 0;
     record->memory_bytes_copied = 0;
     for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
-        r = give(&pair, memory_name(i).text, link_file, &result, err);
+        struct stack_result result = {0};
+        r = give(pair, memory_name(i).text, link_file, &result, err);
         record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
         if (r == 0 && i == 0)
             snprintf(record->memory_method, sizeof(record->memory_method), "%s",
@@ -122,10 +134,54 @@ static int give_memory(struct handover *handover, struct error *err)
     return r;
 }
 
+static int give_memory(struct handover *handover, struct error *err)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    struct stack_result result;
+    int r = pair_open(&pair, err);
+    if (r == 0)
+        r = give(&pair, SNAPSHOT_STATE, link_file, &result, err);
+    return r < 0 ? r : give_image(handover, &pair, err);
+}
+
+/* A VM that was booted has none. */
+int fork_base(struct handover *handover, struct error *err)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_BASE, -1, -1};
+    int r = file_exists(handover->from->fd, GUEST_BASE "/" SNAPSHOT_MEMORY, err);
+    if (r <= 0)
+        return r;
+    r = pair_open(&pair, err);
+    return r < 0 ? r : give_image(handover, &pair, err);
+}
+
+/* Without it, or with one that can't be used, a fork is only slower. */
+static void give_record(struct handover *handover)
+{
+    _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
+    struct stack_result result;
+    struct error cause = {0};
+    int r = pair_open(&pair, &cause);
+    if (r == 0)
+        r = file_exists(pair.from, PAGING_RECORD, &cause);
+    if (r > 0)
+        r = give(&pair, PAGING_RECORD, link_file, &result, &cause);
+    if (r < 0)
+        log_warning("%s %s: %s", handover->to->thing, handover->to->id, cause.message);
+}
+
 int fork_files(struct handover *handover, struct error *err)
 {
     int r = give_boot(handover, err);
     if (r == 0)
-        r = give_disks(handover, err);
-    return r < 0 || !handover->memory ? r : give_memory(handover, err);
+        r = give_disks(handover, false, err);
+    if (r == 0)
+        r = fork_writable_disks(handover, err);
+    if (r == 0 && handover->base)
+        r = fork_base(handover, err);
+    if (r == 0 && handover->memory)
+        r = give_memory(handover, err);
+    if (r == 0 && handover->memory)
+        give_record(handover);
+    return r;
 }

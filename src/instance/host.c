@@ -190,6 +190,7 @@ static int open_all(struct host *host, const struct host_options *options, struc
     host->locks = lock_table_new();
     if (!host->locks)
         return error_errno(err, ENOMEM, host->data_dir, "open %s", host->data_dir);
+    host->compaction = options->compaction;
     host->compressor = compressor_start(host, err);
     if (!host->compressor)
         return -EIO;

@@ -47,6 +47,7 @@ struct host {
     struct console_cap *console_cap;
     enum memory_backend memory_backend;
     enum standby_memory standby_memory;
+    struct compaction_options compaction;
     struct paging *paging; /* NULL: there are no pagers */
     struct due *expiry;
     struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */

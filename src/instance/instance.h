@@ -48,6 +48,13 @@ struct pager_options {
     struct paging_graduation graduation;
 };
 
+/* Stacks of what sleeps get fewer files in the background (compaction.h). */
+struct compaction_options {
+    bool on;
+    unsigned after_ms;         /* it has slept for so long */
+    uint64_t bytes_per_second; /* written at most; 0: no limit */
+};
+
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
     const char *vmm_binary;    /* tine-vmm */
@@ -60,6 +67,7 @@ struct host_options {
     const struct stack_compression *compression;
     struct pager_options pager; /* copied */
     enum standby_memory standby_memory;
+    struct compaction_options compaction;
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and
@@ -193,10 +201,12 @@ struct instance_fork_request {
     enum instance_state target; /* Running, Standby or Stopped; default: the source's state */
 };
 /* A new instance with files of its own (R1): memory, kernel and read-only disks are links, writable
- * disks private copies. A Running source (from_running) goes to standby, is linked and runs again
- * before the fork wakes; forks that wait for it meanwhile are linked in the same nap. A failed fork
- * is removed whole and the source is as before; only if that source itself could not be woken again
- * the message says so and it is in Standby. */
+ * disks private copies. A Running source (from_running) runs on, but for a pause, and the fork has
+ * no memory image until it first sleeps (live.h); where its VMM can't do that it goes to standby,
+ * is linked and runs again before the fork wakes; forks that wait for it meanwhile are made of the
+ * same template, or linked in the same nap. A failed fork is removed whole and the source is as
+ * before; only if that source itself could not be woken again the message says so and it is in
+ * Standby. */
 int instance_fork(struct host *host, const char *source,
                   const struct instance_fork_request *request, struct instance_record *record,
                   struct error *err);

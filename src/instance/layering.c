@@ -82,7 +82,8 @@ static int tells_holes(const struct places *places, struct error *err)
 }
 
 /* In the order of their cost. */
-static int is_possible(struct operation *op, const struct places *places, struct error *err)
+static int is_possible(struct operation *op, const struct places *places, enum vm_save how,
+                       struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
@@ -90,10 +91,10 @@ static int is_possible(struct operation *op, const struct places *places, struct
         return 0;
     int r = is_wanted(op, places, err);
     if (r > 0)
-        r = hypervisor->can_save(hypervisor, &spec, VM_SAVE_DIFF, err);
+        r = hypervisor->can_save(hypervisor, &spec, how, err);
     if (r > 0)
         r = base_is_whole(places);
-    return r > 0 ? tells_holes(places, err) : r;
+    return r > 0 && how == VM_SAVE_DIFF ? tells_holes(places, err) : r;
 }
 
 static int link_base(const struct places *places, struct error *err)
@@ -115,53 +116,89 @@ static int link_base(const struct places *places, struct error *err)
     return step("layering-linked", err);
 }
 
-int layering_prepare(struct operation *op, const char *temporary, bool *layers, struct error *err)
+int layering_prepare(struct operation *op, const char *temporary, enum vm_save *how,
+                     struct error *err)
 {
     _cleanup_(places) struct places places = {.base = -1, .temporary = -1};
-    const enum standby_memory how = op->host->standby_memory;
-    *layers = false;
-    if ((how != STANDBY_AUTO && how != STANDBY_LAYER) ||
-        operation_hypervisor(op)->saving == HYPERVISOR_SAVES_FULL || !paged_is_possible(op, NULL))
+    const enum standby_memory mode = op->host->standby_memory;
+    const struct hypervisor *hypervisor = operation_hypervisor(op);
+    if ((mode != STANDBY_AUTO && mode != STANDBY_LAYER) ||
+        hypervisor->saving == HYPERVISOR_SAVES_FULL ||
+        (!hypervisor->knows_layers && !paged_is_possible(op, NULL)))
         return 0;
     int exists = file_exists(op->guest_fd, GUEST_BASE "/" SNAPSHOT_MEMORY, err);
     if (exists <= 0)
         return exists;
+    *how = hypervisor->knows_layers ? VM_SAVE_LAYER : VM_SAVE_DIFF;
     int r = places_open(&places, op, temporary, err);
     if (r == 0)
-        r = is_possible(op, &places, err);
-    if (r > 0)
-        r = link_base(&places, err);
-    else
+        r = is_possible(op, &places, *how, err);
+    if (r <= 0)
         return r;
-    *layers = r == 0;
+    r = link_base(&places, err);
+    return r < 0 ? r : 1;
+}
+
+/* In the standby's directory: what the VMM wrote becomes the layer. */
+struct conversion {
+    const struct operation *op;
+    int dir;
+    const char *name; /* of the layer */
+    struct label label;
+};
+
+static int take_diff(const struct conversion *conversion, struct layer_info *info,
+                     struct error *err)
+{
+    const struct label label = operation_label(conversion->op, SNAPSHOT_DIFF);
+    const struct stack_file diff = {conversion->dir, SNAPSHOT_DIFF, label.text};
+    const struct stack_file layer = {conversion->dir, conversion->name, conversion->label.text};
+    int r = layer_from_diff(&diff, &layer, conversion->op->record.memory_bytes, info, err);
+    if (r == 0)
+        r = step("layering-made", err);
+    if (r == 0 && unlinkat(conversion->dir, SNAPSHOT_DIFF, 0) < 0)
+        r = error_errno(err, errno, label.text, "remove %s", label.text);
     return r;
 }
 
-int layering_finish(const struct operation *op, const char *temporary, uint64_t *id,
-                    struct error *err)
+static int take_layer(const struct conversion *conversion, struct layer_info *info,
+                      struct error *err)
+{
+    struct error cause = {0};
+    const int dir = conversion->dir;
+    const char *label = conversion->label.text;
+    if (renameat(dir, SNAPSHOT_LAYER, dir, conversion->name) < 0)
+        return error_errno(err, errno, label, "make " SNAPSHOT_LAYER " %s", label);
+    const struct stack_file file = {dir, conversion->name, label};
+    _cleanup_(layer) struct layer *layer =
+        layer_open(&file, conversion->op->record.memory_bytes, &cause);
+    if (layer)
+        layer_describe(layer, info);
+    else if (err)
+        *err = cause;
+    return layer ? step("layering-made", err) : -cause.errnum;
+}
+
+int layering_finish(const struct operation *op, const char *temporary, enum vm_save how,
+                    uint64_t *id, struct error *err)
 {
     const struct memory_name name = memory_name(op->record.memory_layers + 1);
-    const struct label diff_label = operation_label(op, SNAPSHOT_DIFF);
-    const struct label label = operation_label(op, name.text);
     const uint64_t begin_ns = time_monotonic_ns();
     struct layer_info info = {.id = 0};
     _cleanup_(close) int dir = dir_open(op->guest_fd, temporary, err);
     if (dir < 0)
         return dir;
-    const struct stack_file diff = {dir, SNAPSHOT_DIFF, diff_label.text};
-    const struct stack_file layer = {dir, name.text, label.text};
+    const struct conversion conversion = {
+        .op = op, .dir = dir, .name = name.text, .label = operation_label(op, name.text)};
     int r = step("layering-saved", err);
     if (r == 0)
-        r = layer_from_diff(&diff, &layer, op->record.memory_bytes, &info, err);
-    if (r == 0)
-        r = step("layering-made", err);
-    if (r == 0 && unlinkat(dir, SNAPSHOT_DIFF, 0) < 0)
-        r = error_errno(err, errno, diff_label.text, "remove %s", diff_label.text);
+        r = how == VM_SAVE_LAYER ? take_layer(&conversion, &info, err)
+                                 : take_diff(&conversion, &info, err);
     if (r < 0)
         return r;
     *id = info.id;
-    log_info("instance %s: layer %u: %" PRIu64 " MiB, in %" PRIu64 " ms", op->record.id,
-             op->record.memory_layers + 1, info.file_bytes >> 20,
+    log_info("instance %s: layer %u: %" PRIu64 " KiB, in %" PRIu64 " ms", op->record.id,
+             op->record.memory_layers + 1, info.file_bytes >> 10,
              (time_monotonic_ns() - begin_ns) / 1000000);
     return step("layering-finished", err);
 }

@@ -13,8 +13,9 @@ struct lock_entry {
     unsigned users; /* holders and those who wait */
     unsigned readers;
     bool writer;
-    bool nap;      /* the writer does not write, and lets readers with LOCK_NAP in */
-    uint64_t naps; /* opened so far */
+    bool nap;           /* the writer does not write, and lets readers with LOCK_NAP in */
+    const void *nap_is; /* of the one that is open, or was last */
+    uint64_t naps;      /* opened so far */
     unsigned writers_waiting;
     unsigned naps_waiting; /* those of them with LOCK_NAP */
     bool shows;
@@ -123,12 +124,15 @@ static void entry_enter(struct lock_table *table, struct lock_entry *entry, enum
                         struct lock_hold *hold)
 {
     hold->joined = false;
+    hold->nap = NULL;
     if (kind == LOCK_SHARED)
         wait_read(table, entry);
     else if (kind == LOCK_NAP)
         hold->joined = wait_nap(table, entry);
     else
         wait_write(table, entry);
+    if (hold->joined)
+        hold->nap = entry->nap_is;
     hold->table = table;
     hold->entry = entry;
     hold->writing = kind != LOCK_SHARED && !hold->joined;
@@ -167,10 +171,11 @@ void lock_release(struct lock_hold *hold)
     *hold = (struct lock_hold){.table = NULL};
 }
 
-void lock_nap_open(const struct lock_hold *hold)
+void lock_nap_open(struct lock_hold *hold, const void *nap)
 {
     pthread_mutex_lock(&hold->table->mutex);
     struct lock_entry *entry = hold->entry;
+    hold->nap = entry->nap_is = nap;
     entry->nap = true;
     entry->naps++;
     entry->readers += entry->naps_waiting;

@@ -14,7 +14,7 @@
  *
  * Order: first that of what is being made, a fork or a snapshot, while nobody else can know its id;
  * then that of an instance; then that of a snapshot. Never two instances or two snapshots that
- * others know of. */
+ * others know of, but for one that is only tried. */
 #ifndef TINE_INSTANCE_LOCK_H
 #define TINE_INSTANCE_LOCK_H
 
@@ -36,7 +36,8 @@ struct lock_hold {
     struct lock_table *table; /* NULL: nothing is held */
     struct lock_entry *entry;
     bool writing;
-    bool joined; /* a nap: LOCK_NAP found one open */
+    bool joined;     /* a nap: LOCK_NAP found one open */
+    const void *nap; /* in a nap: what was given to lock_nap_open() */
 };
 
 struct lock_table *lock_table_new(void);
@@ -49,8 +50,9 @@ int lock_take(struct lock_table *table, const char *id, enum lock_kind kind, str
               struct error *err);
 void lock_release(struct lock_hold *hold);
 /* By the holder for writing: what the lock guards is not written until the nap is closed or the
- * hold released. Closing returns when nobody reads any more. */
-void lock_nap_open(const struct lock_hold *hold);
+ * hold released. Everybody in it sees `nap`, which may be NULL and stays the holder's. Closing
+ * returns when nobody reads any more. */
+void lock_nap_open(struct lock_hold *hold, const void *nap);
 void lock_nap_close(const struct lock_hold *hold);
 /* How many hold it or wait for it. */
 unsigned lock_users(struct lock_table *table, const char *id);

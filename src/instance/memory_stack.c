@@ -11,10 +11,7 @@
 struct memory_name memory_name(unsigned number)
 {
     struct memory_name name;
-    if (number == 0)
-        snprintf(name.text, sizeof(name.text), SNAPSHOT_MEMORY);
-    else
-        snprintf(name.text, sizeof(name.text), SNAPSHOT_MEMORY ".%u", number);
+    layer_stack_format(name.text, sizeof(name.text), SNAPSHOT_MEMORY, number);
     return name;
 }
 
@@ -33,7 +30,7 @@ static int layer_id(int directory, const char *label, unsigned number, uint64_t 
     struct error cause = {0};
     const struct memory_name name = memory_name(number);
     char text[160];
-    snprintf(text, sizeof(text), "%s.%u", label, number);
+    layer_stack_format(text, sizeof(text), label, number);
     const struct stack_file file = {directory, name.text, text};
     _cleanup_(layer) struct layer *layer = layer_open(&file, image_size, &cause);
     if (!layer) {

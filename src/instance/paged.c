@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/id.h"
 #include "base/log.h"
+#include "instance/first_touches.h"
 #include "instance/operation_log.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
@@ -27,12 +28,10 @@
 
 int cache_key_renew(struct instance_record *record, struct error *err)
 {
-    unsigned char random[(sizeof(record->cache_key) - 1) / 2];
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return error_errno(err, errno, NULL, "random numbers for %s", record->name);
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(record->cache_key + 2 * i, 3, "%02x", random[i]);
-    return 0;
+    const size_t length = sizeof(record->cache_key) - 1;
+    record->cache_key[length] = '\0';
+    int r = id_characters(record->cache_key, length, err);
+    return r < 0 ? error_wrap(err, "a cache key for %s", record->name) : 0;
 }
 
 /* ---- a restore ---- */
@@ -49,14 +48,14 @@ bool paged_is_possible(const struct operation *op, struct error *err)
     return paging_check(op->host->paging, err) == 0;
 }
 
-/* 1: through the pager. One raw file can be mapped, and `auto` maps it; layers can't. A fork's
- * first restore is the one for which pages are to be had soonest, by what its siblings touched
- * before it.
+/* 1: through the pager. What the VMM can map itself `auto` maps: one raw file, and layers if it
+ * knows these. A fork's first restore is the one for which pages are to be had soonest, by what its
+ * siblings touched before it.
  */
 static int is_wanted(const struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;
-    if (record->memory_layers == 0)
+    if (record->memory_layers == 0 || operation_hypervisor(op)->knows_layers)
         return op->host->memory_backend == MEMORY_PAGER && op->host->paging &&
                record->parent_id[0] && record->started_at_ns == 0;
     if (paged_is_possible(op, err))
@@ -77,16 +76,9 @@ static int keep_socket(const struct operation *op, struct error *err)
                        op->guest_dir);
 }
 
-int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
+static int session_begin(struct operation *op, struct error *err)
 {
-    struct instance_record *record = &op->record;
-    record->paged = false;
-    int r = is_wanted(op, err);
-    if (r <= 0)
-        return r;
-    r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
-    if (r < 0)
-        return r;
+    const struct instance_record *record = &op->record;
     const struct paging_request request = {.id = record->id,
                                            .guest_dir = op->guest_dir,
                                            .directory = GUEST_SNAPSHOT,
@@ -94,17 +86,40 @@ int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
                                            .cache_key = record->cache_key,
                                            .socket = GUEST_PAGER_SOCKET,
                                            .peer_uid = operation_hypervisor(op)->uid};
-    r = step("paging-wanted", err);
+    int r = step("paging-wanted", err);
     if (r == 0)
         r = paging_begin(op->host->paging, &request, err);
     if (r == 0)
         r = keep_socket(op, err);
     if (r == 0)
         r = step("paging-begun", err);
+    return r < 0 ? error_wrap(err, "restore %s through the pager", record->name) : 0;
+}
+
+/* The session that is left of the first attempt is ended. */
+static int session_again(void *context, struct error *err)
+{
+    return session_begin(context, err);
+}
+
+int paged_begin(struct operation *op, struct vm_restore *how, struct error *err)
+{
+    struct instance_record *record = &op->record;
+    record->paged = false;
+    int r = is_wanted(op, err);
+    if (r <= 0) {
+        how->layers = record->memory_layers;
+        return r;
+    }
+    r = record->cache_key[0] ? 0 : cache_key_renew(record, err);
+    if (r == 0)
+        r = session_begin(op, err);
     if (r < 0)
-        return error_wrap(err, "restore %s through the pager", record->name);
+        return r;
     record->paged = true;
     how->pager_socket = GUEST_PAGER_SOCKET;
+    how->pager_again = session_again;
+    how->context = op;
     return 0;
 }
 
@@ -137,8 +152,13 @@ void paged_moved(struct operation *op)
 
 void paged_end(struct operation *op)
 {
+    char key[PAGING_KEY_SIZE];
+    bool had = op->host->paging && paging_key(op->host->paging, op->record.id, key);
     if (op->host->paging)
         paging_forget(op->host->paging, op->record.id);
+    /* One that ends early has its record only now. */
+    if (had)
+        first_touches_share(op, key);
 }
 
 int paged_reads_base(struct operation *op)
@@ -235,6 +255,9 @@ int paged_follow(struct operation *op, struct error *err)
         telemetry_event(op, "pager-replaced", "", "", "");
         operation_log_add(op, "pager-replaced: now of version %s", status.version);
     }
+    char key[PAGING_KEY_SIZE];
+    if (op->host->paging && paging_key(op->host->paging, op->record.id, key))
+        first_touches_share(op, key);
     return paged_settle(op, err);
 }
 
@@ -246,7 +269,8 @@ static void end_unborn(struct host *host, const char *id)
     _cleanup_(free) struct proc_vmm *vmms = NULL;
     size_t count = 0;
     _cleanup_(close) int dir = dir_open(host->guests_fd, id, &err);
-    if (dir < 0 || fstat(dir, &st) < 0 || proc_vmms(&vmms, &count, &err) < 0) {
+    if (dir < 0 || fstat(dir, &st) < 0 || step("paging-unborn", &err) < 0 ||
+        proc_vmms(&vmms, &count, &err) < 0) {
         log_warning("instance %s: look for its VMM: %s", id, err.message);
         return;
     }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
+#include "instance/live.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
 #include "instance/strangers.h"
@@ -28,13 +29,18 @@ static void cleanup_found(struct found *found)
     free(found->vmms);
 }
 
-/* One that does not listen yet was never told to run its guest, and now nobody will: the row knows
- * a VMM before that. One that has been silent for another reason is left to settle(). */
+/* One beside snapshot/ was being loaded, and one that does not listen yet was never told to run its
+ * guest: the row knows a VMM before that, and now nobody will tell it. The first is not even asked:
+ * it may wait for pages of a pager that has ended too. One that has been silent for another reason
+ * is left to settle(). */
 static int end_unborn(struct operation *op, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     char state[16];
+    int loads = file_exists(op->guest_fd, GUEST_SNAPSHOT, err);
+    if (loads != 0)
+        return loads < 0 ? loads : kill_locked(op, err);
     int r = hypervisor->query(hypervisor, &spec, state, NULL);
     return r == -ENOENT || r == -ECONNREFUSED ? kill_locked(op, err) : 0;
 }
@@ -114,7 +120,9 @@ static int recover_half_made(struct operation *op, struct error *err)
 
 static int recover_present(struct operation *op, const struct found *found, struct error *err)
 {
-    int r = find_vmm(op, found, err);
+    int r = live_end_strays(op, found->vmms, found->count, err);
+    if (r == 0)
+        r = find_vmm(op, found, err);
     if (r < 0)
         return r;
     return op->record.state == INSTANCE_CREATED ? recover_half_made(op, err)

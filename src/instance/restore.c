@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "image/program.h"
+#include "instance/compaction.h"
 #include "instance/directory.h"
 #include "instance/host.h"
 #include "instance/memory_image.h"
@@ -53,6 +54,8 @@ static int prepare(struct operation *op, struct error *err)
         r = check_memory(op, err);
     if (r == 0)
         r = directory_sweep(op, err);
+    if (r == 0)
+        r = compaction_require(op, err);
     if (r == 0)
         r = directory_drop(op, GUEST_BASE, err);
     return r < 0 ? r : directory_clean_run(op, err);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "image/program.h"
+#include "instance/compaction.h"
 #include "instance/directory.h"
 #include "instance/memory_image.h"
 #include "instance/memory_stack.h"
@@ -71,6 +72,8 @@ static int find_snapshot(struct operation *op, struct error *err)
         return r;
     if (op->record.state != INSTANCE_STANDBY)
         note_layers(op);
+    else if ((r = compaction_settle(op, err)) < 0)
+        return r;
     const struct owner owner = operation_owner(op);
     r = memory_settle(&owner, err);
     return r < 0 ? r : 1;

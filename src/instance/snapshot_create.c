@@ -64,6 +64,7 @@ static struct source_wish wish_of(const struct snapshot_create_request *request)
                                 .running = standby};
 }
 
+/* Of the source as it sleeps: its nap has given it another memory image than it was asked with. */
 static void describe(const struct operation *source, const struct snapshot_create_request *request,
                      struct snapshot_record *record)
 {
@@ -116,6 +117,7 @@ static void unmake(struct snapshot_operation *op)
 
 /* A snapshot while its source is held. */
 struct making {
+    const struct snapshot_create_request *request;
     struct snapshot_operation *op;
     bool recorded; /* there is a row: a failure has something to remove */
 };
@@ -125,6 +127,7 @@ static int make(struct operation *source, void *context, struct error *err)
     struct making *making = context;
     _cleanup_(draft) struct draft draft = {.fd = -1};
     trace_phase(source, "link");
+    describe(source, making->request, &making->op->record);
     int r = link_files(source, making->op, &draft, err);
     if (r == 0)
         r = store_snapshot_insert(making->op->host->store, &making->op->record, err);
@@ -134,14 +137,16 @@ static int make(struct operation *source, void *context, struct error *err)
     return publish(making->op, &draft, err);
 }
 
-static int create(struct operation *source, struct snapshot_operation *op, struct error *err)
+static int create(struct operation *source, const struct source_wish *wish,
+                  struct snapshot_operation *op, const struct snapshot_create_request *request,
+                  struct error *err)
 {
-    struct making making = {.op = op};
+    struct making making = {.request = request, .op = op};
     struct trace trace;
     trace_begin(&trace, source, "snapshot");
     snprintf(trace.note, sizeof(trace.note), "as %.64s",
-             *op->record.name ? op->record.name : op->record.id);
-    int r = source_link(source, source, make, &making, err);
+             request->name ? request->name : op->record.id);
+    int r = source_link(source, wish, source, make, &making, err);
     if (r < 0 && making.recorded)
         unmake(op);
     return trace_end(&trace, r, err);
@@ -172,8 +177,7 @@ int snapshot_create(struct host *host, const char *instance,
         r = check_name_free(host, request->name, &source.record, err);
     if (r < 0)
         return r;
-    describe(&source, request, &op.record);
-    r = create(&source, &op, err);
+    r = create(&source, &wish, &op, request, err);
     if (r == 0)
         finish(&op, record);
     return r;

@@ -19,7 +19,7 @@ static int fork_snapshot(struct host *host, const char *id, const struct snapsho
     fork_begin(op, fork, snapshot.waited_ns, snapshot.record.id);
     fork->with_memory =
         snapshot.record.kind == INSTANCE_STANDBY && fork->target != INSTANCE_STOPPED;
-    return fork_make(&from, &snapshot.record.source, op, fork, err);
+    return fork_make(&from, &snapshot.record.source, NULL, op, fork, err);
 }
 
 int snapshot_fork(struct host *host, const char *id, const char *name,

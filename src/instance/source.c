@@ -44,13 +44,25 @@ static int begin(struct host *host, const char *reference, enum lock_kind lock,
     }
 }
 
+/* In a nap that is none: the source runs, and what there is to be forked is not what is wanted. */
+static bool is_of_no_use(const struct operation *source, const struct source_wish *wish)
+{
+    return source->hold.nap && !wish->live;
+}
+
 /* A Running source is held for writing from its standby to its restore: nobody can stop or delete
  * it in between. One that sleeps anyway is held for reading. */
 static int take(struct host *host, const char *reference, const struct source_wish *wish,
                 struct operation *source, struct error *err)
 {
+    enum lock_kind kind = wish->running ? LOCK_NAP : LOCK_SHARED;
     for (;;) {
-        int r = begin(host, reference, wish->running ? LOCK_NAP : LOCK_SHARED, wish, source, err);
+        int r = begin(host, reference, kind, wish, source, err);
+        if (r == 0 && is_of_no_use(source, wish)) {
+            operation_end(source);
+            kind = LOCK_EXCLUSIVE;
+            continue;
+        }
         if (r < 0 || !source->hold.writing || source->record.state == INSTANCE_RUNNING)
             return r;
         operation_end(source);
@@ -90,20 +102,55 @@ static int wake(struct operation *source, int made, struct error *err)
     return made;
 }
 
-int source_link(struct operation *source, struct operation *asker,
-                int (*make)(struct operation *source, void *context, struct error *err),
-                void *context, struct error *err)
+const struct live *source_live(const struct operation *source)
 {
-    if (source->record.state != INSTANCE_RUNNING)
-        return make(source, context, err);
+    return source->hold.nap;
+}
+
+/* The source runs on. */
+static int link_live(struct operation *source, struct live *live,
+                     int (*make)(struct operation *source, void *context, struct error *err),
+                     void *context, struct error *err)
+{
+    lock_nap_open(&source->hold, live);
+    int r = make(source, context, err);
+    lock_nap_close(&source->hold);
+    return r;
+}
+
+static int link_asleep(struct operation *source, struct operation *asker,
+                       int (*make)(struct operation *source, void *context, struct error *err),
+                       void *context, struct error *err)
+{
     trace_phase(asker, "standby");
     int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
     int frozen = disks_freeze(source, err);
-    lock_nap_open(&source->hold);
+    lock_nap_open(&source->hold, NULL);
     r = frozen < 0 ? frozen : make(source, context, err);
     trace_phase(asker, "wake");
     lock_nap_close(&source->hold);
     return wake(source, r, err);
+}
+
+int source_link(struct operation *source, const struct source_wish *wish, struct operation *asker,
+                int (*make)(struct operation *source, void *context, struct error *err),
+                void *context, struct error *err)
+{
+    _cleanup_(live) struct live live = LIVE_NONE;
+    if (source->record.state != INSTANCE_RUNNING || source->hold.joined)
+        return make(source, context, err);
+    if (!wish->live)
+        return link_asleep(source, asker, make, context, err);
+    struct error cause = {0};
+    trace_phase(asker, "template");
+    int r = live_begin(source, &live, &cause);
+    if (r == 0)
+        return link_live(source, &live, make, context, err);
+    if (cause.code == ERROR_UNSUPPORTED)
+        return link_asleep(source, asker, make, context, err);
+    if (err)
+        *err = cause;
+    return r;
 }

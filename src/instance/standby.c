@@ -38,9 +38,14 @@
 /* Where the image is made, and what of the retained base becomes of it. */
 struct saving {
     char *temporary; /* a name in the guest directory */
-    bool merges, layers;
-    uint64_t top; /* with `layers`: the id of the new one */
+    enum vm_save how;
+    uint64_t top; /* the id of the new layer */
 };
+
+static bool adds_layer(const struct saving *saving)
+{
+    return saving->how == VM_SAVE_DIFF || saving->how == VM_SAVE_LAYER;
+}
 
 static void cleanup_saving(struct saving *saving)
 {
@@ -74,13 +79,17 @@ static int prepare(struct operation *op, struct saving *saving, struct error *er
         return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir,
                            saving->temporary);
     trace_phase(op, "unshare");
-    int r = layering_prepare(op, saving->temporary, &saving->layers, err);
-    return r < 0 || saving->layers ? r : merge_prepare(op, saving->temporary, &saving->merges, err);
-}
-
-static enum vm_save saves_as(const struct saving *saving)
-{
-    return saving->layers ? VM_SAVE_DIFF : saving->merges ? VM_SAVE_MERGED : VM_SAVE_FULL;
+    enum vm_save how = VM_SAVE_FULL;
+    bool merges = false;
+    int r = layering_prepare(op, saving->temporary, &how, err);
+    if (r > 0)
+        saving->how = how;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = merge_prepare(op, saving->temporary, &merges, err);
+    if (merges)
+        saving->how = VM_SAVE_MERGED;
+    return r;
 }
 
 static int save(struct operation *op, struct saving *saving, struct error *err)
@@ -88,11 +97,11 @@ static int save(struct operation *op, struct saving *saving, struct error *err)
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "save");
-    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saves_as(saving), err);
+    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->how, err);
     if (r == 0)
         r = step("standby-saved", err);
-    if (r == 0 && saving->layers)
-        r = layering_finish(op, saving->temporary, &saving->top, err);
+    if (r == 0 && adds_layer(saving))
+        r = layering_finish(op, saving->temporary, saving->how, &saving->top, err);
     trace_phase(op, "publish");
     if (r == 0)
         r = sync_disks(op, err);
@@ -108,7 +117,7 @@ static int record_standby(struct operation *op, const struct saving *saving, str
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
     op->record.paged = false;
-    memory_stack_set(&op->record, saving->layers ? before.memory_layers + 1 : 0, saving->top);
+    memory_stack_set(&op->record, adds_layer(saving) ? before.memory_layers + 1 : 0, saving->top);
     trace_phase(op, "record");
     int r = cache_key_renew(&op->record, err);
     if (r == 0)
@@ -163,7 +172,7 @@ static int undo(struct operation *op, const struct saving *saving,
     if (r < 0)
         return r;
     struct error cause = {0};
-    if ((saving->merges && merge_undo(op, saving->temporary, &cause) < 0) ||
+    if ((saving->how == VM_SAVE_MERGED && merge_undo(op, saving->temporary, &cause) < 0) ||
         tree_remove(op->guest_fd, saving->temporary, &cause) < 0)
         log_warning("instance %s: %s", op->record.id, cause.message);
     bool row_changed = op->record.state != before->state;
@@ -223,8 +232,11 @@ static int finish(struct operation *op, struct error *err)
 
 static void count(const struct operation *op, const struct saving *saving)
 {
-    const char *kind = saving->layers ? "layer" : saving->merges ? "merge" : "full";
-    metric_add(op->host->telemetry->memory_saves, 1, (const char *const[]){kind});
+    static const char *const kinds[] = {[VM_SAVE_FULL] = "full",
+                                        [VM_SAVE_MERGED] = "merge",
+                                        [VM_SAVE_DIFF] = "layer",
+                                        [VM_SAVE_LAYER] = "layer"};
+    metric_add(op->host->telemetry->memory_saves, 1, &kinds[saving->how]);
 }
 
 int standby_locked(struct operation *op, struct error *err)
@@ -271,6 +283,8 @@ static int standby_and_want(struct operation *op, const struct standby_options *
     int r = traced(op, "standby", standby_locked, err);
     if (r == 0)
         compressor_want(op->host->compressor, &owner, op->record.compression, delay_ns);
+    if (r == 0 && op->record.memory_layers > 0)
+        compressor_compact(op->host->compressor, &owner);
     return r;
 }
 

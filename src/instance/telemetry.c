@@ -73,6 +73,11 @@ static const struct {
          "Memory images that standbys made: of all memory, merged into the retained base, or as "
          "a layer over it.",
          "kind")},
+    {FIELD(compactions),
+     COUNTER("tine_compactions_total",
+             "Compactions of memory images that ended, by result: joined, flattened, unneeded "
+             "(it was as it should be), cancelled, gone or error.",
+             "result")},
     {FIELD(compressions),
      COUNTER("tine_compressions_total",
              "Compressions of memory images that ended, by result: compressed, cancelled, shared "

@@ -21,6 +21,7 @@ struct telemetry {
     struct metric *operations, *durations, *phases, *vmms_ended, *expired;
     struct metric *instances, *private_bytes, *shared_bytes, *sampled;
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds, *memory_saves;
+    struct metric *compactions;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
     struct metric *expansions, *expansion_seconds;
     struct metric *pager_sessions, *pager_begun, *pager_faults, *pager_takeovers,

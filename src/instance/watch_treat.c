@@ -106,7 +106,7 @@ static enum outcome follow_pager(struct operation *op, const struct need_of *nee
     struct error err = {0};
     if (paged_follow(op, &err) == 0)
         return DONE;
-    log_error("instance %s: its pager: %s", op->record.id, err.message);
+    log_error("instance %s: its pager: %s", need->id, err.message);
     return LATER;
 }
 

@@ -42,14 +42,14 @@ void ahead_slice(struct session *session, uint64_t now_ns)
         return;
     }
     if (!background_ready(session, &ahead->work, page, end - page, now_ns)) {
-        source->ops->advise(source, page, range->end - page);
+        source->ops->advise(source, page, background_end(session, page, range->end) - page);
         return;
     }
     struct fill_result fill =
         background_fill(session, &(struct page_range){.page = page, .end = end}, 1, &err);
     session_touched(session, page, end - page);
     /* The fault that comes there finds out what is wrong. */
-    if (fill.status == FILL_AGAIN)
+    if (fill.status == FILL_AGAIN || fill.status == FILL_LATER)
         ahead->work.due_ns = now_ns + DEVICE_WAIT_NS;
     else if (fill.status != FILL_DONE || end >= range->end)
         forget_first(ahead);

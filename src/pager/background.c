@@ -64,7 +64,7 @@ bool background_went_well(struct session *session, struct background *work, enum
 {
     if (status == FILL_DONE)
         return true;
-    if (status == FILL_AGAIN) {
+    if (status == FILL_AGAIN || status == FILL_LATER) {
         work->due_ns = now_ns + DEVICE_WAIT_NS;
         return false;
     }
@@ -112,8 +112,10 @@ static void let_go(struct session *session)
     }
     /* The VM's other descriptor stays open: an event that nobody reads would hang it. */
     serve_drain_events(session);
-    if (session->state == SESSION_COMPLETING)
-        session->state = SESSION_COMPLETED;
+    if (session->state != SESSION_COMPLETING)
+        return;
+    session->state = SESSION_COMPLETED;
+    session_block_complete(&session->block);
 }
 
 static void failed_to_complete(struct session *session, const char *why)

@@ -27,7 +27,7 @@ struct job {
 struct member {
     int event_fd;
     atomic_int tid; /* 0: not known yet */
-    atomic_bool idle, serving;
+    atomic_bool idle, serving, awaits;
     atomic_int avoids; /* the CPU that it may not run on, or ANYWHERE */
 };
 
@@ -38,6 +38,7 @@ struct crew {
     atomic_uint open; /* number of jobs: read without the lock */
     struct member members[MEMBERS_MAX];
     atomic_int count;
+    _Atomic uint64_t arrivals;
     cpu_set_t cpus; /* of the process */
 };
 
@@ -85,6 +86,31 @@ void crew_set_idle(struct crew *crew, int member, bool idle)
 {
     if (member >= 0)
         atomic_store(&crew->members[member].idle, idle);
+}
+
+void crew_arrived(struct crew *crew)
+{
+    int count = atomic_load(&crew->count);
+    atomic_fetch_add(&crew->arrivals, 1);
+    for (int i = 0; i < count; i++) {
+        struct member *member = &crew->members[i];
+        if (atomic_load(&member->awaits) && atomic_exchange(&member->awaits, false))
+            (void)eventfd_write(member->event_fd, 1); /* full means that it is readable */
+    }
+}
+
+uint64_t crew_arrivals(const struct crew *crew)
+{
+    return atomic_load(&crew->arrivals);
+}
+
+/* In this order: what arrives in between is seen by one of the two. */
+bool crew_await(struct crew *crew, int member, uint64_t arrivals)
+{
+    if (member < 0)
+        return false;
+    atomic_store(&crew->members[member].awaits, true);
+    return atomic_load(&crew->arrivals) == arrivals;
 }
 
 /* Takes pieces until there are none left. */

@@ -33,6 +33,14 @@ void crew_set_idle(struct crew *crew, int member, bool idle);
  * CPU of whom it helps. */
 void crew_set_serving(struct crew *crew, int member, bool serving);
 
+/* What sources fetch arrives: from any thread. Wakes the workers that await something. */
+void crew_arrived(struct crew *crew);
+/* How often that was so. */
+uint64_t crew_arrivals(const struct crew *crew);
+/* The worker, which has found something missing since it asked for `arrivals`, is called when the
+ * next thing arrives; false: that was so already. */
+bool crew_await(struct crew *crew, int member, uint64_t arrivals);
+
 /* Fills every piece, none of which wakes who waits there; returns when all are done, by whomever.
  * `member` is the caller. */
 void crew_fill(struct crew *crew, int member, int uffd, struct crew_piece *pieces, unsigned count);

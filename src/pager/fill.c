@@ -65,12 +65,10 @@ static enum fill_status piece_refused(struct filler *filler, const struct fill_p
     }
 }
 
-/* One piece at `*page`, of `count` missing pages; moves on behind what is settled. */
-static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t count, uint64_t end)
+/* Moves on behind what is settled. */
+static enum fill_status piece_settle(struct filler *filler, struct fill_piece piece, uint64_t end,
+                                     uint64_t *page)
 {
-    struct fill_piece piece;
-    if (fill_piece_find(filler->session, *page, count, &filler->checked, &piece, filler->err) < 0)
-        return FILL_FAILED;
     if (!piece.from && filler->skip_zero) {
         *page += piece.count;
         return FILL_DONE;
@@ -96,6 +94,18 @@ static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t cou
     else
         status = piece_refused(filler, &piece, &result);
     *page += status == FILL_DONE ? 1 : 0;
+    return status;
+}
+
+/* One piece at `*page`, of `count` missing pages. */
+static enum fill_status step(struct filler *filler, uint64_t *page, uint64_t count, uint64_t end)
+{
+    struct fill_piece piece;
+    int r = fill_piece_find(filler->session, *page, count, &filler->checked, &piece, filler->err);
+    if (r <= 0)
+        return r < 0 ? FILL_FAILED : FILL_LATER;
+    enum fill_status status = piece_settle(filler, piece, end, page);
+    fill_piece_release(filler->session, &piece);
     return status;
 }
 

@@ -11,6 +11,7 @@
 enum fill_status {
     FILL_DONE,
     FILL_AGAIN,  /* events wait to be read */
+    FILL_LATER,  /* the source has begun to fetch it: again when something has arrived */
     FILL_FAILED, /* the image can't be read; `err` says why */
     FILL_OVER,   /* the session is not being served any more */
 };

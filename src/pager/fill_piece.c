@@ -27,22 +27,29 @@ int fill_piece_find(const struct session *session, uint64_t page, uint64_t count
     *piece = (struct fill_piece){.page = page};
     piece->count = same_removed(session, page, page + count);
     if (bitmap_get(&session->block.removed, page))
-        return 0;
+        return 1;
     piece->from = session_block_overlay(&session->block, page);
     if (piece->from) {
         piece->count = 1;
-        return 0;
+        return 1;
     }
     piece->count = until_overlay(session, page, piece->count);
     piece->count = source->ops->run(source, page, piece->count, &kind);
     if (kind == PAGE_ZERO)
-        return 0;
+        return 1;
     if (!*checked && source->ops->check(source, err) < 0)
         return -1;
     *checked = true;
-    piece->from = source->ops->pages(source, page, piece->count, err);
-    piece->unmapped = piece->from && source->ops->unmapped(source, page, piece->count);
-    return piece->from ? 0 : -1;
+    int r = source->ops->pages(source, page, piece->count, &piece->from, err);
+    piece->held = r > 0;
+    piece->unmapped = r > 0 && source->ops->unmapped(source, page, piece->count);
+    return r;
+}
+
+void fill_piece_release(const struct session *session, const struct fill_piece *piece)
+{
+    if (piece->held)
+        session->source->ops->release(session->source, piece->from);
 }
 
 void fill_piece_mark(struct session *session, const struct fill_piece *piece, uint64_t pages)

@@ -16,7 +16,8 @@ struct batch {
     struct crew_piece calls[PIECES_MAX];
 };
 
-/* Cuts what is missing in the range into pieces; false if the source can't be read. */
+/* Cuts what is missing in the range into pieces, up to what is on its way; false if the source
+ * can't be read. */
 static bool batch_add(struct batch *batch, const struct region *region,
                       const struct page_range *range)
 {
@@ -28,9 +29,10 @@ static bool batch_add(struct batch *batch, const struct region *region,
             return true;
         uint64_t missing = bitmap_next_set(present, page, range->end) - page;
         struct fill_piece *piece = &batch->pieces[batch->count];
-        if (fill_piece_find(batch->session, page, missing < PIECE_PAGES ? missing : PIECE_PAGES,
-                            &batch->checked, piece, &err) < 0)
-            return false;
+        int r = fill_piece_find(batch->session, page, missing < PIECE_PAGES ? missing : PIECE_PAGES,
+                                &batch->checked, piece, &err);
+        if (r <= 0)
+            return r == 0;
         batch->calls[batch->count++] = (struct crew_piece){
             .address = region_address(region, page),
             .length = piece->count << PAGE_SHIFT,
@@ -81,6 +83,8 @@ uint64_t fill_together(struct session *session, const struct page_range *ranges,
     if (batch.count == 0)
         return 0;
     worker_fill(session->worker, session->uffd, batch.calls, batch.count);
+    for (unsigned i = 0; i < batch.count; i++)
+        fill_piece_release(session, &batch.pieces[i]);
     uint64_t filled = batch_mark(&batch);
     batch_wake(&batch);
     return filled;

@@ -18,6 +18,12 @@
 
 #define MAX_CONNECTIONS 32
 
+/* The pager of the tests that knows other ones is built with these defined. */
+#ifndef STATE_NEWEST
+#    define STATE_OLDEST SESSION_BLOCK_OLDEST
+#    define STATE_NEWEST SESSION_BLOCK_VERSION
+#endif
+
 struct process {
     struct loop *loop;
     struct loop_source signals;
@@ -86,7 +92,12 @@ static int serve(const struct options *options, struct error *err)
     process.loop = loop_create(err);
     r = process.loop ? signals_begin(&process, err) : -err->errnum;
     if (r == 0) {
-        process.pager = pager_create(TINE_VERSION, options->threads, process.loop, err);
+        const struct pager_config config = {.version = TINE_VERSION,
+                                            .versions = {STATE_OLDEST, STATE_NEWEST},
+                                            .threads = options->threads,
+                                            .cache_bytes = options->cache_bytes,
+                                            .loop = process.loop};
+        process.pager = pager_create(&config, err);
         r = process.pager ? serve_on(&process, directory.socket, err) : -err->errnum;
     }
     pager_destroy(process.pager);

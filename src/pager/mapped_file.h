@@ -4,31 +4,18 @@
 #ifndef TINE_PAGER_MAPPED_FILE_H
 #define TINE_PAGER_MAPPED_FILE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/stat.h>
-
-#include "base/error.h"
+#include "pager/image_file.h"
 
 struct mapped_file {
-    int fd;
-    struct stat st; /* as it was opened */
-    char *label;
+    struct image_file file;
     const uint8_t *map;
 };
 
-/* `fd` and `st` are borrowed, `label` is copied; the file is not empty. Close it after a failure
- * too. */
+/* As image_file_open(). */
 int mapped_file_open(struct mapped_file *file, int fd, const struct stat *st, const char *label,
                      struct error *err);
 void mapped_file_close(struct mapped_file *file);
 
-int64_t mapped_file_modified_ns(const struct mapped_file *file);
-/* True if it is that very file, unchanged. */
-bool mapped_file_is(const struct mapped_file *file, const struct stat *st);
-/* The file must be what it was: bytes of one that was written are not the image's, and the page
- * that holds a new end reads as zeros behind it. */
-int mapped_file_check(const struct mapped_file *file, struct error *err);
 /* Why bytes at that offset could not be copied: always an error. */
 int mapped_file_explain(const struct mapped_file *file, uint64_t offset, struct error *err);
 /* Begins to fetch bytes from the device; only advice. Offsets and lengths are whole pages. */

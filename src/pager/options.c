@@ -7,14 +7,20 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "pager/chunk_cache.h"
 
 #define THREADS_MAX 256u
+
+#define CACHE_MIB       256ull
+#define CACHE_MIB_LEAST (CHUNK_CACHE_LEAST >> 20)
+#define CACHE_MIB_MAX   1048576u
 
 const char options_help[] =
     "tine-pager: serves the memory of restored VMs through userfaultfd\n"
     "\n"
     "  --run-dir DIR        the socket is DIR/pager/VERSION/control.sock (/run/tine)\n"
     "  --threads N          threads that answer faults (one per CPU)\n"
+    "  --decoded-cache MIB  memory for decoded pages of compressed images, at most (256)\n"
     "  --log-level LEVEL    error, warning, info (default), debug\n"
     "  --log-format FORMAT  text (default), json, journal\n"
     "  --version, --help    print, and end\n";
@@ -37,6 +43,16 @@ static int set_threads(struct options *options, const char *value, struct error 
     if (end == value || *end != '\0' || threads < 1 || threads > THREADS_MAX)
         return invalid(err, "--threads", value, "not a number from 1 to 256");
     options->threads = (unsigned)threads;
+    return 0;
+}
+
+static int set_cache(struct options *options, const char *value, struct error *err)
+{
+    char *end = NULL;
+    unsigned long mebibytes = strtoul(value, &end, 10);
+    if (end == value || *end != '\0' || mebibytes < CACHE_MIB_LEAST || mebibytes > CACHE_MIB_MAX)
+        return invalid(err, "--decoded-cache", value, "not a number of MiB from 16 to 1048576");
+    options->cache_bytes = (uint64_t)mebibytes << 20;
     return 0;
 }
 
@@ -71,9 +87,10 @@ static const struct {
     bool has_value;
     int (*set)(struct options *options, const char *value, struct error *err);
 } rules[] = {
-    {"--run-dir", true, set_run_dir}, {"--threads", true, set_threads},
-    {"--log-level", true, set_level}, {"--log-format", true, set_format},
-    {"--help", false, set_help},      {"--version", false, set_version},
+    {"--run-dir", true, set_run_dir},     {"--threads", true, set_threads},
+    {"--decoded-cache", true, set_cache}, {"--log-level", true, set_level},
+    {"--log-format", true, set_format},   {"--help", false, set_help},
+    {"--version", false, set_version},
 };
 
 static int option_read(struct options *options, char **argv, int *at, struct error *err)
@@ -98,6 +115,7 @@ int options_read(struct options *options, int argc, char **argv, struct error *e
         .threads = cpus < 1             ? 1
                    : cpus > THREADS_MAX ? THREADS_MAX
                                         : (unsigned)cpus,
+        .cache_bytes = CACHE_MIB << 20,
         .level = LOG_LEVEL_INFO,
         .format = LOG_FORMAT_TEXT,
     };

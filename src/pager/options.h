@@ -3,6 +3,7 @@
 #define TINE_PAGER_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -10,6 +11,7 @@
 struct options {
     const char *run_dir;
     unsigned threads;
+    uint64_t cache_bytes;
     enum log_level level;
     enum log_format format;
     bool help, version;

@@ -24,6 +24,11 @@ const char *pager_version(const struct pager *pager)
     return pager->version;
 }
 
+struct session_block_versions pager_state_versions(const struct pager *pager)
+{
+    return pager->versions;
+}
+
 unsigned pager_threads(const struct pager *pager)
 {
     return pager->worker_count;
@@ -130,8 +135,14 @@ static void tick(struct loop_source *source, uint32_t events)
         pager_session_visit(session, notice_end, NULL);
         session_record_tick(pager, session, now);
     }
+    chunk_cache_tick(pager->cache, now);
     if (pager->draining && is_drained(pager))
         loop_stop(pager->loop, 0);
+}
+
+void pager_cache_count(const struct pager *pager, struct chunk_counts *counts)
+{
+    chunk_cache_count(pager->cache, counts);
 }
 
 void pager_drain(struct pager *pager)
@@ -176,31 +187,41 @@ struct worker *pager_idlest_worker(struct pager *pager)
     return idlest;
 }
 
-struct pager *pager_create(const char *version, unsigned threads, struct loop *loop,
-                           struct error *err)
+static void arrived(void *context)
+{
+    crew_arrived(context);
+}
+
+static int parts_create(struct pager *pager, const struct pager_config *config, struct error *err)
+{
+    pager->records = record_store_create();
+    pager->crew = crew_create();
+    if (!pager->records || !pager->crew)
+        return error_errno(err, ENOMEM, NULL, "start the pager");
+    const struct chunk_cache_config cache = {.bytes = config->cache_bytes,
+                                             .threads = config->threads,
+                                             .arrived = arrived,
+                                             .context = pager->crew};
+    pager->cache = chunk_cache_create(&cache, err);
+    int r = pager->cache ? workers_start(pager, config->threads, err) : -err->errnum;
+    return r < 0 ? r : timer_start(pager, err);
+}
+
+struct pager *pager_create(const struct pager_config *config, struct error *err)
 {
     struct pager *pager = calloc(1, sizeof(*pager));
-    if (pager) {
-        pager->records = record_store_create();
-        pager->crew = crew_create();
-    }
-    if (!pager || !pager->records || !pager->crew) {
-        if (pager) {
-            record_store_destroy(pager->records);
-            crew_destroy(pager->crew);
-        }
-        free(pager);
+    if (!pager) {
         error_errno(err, ENOMEM, NULL, "start the pager");
         return NULL;
     }
-    pager->version = version;
-    pager->loop = loop;
+    pager->version = config->version;
+    pager->versions = config->versions;
+    pager->loop = config->loop;
     pager->timer.fd = -1;
-    if (workers_start(pager, threads, err) < 0 || timer_start(pager, err) < 0) {
-        pager_destroy(pager);
-        return NULL;
-    }
-    return pager;
+    if (parts_create(pager, config, err) == 0)
+        return pager;
+    pager_destroy(pager);
+    return NULL;
 }
 
 void pager_destroy(struct pager *pager)
@@ -211,6 +232,7 @@ void pager_destroy(struct pager *pager)
         if (pager->sessions[i])
             session_destroy(pager, pager->sessions[i]);
     }
+    chunk_cache_destroy(pager->cache); /* it calls workers */
     for (unsigned i = 0; i < pager->worker_count; i++)
         worker_stop(pager->workers[i]);
     if (pager->timer.fd >= 0) {

@@ -17,17 +17,27 @@
 
 struct pager;
 
-/* Threads are started; `version` is borrowed. */
-struct pager *pager_create(const char *version, unsigned threads, struct loop *loop,
-                           struct error *err);
+struct pager_config {
+    const char *version; /* borrowed */
+    struct session_block_versions versions;
+    unsigned threads;     /* that answer faults */
+    uint64_t cache_bytes; /* of decoded pages, at most */
+    struct loop *loop;    /* borrowed */
+};
+
+/* Threads are started. */
+struct pager *pager_create(const struct pager_config *config, struct error *err);
 /* Gives up all sessions as they are: the creators' duplicates keep their VMs waiting. */
 void pager_destroy(struct pager *pager);
 
 const char *pager_version(const struct pager *pager);
+/* Of the shared states that it can take over. */
+struct session_block_versions pager_state_versions(const struct pager *pager);
 unsigned pager_threads(const struct pager *pager);
 /* No new sessions from now on; the loop ends when no session needs the pager any more. */
 void pager_drain(struct pager *pager);
 bool pager_draining(const struct pager *pager);
+void pager_cache_count(const struct pager *pager, struct chunk_counts *counts);
 
 struct pager_overlay {
     char *file; /* in the directory: the page's 4096 bytes */
@@ -38,6 +48,7 @@ struct pager_session_request {
     char *id, *directory, *cache_key;
     char *layers[STACK_SOURCE_FILES]; /* their names in the directory, lowest first */
     unsigned layer_count;
+    char *compression;      /* of the lowest: "zstd" or "lz4"; NULL: it is raw */
     char *handshake_socket; /* NULL with a session that is taken over */
     char *record;           /* its name there; NULL: none is read or written */
     uint32_t peer_uid;

@@ -10,12 +10,14 @@
 
 struct pager {
     const char *version;
+    struct session_block_versions versions;
     struct loop *loop; /* borrowed */
     struct loop_source timer;
     struct worker **workers;
     unsigned worker_count;
     struct crew *crew; /* all of them */
     struct record_store *records;
+    struct chunk_cache *cache;
     struct session *sessions[PAGER_MAX_SESSIONS];
     unsigned session_count;
     bool draining;

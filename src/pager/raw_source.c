@@ -93,18 +93,24 @@ static uint64_t raw_run(struct page_source *source, uint64_t page, uint64_t limi
 static bool raw_is(const struct page_source *source, const struct stat *files, unsigned count)
 {
     const struct raw_source *raw = raw_of((struct page_source *)source);
-    return count == 1 && mapped_file_is(&raw->file, &files[0]);
+    return count == 1 && image_file_is(&raw->file.file, &files[0]);
 }
 
 static int raw_check(struct page_source *source, struct error *err)
 {
-    return mapped_file_check(&raw_of(source)->file, err);
+    return image_file_check(&raw_of(source)->file.file, err);
 }
 
-static const void *raw_pages(struct page_source *source, uint64_t page, uint64_t count,
-                             struct error *err)
+static int raw_pages(struct page_source *source, uint64_t page, uint64_t count, const void **from,
+                     struct error *err)
 {
-    return page_address(raw_of(source), page);
+    *from = page_address(raw_of(source), page);
+    return 1;
+}
+
+static void raw_release(struct page_source *source, const void *from)
+{
+    /* It is mapped as long as the source is there. */
 }
 
 static bool raw_unmapped(struct page_source *source, uint64_t page, uint64_t count)
@@ -147,6 +153,7 @@ static const struct page_source_ops raw_ops = {
     .run = raw_run,
     .check = raw_check,
     .pages = raw_pages,
+    .release = raw_release,
     .unmapped = raw_unmapped,
     .explain = raw_explain,
     .advise = raw_advise,
@@ -165,22 +172,23 @@ static void mark_hole(struct raw_source *raw, off_t start, off_t end)
 /* Where the file system can't tell holes from data everything is data. */
 static int holes_find(struct raw_source *raw, struct error *err)
 {
-    off_t at = 0, size = raw->file.st.st_size;
+    off_t at = 0, size = raw->file.file.st.st_size;
     while (at < size) {
-        off_t data = lseek(raw->file.fd, at, SEEK_DATA);
+        off_t data = lseek(raw->file.file.fd, at, SEEK_DATA);
         if (data < 0 && errno == ENXIO)
             data = size; /* nothing but a hole up to the end */
         if (data < 0 && errno == EINVAL)
             return 0;
         if (data < 0)
-            return error_errno(err, errno, raw->file.label, "look for data in %s", raw->file.label);
+            return error_errno(err, errno, raw->file.file.label, "look for data in %s",
+                               raw->file.file.label);
         mark_hole(raw, at, data);
         if (data >= size)
             return 0;
-        at = lseek(raw->file.fd, data, SEEK_HOLE);
+        at = lseek(raw->file.file.fd, data, SEEK_HOLE);
         if (at < 0)
-            return error_errno(err, errno, raw->file.label, "look for holes in %s",
-                               raw->file.label);
+            return error_errno(err, errno, raw->file.file.label, "look for holes in %s",
+                               raw->file.file.label);
     }
     return 0;
 }
@@ -198,7 +206,7 @@ static int raw_load(struct raw_source *raw, int fd, const struct stat *st, const
     raw->base = (struct page_source){
         .ops = &raw_ops,
         .identity = {.size = (uint64_t)st->st_size,
-                     .version = (uint64_t)mapped_file_modified_ns(&raw->file)},
+                     .version = (uint64_t)image_file_modified_ns(&raw->file.file)},
         .references = 1,
     };
     return holes_find(raw, err);

@@ -2,8 +2,10 @@
 #include "pager/record_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -102,6 +104,9 @@ int record_store_load(struct record_store *store, int dirfd, const char *name,
     _cleanup_(free) char *data = NULL;
     struct touch_record record = {0};
     size_t length = 0;
+    struct stat st;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
+        return error_set(err, ERROR_INVALID, EINVAL, "%s is not a regular file", name);
     int r = file_read_all(dirfd, name, TOUCH_RECORD_MAX_FILE, &data, &length, err);
     if (r == 0)
         r = touch_record_decode(&record, (const uint8_t *)data, length, cache_key, image_pages,

@@ -43,6 +43,7 @@ static const struct json_field session_fields[] = {
     STRING(cache_key, true, SESSION_KEY_SIZE - 1),
     STRING(handshake_socket, false, PATH_LIMIT),
     STRING(record, false, NAME_LIMIT),
+    STRING(compression, false, NAME_LIMIT),
     NUMBER(peer_uid, 0, UINT32_MAX - 1),
     NUMBER(handshake_timeout_ms, 1, TIMEOUT_MS_MAX),
     NUMBER(record_ms, 0, RECORD_MS_MAX),
@@ -179,6 +180,7 @@ static void body_free(struct session_body *body)
     free(request->cache_key);
     free(request->handshake_socket);
     free(request->record);
+    free(request->compression);
 }
 
 static void to_json(struct session *session, void *data)

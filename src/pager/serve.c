@@ -14,7 +14,7 @@
 #include "pager/fill.h"
 #include "pager/uffd.h"
 
-#define PENDING_MAX    65536u
+#define WAITING_MAX    65536u
 #define TOGETHER_PAGES 64u /* where help is worth while */
 #define ROUNDS_MAX     16u /* then the worker's other sessions have their turn */
 #define RETRY_SPINS    32u /* tries of one turn */
@@ -27,29 +27,33 @@ static bool is_served(const struct session *session)
 
 /* ---- faults ---- */
 
-static bool pending_grow(struct pending_faults *pending)
+static bool waiting_grow(struct waiting_faults *waiting)
 {
-    uint32_t capacity = pending->capacity ? 2 * pending->capacity : 64;
-    if (capacity > PENDING_MAX)
+    uint32_t capacity = waiting->capacity ? 2 * waiting->capacity : 64;
+    if (capacity > WAITING_MAX)
         return false;
-    uint64_t *addresses = reallocarray(pending->addresses, capacity, sizeof(*addresses));
-    if (!addresses)
+    struct waiting_fault *faults = reallocarray(waiting->faults, capacity, sizeof(*faults));
+    if (!faults)
         return false;
-    pending->addresses = addresses;
-    pending->capacity = capacity;
+    waiting->faults = faults;
+    waiting->capacity = capacity;
     return true;
 }
 
 /* Where there is no room to remember a fault, its thread is let go to raise it again. */
-static void pend(struct session *session, uint64_t address)
+static void wait_with(struct session *session, struct waiting_faults *waiting,
+                      const struct waiting_fault *fault)
 {
-    struct pending_faults *pending = &session->pending;
+    if (waiting->count == waiting->capacity && !waiting_grow(waiting))
+        uffd_wake(session->uffd, fault->address, PAGE_SIZE);
+    else
+        waiting->faults[waiting->count++] = *fault;
+}
+
+static void pend(struct session *session, const struct waiting_fault *fault)
+{
     session->block.header->counters.retried++;
-    if (pending->count == pending->capacity && !pending_grow(pending)) {
-        uffd_wake(session->uffd, address, PAGE_SIZE);
-        return;
-    }
-    pending->addresses[pending->count++] = address;
+    wait_with(session, &session->pending, fault);
 }
 
 static bool is_present(const struct session *session, const struct region *region, uint64_t page)
@@ -80,28 +84,27 @@ static void window(struct session *session, const struct region *region, uint64_
 
 /* A fault outside the regions: of memory that the peer has moved or given up since, whose thread
  * gets what it deserves when it looks again; or of memory that it registered and never told of. */
-static void answer_stray(struct session *session, uint64_t address)
+static void answer_stray(struct session *session, const struct waiting_fault *fault)
 {
+    uint64_t address = fault->address;
     enum uffd_outcome outcome = uffd_probe(session->uffd, address);
     if (outcome == UFFD_AGAIN)
-        pend(session, address);
+        pend(session, fault);
     else if (outcome == UFFD_SOURCE)
         session_fail(session, "a fault at 0x%" PRIx64 ", outside the regions", address);
     else
         uffd_wake(session->uffd, address, PAGE_SIZE);
 }
 
-static void answer_fault(struct session *session, uint64_t address)
+/* What there is of the window that the fault was to get. */
+static void answer(struct session *session, const struct region *region,
+                   const struct waiting_fault *fault)
 {
     struct error err = {0};
-    const struct region *region = regions_at(session_block_regions(&session->block), address);
-    if (!region) {
-        answer_stray(session, address);
-        return;
-    }
-    uint64_t page = (region->offset + (address - region->base)) >> PAGE_SHIFT;
-    uint64_t start = 0, end = 0;
-    window(session, region, page, &start, &end);
+    uint64_t first = region->offset >> PAGE_SHIFT, last = first + (region->size >> PAGE_SHIFT);
+    uint64_t page = (region->offset + (fault->address - region->base)) >> PAGE_SHIFT;
+    uint64_t start = page - first < fault->before ? first : page - fault->before;
+    uint64_t end = last - page < fault->behind ? last : page + fault->behind;
     /* A thread waits there, so whatever the bitmap says is asked of the kernel. */
     bitmap_clear(&session->block.present, page);
     uint64_t filled = 0;
@@ -110,15 +113,43 @@ static void answer_fault(struct session *session, uint64_t address)
     struct fill_result fill = fill_pages(session, start, end, false, &err);
     if (filled + fill.filled > 0)
         session_touched(session, start, end - start);
-    /* What goes wrong with a neighbour is its own fault's matter. */
-    if (fill.status == FILL_FAILED && start < page)
+    /* What goes wrong with a neighbour, or takes its time, is its own fault's matter. */
+    if ((fill.status == FILL_FAILED || fill.status == FILL_LATER) && start < page)
         fill = fill_pages(session, page, page + 1, false, &err);
     if (bitmap_get(&session->block.present, page))
         return;
     if (fill.status == FILL_AGAIN)
-        pend(session, address);
+        pend(session, fault);
+    else if (fill.status == FILL_LATER)
+        wait_with(session, &session->awaited, fault);
     else if (fill.status == FILL_FAILED)
         session_fail(session, "%s", err.message);
+}
+
+static void answer_again(struct session *session, const struct waiting_fault *fault)
+{
+    const struct region *region =
+        regions_at(session_block_regions(&session->block), fault->address);
+    if (region)
+        answer(session, region, fault);
+    else
+        answer_stray(session, fault);
+}
+
+static void answer_fault(struct session *session, uint64_t address)
+{
+    struct waiting_fault fault = {.address = address, .behind = 1};
+    const struct region *region = regions_at(session_block_regions(&session->block), address);
+    if (!region) {
+        answer_stray(session, &fault);
+        return;
+    }
+    uint64_t page = (region->offset + (address - region->base)) >> PAGE_SHIFT;
+    uint64_t start = 0, end = 0;
+    window(session, region, page, &start, &end);
+    fault.before = (uint32_t)(page - start);
+    fault.behind = (uint32_t)(end - page);
+    answer(session, region, &fault);
 }
 
 /* ---- the peer's changes to its memory ---- */
@@ -225,13 +256,21 @@ static size_t journal_read(struct session *session)
     return 0;
 }
 
-static void retry(struct session *session)
+static void retry(struct session *session, struct waiting_faults *waiting)
 {
-    struct pending_faults waiting = session->pending;
-    session->pending = (struct pending_faults){0};
-    for (uint32_t i = 0; i < waiting.count && is_served(session); i++)
-        answer_fault(session, waiting.addresses[i]);
-    free(waiting.addresses);
+    struct waiting_faults now = *waiting;
+    *waiting = (struct waiting_faults){0};
+    for (uint32_t i = 0; i < now.count && is_served(session); i++)
+        answer_again(session, &now.faults[i]);
+    free(now.faults);
+}
+
+void serve_arrived(struct session *session)
+{
+    if (session->awaited.count > 0 && is_served(session))
+        retry(session, &session->awaited);
+    if (session->pending.count > 0 && is_served(session))
+        serve_pending(session);
 }
 
 /* Fills are refused from the moment a thread of the peer announces a change until it has gone on
@@ -242,7 +281,7 @@ void serve_pending(struct session *session)
     for (unsigned i = 0; i < RETRY_SPINS && session->pending.count > 0; i++) {
         if (i > 0)
             sched_yield();
-        retry(session);
+        retry(session, &session->pending);
     }
     session->retry_ns = session->pending.count > 0 ? time_monotonic_ns() + RETRY_WAIT_NS : 0;
 }

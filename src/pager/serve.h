@@ -12,6 +12,8 @@
 void serve_events(struct session *session);
 /* Tries the faults again that had to wait for events. */
 void serve_pending(struct session *session);
+/* Tries the faults again whose pages the source had to fetch. */
+void serve_arrived(struct session *session);
 /* Goes on where another pager stopped: applies its journal, and lets every thread that waits ask
  * again, because events that were read are never raised a second time. */
 void serve_take_over(struct session *session);

@@ -33,6 +33,11 @@ void session_fail(struct session *session, const char *format, ...)
 
 void session_touched(struct session *session, uint64_t page, uint64_t count)
 {
-    if (session->recording && !touch_record_add(&session->touched, page, count))
-        session->recording = false; /* full: what there is will be published */
+    uint64_t image_pages = session->source->identity.size >> PAGE_SHIFT;
+    if (!session->recording)
+        return;
+    /* Full: what there is will be published. What was given back is needed more than once. */
+    if (count > image_pages - session->touched.pages ||
+        !touch_record_add(&session->touched, page, count))
+        session->recording = false;
 }

@@ -27,9 +27,12 @@ enum session_state {
 
 const char *session_state_name(enum session_state state);
 
-/* Faults that can't be answered before events are read. */
-struct pending_faults {
-    uint64_t *addresses;
+/* Faults that can't be answered yet, each with the pages around it that its answer is to have. */
+struct waiting_faults {
+    struct waiting_fault {
+        uint64_t address;
+        uint32_t before, behind; /* the page itself is in `behind` */
+    } * faults;
     uint32_t count, capacity;
 };
 
@@ -74,8 +77,9 @@ struct session {
     struct worker *worker; /* serves it; NULL: nobody */
     uint32_t slot;         /* there */
     struct run_length runs;
-    struct pending_faults pending;
-    uint64_t retry_ns; /* when to try the pending faults again; 0: there are none */
+    struct waiting_faults pending; /* before events are read */
+    struct waiting_faults awaited; /* before the source has fetched their pages */
+    uint64_t retry_ns;             /* when to try the pending faults again; 0: there are none */
 
     const struct touch_record *prefetch_record; /* borrowed from `stored` */
     struct background prefetch, complete;
@@ -90,6 +94,7 @@ struct session {
     uint64_t record_until_ns; /* 0: what it touches is not recorded */
     unsigned record_ms;
     int directory_fd;
+    bool recorded;     /* its first touches are published beside the image */
     char *record_name; /* of the file beside the image; NULL: in memory only */
     char *label;       /* of the image, in messages */
     int keeper_fd;     /* where the creator wants its duplicates sent; -1: nowhere */

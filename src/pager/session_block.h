@@ -5,7 +5,11 @@
  * Events are read(2) from the userfaultfd straight into `journal`: the kernel lets the peer's
  * thread go on as soon as an event is read, so a copy made afterwards could be one that a killed
  * pager never made. The next pager applies what it finds there, which does no harm a second time.
- */
+ *
+ * The next pager may be of another version. What a version has of the header stays where it is for
+ * ever, and a later one adds behind it, where an older one left zeros. A pager serves a block of
+ * any version that it knows and leaves it at that version, so that whoever could take it over still
+ * can; it refuses all others. */
 #ifndef TINE_PAGER_SESSION_BLOCK_H
 #define TINE_PAGER_SESSION_BLOCK_H
 
@@ -17,10 +21,17 @@
 #include "pager/regions.h"
 #include "pager/uffd.h"
 
-#define SESSION_BLOCK_VERSION 1u
+#define SESSION_BLOCK_VERSION 2u
+#define SESSION_BLOCK_OLDEST  1u /* that is still read */
+#define SESSION_HEADER_SIZE   8192u
 #define SESSION_KEY_SIZE      128u
 #define SESSION_MAX_OVERLAYS  16u
 #define SESSION_JOURNAL_SIZE  64u
+
+/* Those that a pager reads. It makes blocks of the newest. */
+struct session_block_versions {
+    uint32_t oldest, newest;
+};
 
 /* Only counted, never relied upon; they go on after a take-over. */
 struct session_counters {
@@ -49,6 +60,9 @@ struct session_block_header {
     struct region_table tables[2];
     struct session_counters counters;
     struct uffd_msg journal[SESSION_JOURNAL_SIZE];
+    /* Since version 2. */
+    uint64_t table_checksums[2]; /* XXH3-64 of each table */
+    uint64_t completed;          /* `checksum`, when its VM needs no pager any more */
 };
 
 /* A mapped block. The rooms behind the header: a page per overlay, and two bitmaps by page of the
@@ -62,6 +76,7 @@ struct session_block {
 };
 
 struct session_block_config {
+    uint32_t version;
     struct page_source_identity image;
     const char *cache_key;
     const uint64_t *overlay_pages; /* `overlay_count` page numbers of the image */
@@ -71,12 +86,18 @@ struct session_block_config {
 
 int session_block_create(struct session_block *block, const struct session_block_config *config,
                          struct error *err);
-/* Maps a block that another pager made; takes `fd` over, also on failure. Everything in it is
- * checked, and that it is the image's and the key's. ERROR_STATE if the process that served it last
- * has not ended and not given it up. */
+/* What a block that another pager made is to be. */
+struct session_block_expected {
+    struct session_block_versions versions;
+    struct page_source_identity image;
+    const char *cache_key;
+};
+
+/* Maps it; takes `fd` over, also on failure. Everything in it is checked, and that it is what was
+ * expected: -EPROTONOSUPPORT and ERROR_UNSUPPORTED if it is of another version. ERROR_STATE if the
+ * process that served it last has not ended and not given it up. */
 int session_block_adopt(struct session_block *block, int fd,
-                        const struct page_source_identity *image, const char *cache_key,
-                        struct error *err);
+                        const struct session_block_expected *expected, struct error *err);
 /* Gives it up: another pager may take it over from now on. */
 void session_block_release(struct session_block *block);
 
@@ -86,6 +107,11 @@ static inline const struct region_table *session_block_regions(const struct sess
 }
 /* Replaces the table as a whole. */
 void session_block_set_regions(struct session_block *block, const struct region_table *table);
+
+/* Its VM needs no pager any more; whoever has the block can tell, also when its pager has ended. */
+void session_block_complete(struct session_block *block);
+/* session_completed.c: false also if `fd` is no block. */
+bool session_block_completed(int fd);
 
 /* The content of an overlay page, or NULL if `page` of the image has none. */
 const uint8_t *session_block_overlay(const struct session_block *block, uint64_t page);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "http/descriptors.h"
@@ -69,11 +70,12 @@ static int layer_file_open(const struct session *session, const char *directory,
 }
 
 static struct page_source *shared_source(const struct pager *pager,
-                                         const struct opened_files *opened)
+                                         const struct opened_files *opened,
+                                         const struct base_format *base)
 {
     for (unsigned i = 0; i < PAGER_MAX_SESSIONS; i++) {
         const struct session *session = pager->sessions[i];
-        if (session && session->source &&
+        if (session && session->source && session->source->format == base_format_number(base) &&
             session->source->ops->is(session->source, opened->stats, opened->count))
             return session->source;
     }
@@ -84,6 +86,9 @@ static int source_open(struct pager *pager, struct session *session,
                        const struct pager_session_request *request, struct error *err)
 {
     _cleanup_(opened_files) struct opened_files opened = {0};
+    struct base_format base = {.packed = request->compression != NULL, .cache = pager->cache};
+    if (base.packed && stack_algorithm_parse(request->compression, &base.algorithm, err) < 0)
+        return -err->errnum;
     session->directory_fd = dir_open(AT_FDCWD, request->directory, err);
     if (session->directory_fd < 0)
         return session->directory_fd;
@@ -97,11 +102,11 @@ static int source_open(struct pager *pager, struct session *session,
     session->label = strdup(opened.files[opened.count - 1].label);
     if (!session->label)
         return error_errno(err, ENOMEM, NULL, "session %s", session->id);
-    session->source = shared_source(pager, &opened);
+    session->source = shared_source(pager, &opened, &base);
     if (session->source)
         session->source->references++;
     else
-        session->source = stack_source_open(opened.files, opened.count, err);
+        session->source = stack_source_open(opened.files, opened.count, &base, err);
     return session->source ? 0 : -err->errnum;
 }
 
@@ -141,6 +146,7 @@ static int block_new(struct session *session, const struct pager_session_request
             return error_wrap(err, "overlay %u", i);
     }
     const struct session_block_config config = {
+        .version = session->pager->versions.newest,
         .image = session->source->identity,
         .cache_key = request->cache_key,
         .overlay_pages = pages,
@@ -182,6 +188,13 @@ static int serve_begin(struct pager *pager, struct session *session,
     return r;
 }
 
+/* A failpoint. */
+static int step(const char *name, struct error *err)
+{
+    int r = failpoint(name);
+    return r < 0 ? error_errno(err, -r, NULL, "failpoint %s", name) : 0;
+}
+
 static int peer_accept(struct pager *pager, struct session *session, struct handshake_peer *peer,
                        struct error *err)
 {
@@ -193,8 +206,12 @@ static int peer_accept(struct pager *pager, struct session *session, struct hand
     session->peer_pid = peer->pid;
     session->peer_uid = peer->uid;
     session_block_set_regions(&session->block, &peer->regions);
+    r = step("pager-introduced", err);
+    if (r < 0)
+        return r;
     keeper_inform(session);
-    return serve_begin(pager, session, NULL, err);
+    r = step("pager-kept", err);
+    return r < 0 ? r : serve_begin(pager, session, NULL, err);
 }
 
 static void peer_introduced(void *context, struct handshake_peer *peer, const struct error *err)
@@ -230,10 +247,12 @@ static int wait_for_peer(struct pager *pager, struct session *session,
 static int take_over(struct pager *pager, struct session *session,
                      struct pager_session_request *request, struct error *err)
 {
+    const struct session_block_expected expected = {.versions = pager->versions,
+                                                    .image = session->source->identity,
+                                                    .cache_key = request->cache_key};
     int r = uffd_accept(request->uffd, err);
     if (r == 0)
-        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd),
-                                &session->source->identity, request->cache_key, err);
+        r = session_block_adopt(&session->block, TAKE_FD(request->state_fd), &expected, err);
     if (r < 0)
         return r;
     session->uffd = TAKE_FD(request->uffd);
@@ -337,7 +356,8 @@ void session_destroy(struct pager *pager, struct session *session)
     session_block_release(&session->block);
     source_release(session->source);
     touch_record_free(&session->touched);
-    free(session->pending.addresses);
+    free(session->pending.faults);
+    free(session->awaited.faults);
     free(session->record_name);
     free(session->label);
     free(session);

@@ -78,8 +78,11 @@ void session_record_tick(struct pager *pager, struct session *session, uint64_t 
         return;
     session->record_until_ns = 0;
     pager_session_visit(session, take_touched, &touched);
-    if (touched.count > 0 && session->record_name && publish(session, &touched, &err) < 0)
-        log_warning("session %s: %s", session->id, err.message);
+    if (touched.count > 0 && session->record_name) {
+        session->recorded = publish(session, &touched, &err) == 0;
+        if (!session->recorded)
+            log_warning("session %s: %s", session->id, err.message);
+    }
     if (touched.count > 0)
         record_store_put(pager->records, session->block.header->cache_key, image_pages(session),
                          &touched);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "pager/mapped_file.h"
+#include "pager/packed_source.h"
 #include "pager/raw_source.h"
 #include "pager/uffd.h"
 #include "stack/layer.h"
@@ -21,7 +22,7 @@ struct delta {
 
 struct stack_source {
     struct page_source base;
-    struct page_source *bottom; /* the raw one */
+    struct page_source *bottom; /* the base */
     unsigned count;
     struct delta deltas[STACK_SOURCE_FILES - 1]; /* lowest first */
 };
@@ -57,7 +58,7 @@ static bool stack_is(const struct page_source *source, const struct stat *files,
     if (count != stack->count + 1 || !stack->bottom->ops->is(stack->bottom, files, 1))
         return false;
     for (unsigned i = 0; i < stack->count; i++) {
-        if (!mapped_file_is(&stack->deltas[i].file, &files[i + 1]))
+        if (!image_file_is(&stack->deltas[i].file.file, &files[i + 1]))
             return false;
     }
     return true;
@@ -96,18 +97,25 @@ static int stack_check(struct page_source *source, struct error *err)
     const struct stack_source *stack = stack_of(source);
     int r = stack->bottom->ops->check(stack->bottom, err);
     for (unsigned i = 0; i < stack->count && r == 0; i++)
-        r = mapped_file_check(&stack->deltas[i].file, err);
+        r = image_file_check(&stack->deltas[i].file.file, err);
     return r;
 }
 
-static const void *stack_pages(struct page_source *source, uint64_t page, uint64_t count,
-                               struct error *err)
+static int stack_pages(struct page_source *source, uint64_t page, uint64_t count, const void **from,
+                       struct error *err)
 {
     const struct stack_source *stack = stack_of(source);
     struct place place = find(stack, page, count);
     if (!place.delta)
-        return stack->bottom->ops->pages(stack->bottom, page, count, err);
-    return place.delta->file.map + place.offset;
+        return stack->bottom->ops->pages(stack->bottom, page, count, from, err);
+    *from = place.delta->file.map + place.offset;
+    return 1;
+}
+
+static void stack_release(struct page_source *source, const void *from)
+{
+    const struct stack_source *stack = stack_of(source);
+    stack->bottom->ops->release(stack->bottom, from);
 }
 
 static bool stack_unmapped(struct page_source *source, uint64_t page, uint64_t count)
@@ -169,6 +177,7 @@ static const struct page_source_ops stack_ops = {
     .run = stack_run,
     .check = stack_check,
     .pages = stack_pages,
+    .release = stack_release,
     .unmapped = stack_unmapped,
     .explain = stack_explain,
     .advise = stack_advise,
@@ -196,16 +205,23 @@ static struct page_source_identity identity_of(const struct stack_source *stack)
         struct layer_info info;
         layer_describe(stack->deltas[i].layer, &info);
         const uint64_t words[] = {identity.version, info.id,
-                                  (uint64_t)mapped_file_modified_ns(&stack->deltas[i].file)};
+                                  (uint64_t)image_file_modified_ns(&stack->deltas[i].file.file)};
         identity.version = XXH3_64bits(words, sizeof(words));
     }
     return identity;
 }
 
-static int stack_load(struct stack_source *stack, const struct source_file *files, unsigned count,
-                      struct error *err)
+static struct page_source *base_open(const struct source_file *file, const struct base_format *base,
+                                     struct error *err)
 {
-    stack->bottom = raw_source_open(files[0].fd, &files[0].st, files[0].label, err);
+    return base->packed ? packed_source_open(file->fd, &file->st, file->label, base, err)
+                        : raw_source_open(file->fd, &file->st, file->label, err);
+}
+
+static int stack_load(struct stack_source *stack, const struct source_file *files, unsigned count,
+                      const struct base_format *base, struct error *err)
+{
+    stack->bottom = base_open(&files[0], base, err);
     if (!stack->bottom)
         return -err->errnum;
     for (unsigned i = 1; i < count; i++) {
@@ -213,22 +229,24 @@ static int stack_load(struct stack_source *stack, const struct source_file *file
         if (r < 0)
             return r;
     }
-    stack->base =
-        (struct page_source){.ops = &stack_ops, .identity = identity_of(stack), .references = 1};
+    stack->base = (struct page_source){.ops = &stack_ops,
+                                       .identity = identity_of(stack),
+                                       .format = stack->bottom->format,
+                                       .references = 1};
     return 0;
 }
 
 struct page_source *stack_source_open(const struct source_file *files, unsigned count,
-                                      struct error *err)
+                                      const struct base_format *base, struct error *err)
 {
     if (count == 1)
-        return raw_source_open(files[0].fd, &files[0].st, files[0].label, err);
+        return base_open(&files[0], base, err);
     struct stack_source *stack = calloc(1, sizeof(*stack));
     if (!stack) {
         error_errno(err, ENOMEM, files[0].label, "open %s", files[0].label);
         return NULL;
     }
-    if (stack_load(stack, files, count, err) == 0)
+    if (stack_load(stack, files, count, base, err) == 0)
         return &stack->base;
     stack_destroy(&stack->base);
     return NULL;

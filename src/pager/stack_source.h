@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A raw base and delta layers over it (stack/layer.h) as a page source: each file mapped, each page
- * copied from the highest layer that names it. */
+/* A base, raw or compressed, and delta layers over it (stack/layer.h) as a page source: each raw
+ * file mapped, each page copied from the highest layer that names it. */
 #ifndef TINE_PAGER_STACK_SOURCE_H
 #define TINE_PAGER_STACK_SOURCE_H
 
 #include <sys/stat.h>
 
-#include "pager/page_source.h"
+#include "pager/packed_source.h"
 
 #define STACK_SOURCE_FILES 33u /* a base and as many layers as a stack may have */
 
@@ -17,9 +17,9 @@ struct source_file {
     const char *label;
 };
 
-/* `files`, lowest first, are borrowed; one alone is a raw image. ERROR_CORRUPT if a layer is
- * damaged or of an image of another size. The reference belongs to the caller. */
+/* `files`, lowest first, are borrowed; the lowest, the base, may be alone. ERROR_CORRUPT if a file
+ * is damaged or of an image of another size. The reference belongs to the caller. */
 struct page_source *stack_source_open(const struct source_file *files, unsigned count,
-                                      struct error *err);
+                                      const struct base_format *base, struct error *err);
 
 #endif

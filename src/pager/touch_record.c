@@ -105,10 +105,14 @@ static int frame_check(const uint8_t *data, size_t length, struct file_header *h
 
 static int runs_check(const struct touch_record *record, uint64_t image_pages, struct error *err)
 {
+    uint64_t left = image_pages;
     for (uint32_t i = 0; i < record->count; i++) {
         const struct touch_run *run = &record->runs[i];
         if (run->count == 0 || run->page >= image_pages || run->count > image_pages - run->page)
             return corrupt(err, "has a run outside the image");
+        if (run->count > left)
+            return corrupt(err, "has more pages than the image");
+        left -= run->count;
     }
     return 0;
 }

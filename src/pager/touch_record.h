@@ -32,8 +32,8 @@ void touch_record_free(struct touch_record *record);
 /* The file's bytes, fresh (owner: caller); NULL when out of memory. */
 uint8_t *touch_record_encode(const struct touch_record *record, const char *cache_key,
                              uint64_t image_pages, size_t *length);
-/* Reads them; what comes in is hostile. ERROR_CORRUPT unless every run lies in the image and it is
- * that key's. */
+/* Reads them; what comes in is hostile. ERROR_CORRUPT unless every run lies in the image, they have
+ * no more pages than that, and it is that key's. */
 int touch_record_decode(struct touch_record *record, const uint8_t *data, size_t length,
                         const char *cache_key, uint64_t image_pages, struct error *err);
 

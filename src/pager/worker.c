@@ -33,8 +33,9 @@ struct worker {
     atomic_uint waiting;  /* other threads that want the lock */
     int epoll_fd, event_fd;
     struct crew *crew;
-    int member;  /* of the crew */
-    bool helped; /* just now */
+    int member;        /* of the crew */
+    bool helped;       /* just now */
+    uint64_t arrivals; /* at the beginning of this turn, see crew_await() */
     atomic_bool stopping;
     atomic_uint load;
     unsigned used; /* places up to here may hold a session */
@@ -121,14 +122,39 @@ static int next_due(const struct worker *worker)
     return due <= now ? 0 : (int)((due - now + 999999) / 1000000);
 }
 
+/* Faults that waited for what has arrived since the last turn. */
+static void do_arrived(struct worker *worker)
+{
+    uint64_t arrivals = crew_arrivals(worker->crew);
+    if (arrivals == worker->arrivals)
+        return;
+    worker->arrivals = arrivals;
+    for (unsigned i = 0; i < worker->used; i++) {
+        if (worker->places[i].session)
+            serve_arrived(worker->places[i].session);
+    }
+}
+
+static bool awaits(const struct worker *worker)
+{
+    for (unsigned i = 0; i < worker->used; i++) {
+        const struct session *session = worker->places[i].session;
+        if (session && is_live(session) && session->awaited.count > 0)
+            return true;
+    }
+    return false;
+}
+
 /* Returns how long the next turn may wait. */
 static int turn(struct worker *worker, const struct epoll_event *events, int count)
 {
+    do_arrived(worker);
     for (int i = 0; i < count; i++)
         handle_event(worker, &events[i]);
-    if (next_due(worker) < 0)
-        return -1;
-    do_background(worker);
+    if (next_due(worker) >= 0)
+        do_background(worker);
+    if (awaits(worker) && !crew_await(worker->crew, worker->member, worker->arrivals))
+        return 0;
     return next_due(worker);
 }
 

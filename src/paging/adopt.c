@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "paging/paging_private.h"
+#include "stack/layer_stack.h"
 
 /* Where a session's image is. */
 struct image_place {
@@ -37,7 +38,7 @@ static bool read_layers(const char *name, unsigned *layers)
         return true;
     if (sscanf(name, IMAGE ".%5u", layers) != 1)
         return false;
-    snprintf(again, sizeof(again), IMAGE ".%u", *layers);
+    layer_stack_format(again, sizeof(again), IMAGE, *layers);
     return strcmp(name, again) == 0;
 }
 
@@ -78,6 +79,7 @@ static void adopt_one(const struct session_facts *facts, void *data)
     if (!session)
         return;
     session->pager = adoption->pager;
+    session->state_version = facts->state_version;
     session->state = facts->ended ? PAGING_COMPLETED : facts->state;
     session->pages = facts->pages;
     session->present = facts->present;
@@ -98,15 +100,6 @@ static void fetch(struct paging_session *session)
         log_warning("session %s: it can't be taken over: %s", session->id, err.message);
 }
 
-/* A version that was replaced takes nothing new; it ends when it serves nobody any more. */
-static void drain(struct pager *pager)
-{
-    struct error err = {0};
-    pager->drain_asked = true;
-    if (call_drain(pager->socket, &err) < 0)
-        log_warning("drain the pager of version %s: %s", pager->version, err.message);
-}
-
 int sessions_adopt(struct paging *paging, struct error *err)
 {
     for (struct pager *pager = paging->pagers; pager; pager = pager->next) {
@@ -119,7 +112,7 @@ int sessions_adopt(struct paging *paging, struct error *err)
         if (adoption.failed)
             return error_errno(err, ENOMEM, NULL, "take up sessions");
         if (pager != paging->current && adoption.others == 0)
-            drain(pager);
+            pager_retire(pager);
     }
     for (struct paging_session *session = paging->sessions; session; session = session->next)
         fetch(session);

@@ -8,8 +8,7 @@
 #include "base/json.h"
 #include "paging/control.h"
 #include "paging/paging_private.h"
-
-#define RECORD "memory.record" /* the order of first touches, beside the image */
+#include "stack/layer_stack.h"
 
 static int no_memory(const char *id, struct error *err)
 {
@@ -30,9 +29,12 @@ static void session_path(char path[128], const char *id, const char *rest)
 /* The names of the image's files, lowest first. */
 static json_t *layers_json(unsigned layers)
 {
-    json_t *names = json_pack("[s]", IMAGE);
-    for (unsigned i = 1; i <= layers; i++)
-        json_array_append_new(names, json_sprintf(IMAGE ".%u", i));
+    json_t *names = json_array();
+    for (unsigned i = 0; i <= layers; i++) {
+        char name[32];
+        layer_stack_format(name, sizeof(name), IMAGE, i);
+        json_array_append_new(names, json_string(name));
+    }
     return names;
 }
 
@@ -47,7 +49,7 @@ int call_make(const char *socket, const struct paging_request *request, int keep
     json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:s}", "id", request->id, "directory",
                              directory, "layers", layers_json(request->layers), "cache_key",
                              request->cache_key, "handshake_socket", handshake, "peer_uid",
-                             (json_int_t)request->peer_uid, "record", RECORD);
+                             (json_int_t)request->peer_uid, "record", PAGING_RECORD);
     const struct control_request make = {.socket = socket,
                                          .method = "POST",
                                          .path = "/sessions",
@@ -136,12 +138,16 @@ static bool facts_read(json_t *session, struct session_facts *facts)
 {
     const char *state = NULL;
     json_int_t pages = 0, present = 0, faults = 0;
+    int state_version = 1, recorded = 0;
     *facts = (struct session_facts){.reason = NULL};
-    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s:I, s:I, s:{s:I}}", "id", &facts->id,
-                    "state", &state, "image", &facts->image, "cache_key", &facts->cache_key,
-                    "reason", &facts->reason, "pages", &pages, "present", &present, "counters",
+    if (json_unpack(session, "{s:s, s:s, s:s, s:s, s?s, s?i, s?b, s:I, s:I, s:{s:I}}", "id",
+                    &facts->id, "state", &state, "image", &facts->image, "cache_key",
+                    &facts->cache_key, "reason", &facts->reason, "state_version", &state_version,
+                    "recorded", &recorded, "pages", &pages, "present", &present, "counters",
                     "faults", &faults) < 0)
         return false;
+    facts->state_version = (unsigned)state_version;
+    facts->recorded = recorded;
     facts->pages = (uint64_t)pages;
     facts->present = (uint64_t)present;
     facts->faults = (uint64_t)faults;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Graduation: sessions that are old enough are completed while their VMs run, those of a pager that
  * is to end first. One that can't be completed is moved off such a pager instead: it is detached,
- * and taken over by ours. */
+ * and taken over by ours. Where ours does not know the version of its state, it stays. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +21,18 @@ struct candidate {
     uint64_t serial;
     char id[PAGING_ID_SIZE];
     struct pager *pager;
+    unsigned state_version;
     bool moves; /* to our pager, as it is */
 };
 
 static bool is_old(const struct paging *paging, const struct paging_session *session)
 {
     return session->pager && session->pager != paging->current;
+}
+
+static bool may_move(const struct paging *paging, const struct paging_session *session)
+{
+    return is_old(paging, session) && pager_reads(paging->current, session->state_version);
 }
 
 static bool is_eligible(const struct paging *paging, const struct paging_session *session,
@@ -36,10 +42,9 @@ static bool is_eligible(const struct paging *paging, const struct paging_session
     if (!session->pager || session->state != PAGING_SERVING || session->lost || session->orphan ||
         !session->awaited || session->uffd < 0 || now < session->graduate_ns)
         return false;
-    if (old)
-        return true;
-    return !paging->graduation.off &&
-           now - session->born_ns >= (uint64_t)paging->graduation.after_ms * MS;
+    if (paging->graduation.off)
+        return may_move(paging, session);
+    return old || now - session->born_ns >= (uint64_t)paging->graduation.after_ms * MS;
 }
 
 /* Those of an old pager before ours, then the one that is longest there. */
@@ -64,12 +69,14 @@ static bool pick(struct paging *paging, struct candidate *candidate)
         if (is_eligible(paging, session, now) && goes_before(paging, session, best))
             best = session;
     }
-    bool moves = best && is_old(paging, best) &&
+    bool moves = best && may_move(paging, best) &&
                  (paging->graduation.off || best->graduate_failures >= MOVE_AFTER);
     bool picked = best && best->pager && (moves || under_way < limit);
     if (picked) {
-        *candidate =
-            (struct candidate){.serial = best->serial, .pager = best->pager, .moves = moves};
+        *candidate = (struct candidate){.serial = best->serial,
+                                        .pager = best->pager,
+                                        .state_version = best->state_version,
+                                        .moves = moves};
         memcpy(candidate->id, best->id, sizeof(candidate->id));
         best->graduates = !moves;
         /* Should it fail: the same again, later. */
@@ -109,11 +116,21 @@ static void begun(struct paging *paging, const struct candidate *candidate, int 
     pthread_mutex_unlock(&paging->mutex);
 }
 
+static bool reads(struct paging *paging, const struct candidate *candidate)
+{
+    pthread_mutex_lock(&paging->mutex);
+    bool reads = pager_reads(paging->current, candidate->state_version);
+    pthread_mutex_unlock(&paging->mutex);
+    return reads;
+}
+
 static void move(struct paging *paging, const struct candidate *candidate)
 {
     struct error err = {0};
     /* Ours first: between the two the VM waits. */
-    int r = pager_ensure(paging, &err);
+    int r = pager_ensure(paging, paging->current, &err);
+    if (r == 0 && !reads(paging, candidate))
+        return; /* it is known only now */
     if (r == 0)
         r = call_delete(candidate->pager->socket, candidate->id, true, &err);
     if (r < 0) {

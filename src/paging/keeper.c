@@ -86,6 +86,7 @@ void *keeper_run(void *context)
         if (time_monotonic_ns() >= sample_ns) {
             sessions_sample(paging);
             sessions_graduate(paging);
+            pagers_retire(paging);
             sample_ns = time_monotonic_ns() + SAMPLE_NS;
         }
     }

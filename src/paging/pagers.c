@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "paging/paging_private.h"
@@ -25,13 +26,10 @@ void pager_bury(struct paging *paging, struct pager *pager)
     log_warning("the pager of version %s (process %d) has ended", pager->version,
                 pager->process.pid);
     pager_process_close(&pager->process);
-    if (pager == paging->current) {
-        bool lived = now - pager->started_ns >= LIVED_NS;
-        paging->start_failures = lived ? 0 : paging->start_failures + 1;
-        paging->start_ns =
-            lived ? now
-                  : now + paging_pause_ns(paging->start_failures, START_FIRST_MS, START_LIMIT_MS);
-    }
+    bool lived = now - pager->started_ns >= LIVED_NS;
+    pager->start_failures = lived ? 0 : pager->start_failures + 1;
+    pager->start_ns =
+        lived ? now : now + paging_pause_ns(pager->start_failures, START_FIRST_MS, START_LIMIT_MS);
     for (struct paging_session *session = paging->sessions; session; session = session->next) {
         if (session->pager != pager || session->state == PAGING_COMPLETED)
             continue;
@@ -67,65 +65,126 @@ void pager_suspect(struct paging *paging, struct pager *pager)
 /* ---- starting ---- */
 
 /* 1: one is at work; 0: it is to be started at `*start_ns`. */
-static bool is_at_work(struct paging *paging, uint64_t *start_ns)
+static bool is_at_work(struct paging *paging, const struct pager *pager, uint64_t *start_ns)
 {
     pthread_mutex_lock(&paging->mutex);
     pagers_check(paging);
-    bool works = paging->current->process.pidfd >= 0;
-    *start_ns = paging->start_ns;
+    bool works = pager->process.pidfd >= 0;
+    *start_ns = pager->start_ns;
     pthread_mutex_unlock(&paging->mutex);
     return works;
 }
 
-static void begun(struct paging *paging, const struct pager_process *process, bool started)
+static void take_process(struct pager *pager, const struct pager_process *process)
 {
-    struct pager *current = paging->current;
+    pager->process = *process;
+    pager->started_ns = time_monotonic_ns();
+    pager->drain_asked = process->draining;
+    pager->state_oldest = process->state_oldest;
+    pager->state_newest = process->state_newest;
+    cleanup_close(&pager->program);
+    pager->program = pager_process_program(process);
+}
+
+static void begun(struct paging *paging, struct pager *pager, const struct pager_process *process,
+                  bool started)
+{
     pthread_mutex_lock(&paging->mutex);
-    current->process = *process;
-    current->started_ns = time_monotonic_ns();
-    current->drain_asked = false;
+    take_process(pager, process);
+    pager->revived = started && pager != paging->current;
     paging->counts.pagers_started += started;
     pthread_mutex_unlock(&paging->mutex);
-    log_info("pager of version %s: process %d%s", current->version, process->pid,
+    log_info("pager of version %s: process %d%s", pager->version, process->pid,
              started ? "" : ", which was there");
     paging_poke(paging);
 }
 
-static void not_begun(struct paging *paging)
+static void not_begun(struct paging *paging, struct pager *pager)
 {
     pthread_mutex_lock(&paging->mutex);
-    paging->start_failures++;
-    paging->start_ns = time_monotonic_ns() +
-                       paging_pause_ns(paging->start_failures, START_FIRST_MS, START_LIMIT_MS);
+    pager->start_failures++;
+    pager->start_ns = time_monotonic_ns() +
+                      paging_pause_ns(pager->start_failures, START_FIRST_MS, START_LIMIT_MS);
     pthread_mutex_unlock(&paging->mutex);
 }
 
-static int find_or_start(struct paging *paging, uint64_t start_ns, struct error *err)
+/* Another version's program may have been removed by now, or replaced: what its last process ran is
+ * still held. */
+static int start(const struct paging *paging, const struct pager *pager,
+                 struct pager_process *process, struct error *err)
+{
+    char program[32];
+    if (pager == paging->current)
+        return pager_process_start(paging->binary, paging->run_dir, pager->version, process, err);
+    int r = failpoint("paging-revive");
+    if (r < 0)
+        return error_errno(err, -r, NULL, "failpoint paging-revive");
+    if (pager->program < 0)
+        return error_set(err, ERROR_UNSUPPORTED, ENOENT,
+                         "the program of the pager of version %s is not known", pager->version);
+    snprintf(program, sizeof(program), "/proc/self/fd/%d", pager->program);
+    return pager_process_start(program, paging->run_dir, pager->version, process, err);
+}
+
+static int find_or_start(struct paging *paging, struct pager *pager, uint64_t start_ns,
+                         struct error *err)
 {
     struct pager_process process = {.pidfd = -1};
-    int found = pager_process_find(paging->current->socket, paging->version, &process, err);
+    int found = pager_process_find(pager->socket, pager->version, &process, err);
     if (found < 0)
         return found;
     uint64_t now = time_monotonic_ns();
     if (found == 0 && start_ns > now)
         time_sleep_ms((unsigned)((start_ns - now) / MS) + 1);
-    int r = found ? 0
-                  : pager_process_start(paging->binary, paging->run_dir, paging->version, &process,
-                                        err);
+    int r = found ? 0 : start(paging, pager, &process, err);
     if (r == 0)
-        begun(paging, &process, !found);
+        begun(paging, pager, &process, !found);
     else
-        not_begun(paging);
+        not_begun(paging, pager);
     return r;
 }
 
-int pager_ensure(struct paging *paging, struct error *err)
+int pager_ensure(struct paging *paging, struct pager *pager, struct error *err)
 {
     uint64_t start_ns = 0;
     pthread_mutex_lock(&paging->starting);
-    int r = is_at_work(paging, &start_ns) ? 0 : find_or_start(paging, start_ns, err);
+    int r = is_at_work(paging, pager, &start_ns) ? 0 : find_or_start(paging, pager, start_ns, err);
     pthread_mutex_unlock(&paging->starting);
     return r;
+}
+
+bool pager_reads(const struct pager *pager, unsigned state_version)
+{
+    return pager->state_newest == 0 ||
+           (state_version >= pager->state_oldest && state_version <= pager->state_newest);
+}
+
+/* ---- ending ---- */
+
+void pager_retire(struct pager *pager)
+{
+    struct error err = {0};
+    pager->drain_asked = true;
+    if (call_drain(pager->socket, &err) < 0)
+        log_warning("drain the pager of version %s: %s", pager->version, err.message);
+}
+
+static bool has_done(struct paging *paging, const struct pager *pager)
+{
+    pthread_mutex_lock(&paging->mutex);
+    bool done = pager->revived && !pager->drain_asked && pager->process.pidfd >= 0;
+    for (const struct paging_session *session = paging->sessions; session; session = session->next)
+        done = done && !(session->pager == pager && session->orphan);
+    pthread_mutex_unlock(&paging->mutex);
+    return done;
+}
+
+void pagers_retire(struct paging *paging)
+{
+    for (struct pager *pager = paging->pagers; pager; pager = pager->next) {
+        if (has_done(paging, pager))
+            pager_retire(pager);
+    }
 }
 
 /* ---- finding ---- */
@@ -134,7 +193,7 @@ static struct pager *pager_new(struct paging *paging, const char *version, struc
 {
     struct pager *pager = calloc(1, sizeof(*pager));
     if (pager) {
-        pager->process.pidfd = -1;
+        pager->process.pidfd = pager->program = -1;
         snprintf(pager->version, sizeof(pager->version), "%s", version);
         pager->socket = pager_socket_path(paging->run_dir, version);
     }
@@ -152,17 +211,18 @@ static struct pager *pager_new(struct paging *paging, const char *version, struc
 static int look_at(struct paging *paging, const char *version, struct error *err)
 {
     struct error cause = {0};
+    struct pager_process process = {.pidfd = -1};
     bool current = strcmp(version, paging->version) == 0;
     struct pager *pager = pager_new(paging, version, err);
     if (!pager)
         return -ENOMEM;
     if (current)
         paging->current = pager;
-    int r = pager_process_find(pager->socket, version, &pager->process, &cause);
-    pager->started_ns = time_monotonic_ns();
-    if (r > 0)
-        log_info("pager of version %s: process %d, which was there", version, pager->process.pid);
-    else if (r < 0)
+    int r = pager_process_find(pager->socket, version, &process, &cause);
+    if (r > 0) {
+        take_process(pager, &process);
+        log_info("pager of version %s: process %d, which was there", version, process.pid);
+    } else if (r < 0)
         log_warning("%s", cause.message);
     return 0;
 }

@@ -180,6 +180,7 @@ static int session_enter(struct paging *paging, const struct paging_request *req
     if (session) {
         session->keeper = keeper;
         session->pager = paging->current;
+        session->state_version = paging->current->state_newest;
         session->orphan = paging->current->process.pidfd < 0;
     }
     pthread_mutex_unlock(&paging->mutex);
@@ -222,7 +223,7 @@ int paging_check(const struct paging *paging, struct error *err)
 int paging_begin(struct paging *paging, const struct paging_request *request, struct error *err)
 {
     for (bool again = false;; again = true) {
-        int r = pager_ensure(paging, err);
+        int r = pager_ensure(paging, paging->current, err);
         if (r == 0)
             r = make(paging, request, err);
         bool gone = r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE || r == -ENOENT;
@@ -280,6 +281,16 @@ void paging_moved(struct paging *paging, const char *id, const char *directory)
     }
     pthread_mutex_unlock(&paging->mutex);
     free(copy);
+}
+
+bool paging_key(struct paging *paging, const char *id, char key[PAGING_KEY_SIZE])
+{
+    pthread_mutex_lock(&paging->mutex);
+    const struct paging_session *session = paging_find(paging, id);
+    if (session)
+        snprintf(key, PAGING_KEY_SIZE, "%s", session->cache_key);
+    pthread_mutex_unlock(&paging->mutex);
+    return session != NULL;
 }
 
 int paging_release(struct paging *paging, const char *id)
@@ -426,6 +437,7 @@ void paging_close(struct paging *paging)
         struct pager *pager = paging->pagers;
         paging->pagers = pager->next;
         pager_process_close(&pager->process);
+        cleanup_close(&pager->program);
         free(pager->socket);
         free(pager);
     }

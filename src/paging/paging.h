@@ -14,6 +14,8 @@
 
 #define PAGING_ID_SIZE      65u
 #define PAGING_VERSION_SIZE 32u
+#define PAGING_KEY_SIZE     128u
+#define PAGING_RECORD       "memory.record" /* the order of first touches, beside the image */
 
 struct paging;
 
@@ -68,6 +70,8 @@ void paging_moved(struct paging *paging, const char *id, const char *directory);
 /* Its VM is gone, or was never there: ends the session and gives up its duplicates. One that is not
  * there is nothing. */
 void paging_forget(struct paging *paging, const char *id);
+/* The cache key of its session; false: there is none. */
+bool paging_key(struct paging *paging, const char *id, char key[PAGING_KEY_SIZE]);
 /* 1: no session reads the instance's image any more, one that was completed is ended; 0: one does.
  */
 int paging_release(struct paging *paging, const char *id);

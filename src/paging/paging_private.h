@@ -16,6 +16,11 @@ struct pager {
     struct pager_process process; /* pidfd -1: none runs */
     uint64_t started_ns;
     bool drain_asked;
+    bool revived;                        /* started for sessions that our version can't take over */
+    int program;                         /* what its last process ran; -1: not known */
+    unsigned state_oldest, state_newest; /* versions of states that it reads; 0: not known */
+    uint64_t start_ns;                   /* not started before */
+    unsigned start_failures;
 };
 
 struct paging_session {
@@ -26,9 +31,10 @@ struct paging_session {
     unsigned layers; /* over the image's file */
     int keeper;      /* where the duplicates are going to come; -1: they have, or it is closed */
     int uffd, block; /* the duplicates; -1: not here yet */
+    unsigned state_version; /* of `block` */
     struct pager *pager;
     bool orphan; /* `pager` has ended, or never had it: it is to be taken over */
-    bool awaited, lost, graduates;
+    bool awaited, lost, graduates, recorded;
     enum paging_state state; /* as the pager said */
     char reason[512];
     uint64_t pages, present, faults;
@@ -54,8 +60,6 @@ struct paging {
     struct pager *pagers, *current;
     struct paging_session *sessions;
     uint64_t last_serial;
-    uint64_t start_ns; /* no pager is started before */
-    unsigned start_failures;
     struct paging_counts counts;
 };
 
@@ -87,8 +91,15 @@ void paging_poke(const struct paging *paging);
 void pager_bury(struct paging *paging, struct pager *pager);
 /* Buries those whose process has ended. The mutex is held. */
 void pagers_check(struct paging *paging);
-/* A pager of our version is at work when this returns; without the mutex. */
-int pager_ensure(struct paging *paging, struct error *err);
+/* That pager is at work when this returns; without the mutex. One of another version can be started
+ * only where one was found at work before. */
+int pager_ensure(struct paging *paging, struct pager *pager, struct error *err);
+/* False: it is known that it can't take over such a state. The mutex is held. */
+bool pager_reads(const struct pager *pager, unsigned state_version);
+/* It takes nothing new; it ends when it serves nobody any more. Without the mutex. */
+void pager_retire(struct pager *pager);
+/* Retires those that were started for sessions which they have by now. */
+void pagers_retire(struct paging *paging);
 /* Entries for the versions that run. Before the thread. */
 int pagers_find(struct paging *paging, struct error *err);
 /* The process of `pager` is not to be used any more: it does not answer. Without the mutex. */
@@ -116,6 +127,8 @@ struct session_facts {
     const char *id, *image, *cache_key, *reason;
     enum paging_state state;
     bool ended; /* its VM is gone */
+    unsigned state_version;
+    bool recorded; /* the order of its first touches is published */
     uint64_t pages, present, faults;
 };
 /* Calls `each` for every session; it may take the mutex. */

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log_file.h"
 #include "base/spawn.h"
 #include "paging/control.h"
 
@@ -39,6 +40,15 @@ bool pager_process_lives(const struct pager_process *process)
     return false;
 }
 
+int pager_process_program(const struct pager_process *process)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/exe", process->pid);
+    _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* If it lives, the pid was its own. */
+    return fd >= 0 && pager_process_lives(process) ? TAKE_FD(fd) : -1;
+}
+
 void pager_process_close(struct pager_process *process)
 {
     if (process->pidfd >= 0)
@@ -55,20 +65,23 @@ static int ask_health(const char *socket, const char *version, struct pager_proc
     const struct control_request request = {.socket = socket, .method = "GET", .path = "/health"};
     _cleanup_(control_reply) struct control_reply reply;
     const char *status = NULL, *found = NULL;
-    int pid = 0, r = control_call(&request, &reply, err);
+    int pid = 0, oldest = 1, newest = 1, r = control_call(&request, &reply, err);
     if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
         return 0;
     if (r < 0)
         return r;
-    if (json_unpack(reply.body, "{s:s, s:s, s:i}", "status", &status, "version", &found, "pid",
-                    &pid) < 0 ||
-        pid <= 0)
+    if (json_unpack(reply.body, "{s:s, s:s, s:i, s?{s:i, s:i}}", "status", &status, "version",
+                    &found, "pid", &pid, "state_versions", "oldest", &oldest, "newest",
+                    &newest) < 0 ||
+        pid <= 0 || oldest <= 0 || newest < oldest)
         return error_set(err, ERROR_SYSTEM, EPROTO, "pager %s: its health makes no sense", socket);
     if (strcmp(found, version) != 0)
         return error_set(err, ERROR_SYSTEM, EPROTO, "pager %s: it is version %.32s, not %s", socket,
                          found, version);
     process->pid = pid;
     process->draining = strcmp(status, "draining") == 0;
+    process->state_oldest = (unsigned)oldest;
+    process->state_newest = (unsigned)newest;
     return 1;
 }
 
@@ -97,7 +110,6 @@ int pager_process_find(const char *socket, const char *version, struct pager_pro
 static int open_log(const char *run_dir, const char *version, struct error *err)
 {
     _cleanup_(free) char *directory = NULL;
-    struct stat st;
     if (asprintf(&directory, "%s/pager/%s", run_dir, version) < 0) {
         directory = NULL;
         return error_errno(err, ENOMEM, run_dir, "start a pager");
@@ -108,30 +120,26 @@ static int open_log(const char *run_dir, const char *version, struct error *err)
     _cleanup_(close) int dir = dir_open(AT_FDCWD, directory, err);
     if (dir < 0)
         return dir;
-    _cleanup_(close) int fd =
-        openat(dir, "pager.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_errno(err, errno, directory, "open %s/pager.log", directory);
-    if (st.st_size > LOG_LIMIT && ftruncate(fd, 0) < 0)
-        return error_errno(err, errno, directory, "truncate %s/pager.log", directory);
-    return TAKE_FD(fd);
+    return log_file_open(dir, directory, "pager.log", LOG_LIMIT, NULL, err);
 }
 
 /* No descriptor of tined's goes along, they are all close-on-exec. */
 static int spawn(const char *binary, const char *run_dir, int log_fd, pid_t *pid, struct error *err)
 {
-    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     char *const argv[] = {(char *)binary, (char *)"--run-dir", (char *)run_dir, NULL};
-    char *const envp[] = {path, NULL};
+    _cleanup_(spawn_environment) struct spawn_environment environment = {.failpoints = NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    int r = spawn_environment_init(&environment, err);
+    if (r < 0)
+        return r;
     posix_spawn_file_actions_init(&actions);
     spawn_attributes_init(&attributes, POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
-    int r = posix_spawn(pid, binary, &actions, &attributes, argv, envp);
+    r = posix_spawn(pid, binary, &actions, &attributes, argv, environment.list);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return r != 0 ? error_errno(err, r, binary, "start the pager %s", binary) : 0;

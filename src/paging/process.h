@@ -13,6 +13,7 @@ struct pager_process {
     pid_t pid; /* 0: none is known */
     int pidfd;
     bool draining;
+    unsigned state_oldest, state_newest; /* versions of sessions' states that it can take over */
 };
 
 /* <run_dir>/pager/<version>/control.sock; owner: caller, NULL: no memory. */
@@ -25,6 +26,9 @@ int pager_process_find(const char *socket, const char *version, struct pager_pro
  * one of the version is there by now, that one is found. */
 int pager_process_start(const char *binary, const char *run_dir, const char *version,
                         struct pager_process *process, struct error *err);
+/* The program that it runs, opened: to start it again when its file is replaced. -1 if it can't be
+ * had. */
+int pager_process_program(const struct pager_process *process);
 /* Reaped, if it was our child, when it has ended. */
 bool pager_process_lives(const struct pager_process *process);
 void pager_process_close(struct pager_process *process);

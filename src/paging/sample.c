@@ -70,7 +70,11 @@ static void take(const struct session_facts *facts, void *data)
                 session->since_ns < sample->asked_ns && !session->lost;
     if (fits) {
         take_setback(paging, session, facts);
-        if (take_failure(paging, session, facts) || take_completion(paging, session, facts))
+        bool news = facts->recorded && !session->recorded;
+        session->recorded = session->recorded || facts->recorded;
+        news = take_failure(paging, session, facts) || news;
+        news = take_completion(paging, session, facts) || news;
+        if (news)
             note_change(sample, session->id);
         paging->counts.faults +=
             facts->faults > session->faults ? facts->faults - session->faults : 0;

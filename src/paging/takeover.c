@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "pager/session_block.h"
 #include "paging/paging_private.h"
 
 #define FIRST_MS 20u
@@ -23,7 +24,8 @@ struct orphan {
     uint64_t serial;
     char id[PAGING_ID_SIZE];
     char *directory, *cache_key;
-    unsigned layers;
+    unsigned layers, state_version;
+    struct pager *pager; /* which had it */
     int uffd, block;
 };
 
@@ -43,13 +45,15 @@ static bool orphan_copy(const struct paging_session *session, struct orphan *orp
         orphan->directory = NULL;
     orphan->cache_key = strdup(session->cache_key);
     orphan->layers = session->layers;
+    orphan->state_version = session->state_version;
+    orphan->pager = session->pager;
     orphan->uffd = fcntl(session->uffd, F_DUPFD_CLOEXEC, 0);
     orphan->block = fcntl(session->block, F_DUPFD_CLOEXEC, 0);
     return orphan->directory && orphan->cache_key && orphan->uffd >= 0 && orphan->block >= 0;
 }
 
 /* With the mutex held. One whose duplicates never came can't be helped. */
-static bool is_helpless(struct paging *paging, struct paging_session *session, char *lost)
+static bool is_helpless(struct paging *paging, struct paging_session *session, char *news)
 {
     paging_receive(paging, session);
     if (session->uffd >= 0)
@@ -57,29 +61,44 @@ static bool is_helpless(struct paging *paging, struct paging_session *session, c
     cleanup_close(&session->keeper);
     session->keeper = -1;
     if (paging_lose(paging, session, "its pager ended, and nobody holds its userfaultfd"))
-        memcpy(lost, session->id, PAGING_ID_SIZE);
+        memcpy(news, session->id, PAGING_ID_SIZE);
     session->orphan = false;
     session->pager = NULL;
+    return true;
+}
+
+/* With the mutex held. A pager that drains ends with its last session, before anybody has asked. */
+static bool is_completed(struct paging *paging, struct paging_session *session, char *news)
+{
+    if (session->uffd < 0 || !session_block_completed(session->block))
+        return false;
+    session->state = PAGING_COMPLETED;
+    session->orphan = session->graduates = false;
+    paging->counts.graduations++;
+    memcpy(news, session->id, PAGING_ID_SIZE);
     return true;
 }
 
 /* Not before a pager may be started, either. */
 static uint64_t due(const struct paging *paging, const struct paging_session *session)
 {
-    bool waits = paging->current->process.pidfd < 0 && paging->start_ns > session->takeover_ns;
-    return waits ? paging->start_ns : session->takeover_ns;
+    bool ours = pager_reads(paging->current, session->state_version) || !session->pager;
+    const struct pager *heir = ours ? paging->current : session->pager;
+    bool waits = heir->process.pidfd < 0 && heir->start_ns > session->takeover_ns;
+    return waits ? heir->start_ns : session->takeover_ns;
 }
 
-/* The next that is due: 1; 0 if none is, and when the next one will be. `lost`: one that was found
- * to be lost instead, to be told. */
-static int pick(struct paging *paging, struct orphan *orphan, char *lost, uint64_t *next_ns)
+/* The next that is due: 1; 0 if none is, and when the next one will be. `news`: one that was found
+ * to be lost or completed instead, to be told. */
+static int pick(struct paging *paging, struct orphan *orphan, char *news, uint64_t *next_ns)
 {
     uint64_t now = time_monotonic_ns();
     int picked = 0;
     pthread_mutex_lock(&paging->mutex);
     for (struct paging_session *session = paging->sessions;
-         session && !picked && !*lost && !paging->stopping; session = session->next) {
-        if (!session->orphan || is_helpless(paging, session, lost))
+         session && !picked && !*news && !paging->stopping; session = session->next) {
+        if (!session->orphan || is_helpless(paging, session, news) ||
+            is_completed(paging, session, news))
             continue;
         uint64_t due_ns = due(paging, session);
         if (due_ns > now) {
@@ -93,7 +112,24 @@ static int pick(struct paging *paging, struct orphan *orphan, char *lost, uint64
     return picked;
 }
 
-static int take_over(struct paging *paging, const struct orphan *orphan, struct error *err)
+/* 1: that pager is at work and may be asked; 0: it can't be, says `err`. */
+static int is_able(struct paging *paging, struct pager *pager, const struct orphan *orphan,
+                   struct error *err)
+{
+    if (pager_ensure(paging, pager, err) < 0)
+        return 0;
+    pthread_mutex_lock(&paging->mutex);
+    bool reads = pager_reads(pager, orphan->state_version);
+    unsigned oldest = pager->state_oldest, newest = pager->state_newest;
+    pthread_mutex_unlock(&paging->mutex);
+    if (!reads)
+        error_set(err, ERROR_UNSUPPORTED, EPROTONOSUPPORT,
+                  "its state has version %u, the pager of version %s knows %u to %u",
+                  orphan->state_version, pager->version, oldest, newest);
+    return reads;
+}
+
+static int give(const struct pager *pager, const struct orphan *orphan, struct error *err)
 {
     const struct takeover takeover = {.id = orphan->id,
                                       .directory = orphan->directory,
@@ -101,16 +137,35 @@ static int take_over(struct paging *paging, const struct orphan *orphan, struct 
                                       .cache_key = orphan->cache_key,
                                       .uffd = orphan->uffd,
                                       .block = orphan->block};
-    int r = pager_ensure(paging, err);
-    if (r == 0 && failpoint("paging-takeover") < 0)
-        r = error_set(err, ERROR_SYSTEM, EIO, "failpoint paging-takeover");
-    return r < 0 ? r : call_take_over(paging->current->socket, &takeover, err);
+    if (failpoint("paging-takeover") < 0)
+        return error_set(err, ERROR_SYSTEM, EIO, "failpoint paging-takeover");
+    return call_take_over(pager->socket, &takeover, err);
+}
+
+/* By ours, if it can be started and knows the state's version; else by one of the version that had
+ * it. */
+static int take_over(struct paging *paging, const struct orphan *orphan, struct pager **heir,
+                     struct error *err)
+{
+    struct error cause = {0};
+    int r = -EPROTONOSUPPORT;
+    *heir = paging->current;
+    if (is_able(paging, *heir, orphan, &cause))
+        r = give(*heir, orphan, &cause);
+    bool others = r == -EPROTONOSUPPORT && orphan->pager && orphan->pager != *heir;
+    if (!others) {
+        *err = cause;
+        return r;
+    }
+    *heir = orphan->pager;
+    r = is_able(paging, *heir, orphan, err) ? give(*heir, orphan, err) : -err->errnum;
+    return r < 0 ? error_wrap(err, "%s; by version %s", cause.message, (*heir)->version) : r;
 }
 
 /* With the mutex held. True if somebody is to be told. */
-static bool succeeded(struct paging *paging, struct paging_session *session)
+static bool succeeded(struct paging *paging, struct paging_session *session, struct pager *heir)
 {
-    session->pager = paging->current;
+    session->pager = heir;
     session->orphan = session->pager->process.pidfd < 0; /* it has ended again */
     session->since_ns = time_monotonic_ns();
     session->takeover_failures = session->graduate_failures = 0;
@@ -142,16 +197,17 @@ static bool failed(struct paging *paging, struct paging_session *session, const 
 static void treat(struct paging *paging, const struct orphan *orphan)
 {
     struct error err = {0};
-    int r = take_over(paging, orphan, &err);
+    struct pager *heir = NULL;
+    int r = take_over(paging, orphan, &heir, &err);
     bool gone, tell = false;
     pthread_mutex_lock(&paging->mutex);
     struct paging_session *session = paging_find_serial(paging, orphan->serial);
     gone = !session;
     if (session)
-        tell = r == 0 ? succeeded(paging, session) : failed(paging, session, &err);
+        tell = r == 0 ? succeeded(paging, session, heir) : failed(paging, session, &err);
     pthread_mutex_unlock(&paging->mutex);
     /* Its VM has ended meanwhile, and so did the wish. */
-    if (gone && r == 0 && call_delete(paging->current->socket, orphan->id, true, &err) < 0 &&
+    if (gone && r == 0 && call_delete(heir->socket, orphan->id, true, &err) < 0 &&
         err.code != ERROR_NOT_FOUND)
         log_warning("session %s: %s", orphan->id, err.message);
     if (tell)
@@ -162,14 +218,14 @@ uint64_t orphans_take_over(struct paging *paging)
 {
     for (;;) {
         uint64_t next_ns = UINT64_MAX;
-        char lost[PAGING_ID_SIZE] = "";
+        char news[PAGING_ID_SIZE] = "";
         _cleanup_(orphan) struct orphan orphan = {.uffd = -1, .block = -1};
-        int picked = pick(paging, &orphan, lost, &next_ns);
-        if (*lost)
-            paging->changed(paging->context, lost);
+        int picked = pick(paging, &orphan, news, &next_ns);
+        if (*news)
+            paging->changed(paging->context, news);
         if (picked)
             treat(paging, &orphan);
-        else if (!*lost)
+        else if (!*news)
             return next_ns;
     }
 }

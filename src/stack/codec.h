@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "stack/compression.h"
+#include "stack/packed_image.h"
 
 /* Bytes on their way through a decoder. */
 struct codec_step {
@@ -18,19 +19,17 @@ struct codec_step {
     bool ended; /* the frame is complete and its checksum holds */
 };
 
-/* Takes compressed bytes; a negative errno stops the encoder. */
-typedef int codec_sink(void *context, const uint8_t *bytes, size_t length, struct error *err);
-
 struct codec {
     const char *name, *suffix; /* of the file: ".zst" */
     int lowest, highest, normal;
     /* NULL: no memory. */
-    void *(*encoder_new)(int level, uint64_t raw_bytes);
+    void *(*encoder_new)(int level);
     void (*encoder_free)(void *encoder);
-    /* Takes all of `in`, at most STACK_TASK_STEP bytes; with `last` the frame is ended. The failure
-     * of the library is -EIO and its words. */
-    int (*encode)(void *encoder, const uint8_t *in, size_t length, bool last, codec_sink *sink,
-                  void *context, struct error *err);
+    /* Makes one whole frame, with the size and a checksum of the raw bytes, of at most
+     * PACKED_CHUNK_SIZE bytes, for which `out` has room (PACKED_CHUNK_LIMIT). The failure of the
+     * library is -EIO and its words. */
+    int (*encode)(void *encoder, const uint8_t *in, size_t length, uint8_t *out, size_t *made,
+                  struct error *err);
     void *(*decoder_new)(void);
     void (*decoder_free)(void *decoder);
     /* One step on: NULL, or what is wrong with the input, in words. */
@@ -48,9 +47,13 @@ struct packed_file {
 void packed_file_of(const struct stack_file *raw, enum stack_algorithm algorithm,
                     struct packed_file *packed);
 
-/* Decodes the one frame that `in` must hold from its beginning to its end into the empty file
- * `out`, which is then `size` bytes with holes where the content is zero. */
+/* Decodes the frames that `in` must hold from its beginning to its end into the empty file `out`,
+ * which is then `size` bytes with holes where the content is zero. The way for files without an
+ * index. */
 int unpack(const struct codec *codec, int in, const char *in_label, int out, const char *out_label,
            uint64_t size, struct error *err);
+/* The same of an image with an index. */
+int unpack_chunks(const struct packed_image *image, const char *in_label, int out,
+                  const char *out_label, uint64_t size, struct error *err);
 
 #endif

@@ -5,72 +5,32 @@
 
 #include "stack/codec.h"
 
-struct encoder {
-    LZ4F_cctx *context;
-    LZ4F_preferences_t preferences;
-    bool begun;
-    size_t out_size; /* enough for what one call of the library makes */
-    uint8_t out[];
-};
-
-static void encoder_free(void *data)
+static void encoder_free(void *encoder)
 {
-    struct encoder *encoder = data;
-    if (encoder)
-        LZ4F_freeCompressionContext(encoder->context);
     free(encoder);
 }
 
-static void *encoder_new(int level, uint64_t raw_bytes)
+static void *encoder_new(int level)
 {
-    const LZ4F_preferences_t preferences = {
-        .frameInfo = {.blockSizeID = LZ4F_max1MB,
-                      .contentChecksumFlag = LZ4F_contentChecksumEnabled,
-                      .contentSize = raw_bytes},
-        .compressionLevel = level,
-    };
-    size_t size = LZ4F_compressBound(STACK_TASK_STEP, &preferences) + LZ4F_HEADER_SIZE_MAX;
-    struct encoder *encoder = calloc(1, sizeof(*encoder) + size);
-    if (!encoder)
-        return NULL;
-    encoder->preferences = preferences;
-    encoder->out_size = size;
-    if (!LZ4F_isError(LZ4F_createCompressionContext(&encoder->context, LZ4F_VERSION)))
-        return encoder;
-    encoder_free(encoder);
-    return NULL;
+    LZ4F_preferences_t *encoder = malloc(sizeof(*encoder));
+    if (encoder)
+        *encoder = (LZ4F_preferences_t){
+            .frameInfo = {.blockSizeID = LZ4F_max256KB,
+                          .contentChecksumFlag = LZ4F_contentChecksumEnabled},
+            .compressionLevel = level,
+        };
+    return encoder;
 }
 
-/* Hands on what one call of the library made. */
-static int hand_on(struct encoder *encoder, size_t made, codec_sink *sink, void *context,
-                   struct error *err)
+static int encode(void *encoder, const uint8_t *in, size_t length, uint8_t *out, size_t *made,
+                  struct error *err)
 {
-    if (LZ4F_isError(made))
-        return error_set(err, ERROR_SYSTEM, EIO, "lz4: %s", LZ4F_getErrorName(made));
-    return made > 0 ? sink(context, encoder->out, made, err) : 0;
-}
-
-static int encode(void *data, const uint8_t *in, size_t length, bool last, codec_sink *sink,
-                  void *context, struct error *err)
-{
-    struct encoder *encoder = data;
-    int r = 0;
-    if (!encoder->begun)
-        r = hand_on(encoder,
-                    LZ4F_compressBegin(encoder->context, encoder->out, encoder->out_size,
-                                       &encoder->preferences),
-                    sink, context, err);
-    encoder->begun = true;
-    if (r == 0 && length > 0)
-        r = hand_on(encoder,
-                    LZ4F_compressUpdate(encoder->context, encoder->out, encoder->out_size, in,
-                                        length, NULL),
-                    sink, context, err);
-    if (r == 0 && last)
-        r = hand_on(encoder,
-                    LZ4F_compressEnd(encoder->context, encoder->out, encoder->out_size, NULL), sink,
-                    context, err);
-    return r;
+    LZ4F_preferences_t *preferences = encoder;
+    preferences->frameInfo.contentSize = length;
+    *made = LZ4F_compressFrame(out, PACKED_CHUNK_LIMIT, in, length, preferences);
+    if (LZ4F_isError(*made))
+        return error_set(err, ERROR_SYSTEM, EIO, "lz4: %s", LZ4F_getErrorName(*made));
+    return 0;
 }
 
 static void decoder_free(void *decoder)

@@ -7,58 +7,27 @@
 
 #define WINDOW_LOG_MAX 27 /* 128 MiB: what any decoder accepts by default; a bound for ours */
 
-struct encoder {
-    ZSTD_CCtx *context;
-    size_t out_size;
-    uint8_t out[];
-};
-
-static void encoder_free(void *data)
+static void encoder_free(void *encoder)
 {
-    struct encoder *encoder = data;
-    if (encoder)
-        ZSTD_freeCCtx(encoder->context);
-    free(encoder);
+    ZSTD_freeCCtx(encoder);
 }
 
-static bool configure(ZSTD_CCtx *context, int level, uint64_t raw_bytes)
+static void *encoder_new(int level)
 {
-    return context &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) &&
-           !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)) &&
-           !ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, raw_bytes));
-}
-
-static void *encoder_new(int level, uint64_t raw_bytes)
-{
-    size_t size = ZSTD_CStreamOutSize();
-    struct encoder *encoder = calloc(1, sizeof(*encoder) + size);
-    if (!encoder)
-        return NULL;
-    encoder->out_size = size;
-    encoder->context = ZSTD_createCCtx();
-    if (configure(encoder->context, level, raw_bytes))
+    ZSTD_CCtx *encoder = ZSTD_createCCtx();
+    if (encoder && !ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_compressionLevel, level)) &&
+        !ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_checksumFlag, 1)))
         return encoder;
-    encoder_free(encoder);
+    ZSTD_freeCCtx(encoder);
     return NULL;
 }
 
-static int encode(void *data, const uint8_t *in, size_t length, bool last, codec_sink *sink,
-                  void *context, struct error *err)
+static int encode(void *encoder, const uint8_t *in, size_t length, uint8_t *out, size_t *made,
+                  struct error *err)
 {
-    struct encoder *encoder = data;
-    ZSTD_inBuffer input = {in, length, 0};
-    size_t left = 0;
-    do {
-        ZSTD_outBuffer output = {encoder->out, encoder->out_size, 0};
-        left = ZSTD_compressStream2(encoder->context, &output, &input,
-                                    last ? ZSTD_e_end : ZSTD_e_continue);
-        if (ZSTD_isError(left))
-            return error_set(err, ERROR_SYSTEM, EIO, "zstd: %s", ZSTD_getErrorName(left));
-        int r = output.pos > 0 ? sink(context, encoder->out, output.pos, err) : 0;
-        if (r < 0)
-            return r;
-    } while (last ? left > 0 : input.pos < input.size);
+    *made = ZSTD_compress2(encoder, out, PACKED_CHUNK_LIMIT, in, length);
+    if (ZSTD_isError(*made))
+        return error_set(err, ERROR_SYSTEM, EIO, "zstd: %s", ZSTD_getErrorName(*made));
     return 0;
 }
 

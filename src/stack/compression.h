@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Compressed images: an image that sleeps alone may be kept as one compressed file beside where its
- * raw one was, "memory.zst" or "memory.lz4" for "memory". Each is one frame of its format, with the
- * raw size and a checksum of the raw content, so the formats' own tools read it.
+ * raw one was, "memory.zst" or "memory.lz4" for "memory". Each is a row of frames of its format,
+ * with raw sizes and checksums of the raw content, so the formats' own tools read it, and an index
+ * of them, so that any part of it can be had without the rest (packed_image.h).
  *
  * At every moment at least one of the two is there, whole. Where both are (somebody died between
  * the two steps of a change), the raw one counts and stack_settle_packed() removes the other. Names
@@ -40,10 +41,9 @@ int stack_compression_parse(const char *text, struct stack_compression *how, str
 
 /* What others may do to and see of a compression that is under way. */
 struct stack_task {
-    atomic_bool cancelled; /* looked at every STACK_TASK_STEP raw bytes */
+    atomic_bool cancelled; /* looked at with every chunk */
     _Atomic uint64_t done; /* raw bytes */
 };
-#define STACK_TASK_STEP (256u << 10)
 
 /* A compressed image without its name yet. Declare as
  * `_cleanup_(stack_packing) struct stack_packing packing = {.dirfd = -1};`: what was not published
@@ -60,8 +60,9 @@ void cleanup_stack_packing(struct stack_packing *packing);
 
 /* Compresses the raw image into a temporary beside it and syncs that. Nothing else changes, so no
  * lock is needed; the image must not be written meanwhile (R2 and R4 see to it). The memory it
- * takes does not depend on the size. -ECANCELED (ERROR_STATE) soon after `task` was cancelled;
- * -EMLINK (ERROR_STATE) if the image has other owners. */
+ * takes grows with the size by the index alone: 24 bytes for every 256 KiB. -ECANCELED
+ * (ERROR_STATE) soon after `task` was cancelled; -EMLINK (ERROR_STATE) if the image has other
+ * owners. */
 int stack_pack(const struct stack_file *raw, const struct stack_compression *how,
                struct stack_task *task, struct stack_packing *packing, struct error *err);
 

@@ -84,7 +84,26 @@ int stack_settle_packed(const struct stack_file *raw, struct error *err)
     return r > 0 ? remove_packed(raw, err) : r;
 }
 
-static int decode(const struct stack_file *from, const struct codec *codec,
+/* By the index; a file of before there was one, frame by frame. */
+static int decode_into(int in, const struct stack_file *from, enum stack_algorithm algorithm,
+                       int out, const struct stack_file *raw, uint64_t size, struct error *err)
+{
+    struct error cause = {0};
+    int fd = fcntl(in, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return error_errno(err, errno, image_label(from), "open %s", image_label(from));
+    _cleanup_(packed_image) struct packed_image *image =
+        packed_image_open_fd(fd, image_label(from), algorithm, &cause);
+    if (image)
+        return unpack_chunks(image, image_label(from), out, image_label(raw), size, err);
+    if (cause.code == ERROR_UNSUPPORTED)
+        return unpack(codec_of(algorithm), in, image_label(from), out, image_label(raw), size, err);
+    if (err)
+        *err = cause;
+    return -cause.errnum;
+}
+
+static int decode(const struct stack_file *from, enum stack_algorithm algorithm,
                   const struct stack_file *raw, uint64_t size, struct temporary *temporary,
                   struct error *err)
 {
@@ -95,7 +114,7 @@ static int decode(const struct stack_file *from, const struct codec *codec,
     _cleanup_(close) int out = temporary_create(raw, st.st_mode, temporary, err);
     if (out < 0)
         return out;
-    int r = unpack(codec, in, image_label(from), out, image_label(raw), size, err);
+    int r = decode_into(in, from, algorithm, out, raw, size, err);
     if (r < 0)
         return r;
     r = failpoint("stack-expand-sync");
@@ -112,7 +131,7 @@ static int replace_packed(const struct stack_file *raw, uint64_t size, struct st
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
     struct packed_file from;
     packed_file_of(raw, packed->algorithm, &from);
-    int r = decode(&from.file, codec_of(packed->algorithm), raw, size, &temporary, err);
+    int r = decode(&from.file, packed->algorithm, raw, size, &temporary, err);
     if (r == 0)
         r = copy_publish(raw, &temporary, &how, err);
     return r < 0 ? r : remove_packed(raw, err);

@@ -38,10 +38,21 @@ void layer_stack_close(struct layer_stack *stack)
 
 /* ---- names ---- */
 
+void layer_stack_format(char *name, size_t size, const char *base, unsigned number)
+{
+    if (number == 0)
+        snprintf(name, size, "%s", base);
+    else
+        snprintf(name, size, "%s.%u", base, number);
+}
+
 char *layer_stack_name(const char *base, unsigned number)
 {
-    char *name = NULL;
-    return asprintf(&name, "%s.%u", base, number) < 0 ? NULL : name;
+    size_t size = strlen(base) + sizeof(".4294967295");
+    char *name = malloc(size);
+    if (name)
+        layer_stack_format(name, size, base, number);
+    return name;
 }
 
 /* A layer by number; owns its strings. */
@@ -208,10 +219,15 @@ struct layer_extent layer_stack_find(const struct layer_stack *stack, uint64_t p
     return extent;
 }
 
+int layer_stack_verify_layer(const struct layer_stack *stack, unsigned layer, struct error *err)
+{
+    return layer_verify(stack->layers[layer - 1], err);
+}
+
 int layer_stack_verify(const struct layer_stack *stack, struct error *err)
 {
     int r = 0;
-    for (unsigned i = 0; r == 0 && i < stack->depth; i++)
-        r = layer_verify(stack->layers[i], err);
+    for (unsigned i = 1; r == 0 && i <= stack->depth; i++)
+        r = layer_stack_verify_layer(stack, i, err);
     return r;
 }

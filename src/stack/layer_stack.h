@@ -8,6 +8,7 @@
 #ifndef TINE_STACK_LAYER_STACK_H
 #define TINE_STACK_LAYER_STACK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,8 +18,13 @@
 #include "stack/stack.h"
 
 #define LAYER_STACK_LIMIT 32u /* layers over a base */
+/* Extents of a stack that is mapped. The kernel allows 65530 mappings (vm.max_map_count), and a
+ * guest's balloon needs some of its own. */
+#define LAYER_STACK_MAPPINGS 8192u
 
-/* A layer's name: "<base>.<number>", number from 1. Owner: caller; NULL when out of memory. */
+/* The name of a file of a stack: "<base>" (0), "<base>.1", ...; cut to `size`. */
+void layer_stack_format(char *name, size_t size, const char *base, unsigned number);
+/* The same, of any length. Owner: caller; NULL when out of memory. */
 char *layer_stack_name(const char *base, unsigned number);
 
 /* How many layers lie over a base, which need not be there. ERROR_CORRUPT when one between them is
@@ -66,11 +72,25 @@ struct layer_extent layer_stack_find(const struct layer_stack *stack, uint64_t p
 
 /* Compares all data of the layers with their checksums; the base has none. */
 int layer_stack_verify(const struct layer_stack *stack, struct error *err);
+/* Of one of them, from 1. */
+int layer_stack_verify_layer(const struct layer_stack *stack, unsigned layer, struct error *err);
+
+/* What others may do to a flattening or a joining that is under way: it is looked at before each
+ * MiB, and ends with -ECANCELED (ERROR_STATE). NULL: nothing. */
+struct layer_task {
+    atomic_bool cancelled;
+    uint64_t bytes_per_second; /* of data written; 0: no limit. A cancelled wait ends at once */
+};
 
 /* Makes one raw image of the stack, `to`, which must not exist and is published whole: a reflink of
  * the base, else a sparse copy, and over it what the layers hold, zeros as holes. The layers' data
  * is verified first. Nothing of the stack changes; its files must stay what they are meanwhile. */
 int layer_stack_flatten(const struct stack_file *base, const struct stack_file *to,
-                        struct stack_result *result, struct error *err);
+                        struct layer_task *task, struct stack_result *result, struct error *err);
+
+/* Makes one layer, `to`, of those from `first` on: over what lies below them it shows the same. Its
+ * data is verified as it is read. Else as layer_stack_flatten(). Fills `info`, unless NULL. */
+int layer_stack_join(const struct stack_file *base, unsigned first, const struct stack_file *to,
+                     struct layer_task *task, struct layer_info *info, struct error *err);
 
 #endif

@@ -14,6 +14,7 @@
 #include "stack/codec.h"
 #include "stack/copy.h"
 #include "stack/image.h"
+#include "stack/packed_format.h"
 #include "stack/spread.h"
 #include "stack/sweep.h"
 
@@ -23,7 +24,9 @@ struct pack {
     const struct stack_file *packed;
     const struct codec *codec;
     void *encoder;
-    uint8_t *buffer; /* STACK_TASK_STEP bytes */
+    uint8_t *buffer; /* a chunk */
+    uint8_t *frame;  /* PACKED_CHUNK_LIMIT bytes */
+    struct packed_entry *entries;
     struct stack_task *task;
     int in, out;
     uint64_t size, written;
@@ -35,15 +38,16 @@ static void cleanup_pack(struct pack *pack)
     if (pack->encoder)
         pack->codec->encoder_free(pack->encoder);
     free(pack->buffer);
+    free(pack->frame);
+    free(pack->entries);
     if (pack->in >= 0)
         close(pack->in);
     if (pack->out >= 0)
         close(pack->out);
 }
 
-static int sink(void *context, const uint8_t *bytes, size_t length, struct error *err)
+static int append(struct pack *pack, const void *bytes, size_t length, struct error *err)
 {
-    struct pack *pack = context;
     int r = file_write_exact(pack->out, bytes, length, image_label(pack->packed), err);
     pack->written += length;
     return r;
@@ -74,22 +78,32 @@ static int find_data(struct pack *pack, uint64_t offset, struct error *err)
     return 0;
 }
 
-/* Fills the buffer from `offset`; holes are not read, so that they take no page cache. */
-static int fill(struct pack *pack, uint64_t offset, size_t *length, struct error *err)
+/* Reads what lies at `offset` into the buffer, which begins with the image's byte `first`; holes
+ * are not read, so that they take no page cache. Moves on behind it. */
+static int fill_some(struct pack *pack, uint64_t first, uint64_t end, uint64_t *offset,
+                     struct error *err)
 {
-    int r = offset >= pack->hole ? find_data(pack, offset, err) : 0;
+    int r = *offset >= pack->hole ? find_data(pack, *offset, err) : 0;
     if (r < 0)
         return r;
-    bool zero = offset < pack->data;
-    uint64_t left = (zero ? pack->data : pack->hole) - offset;
-    if (left > pack->size - offset)
-        left = pack->size - offset;
-    *length = left < STACK_TASK_STEP ? (size_t)left : STACK_TASK_STEP;
+    bool zero = *offset < pack->data;
+    uint64_t until = zero ? pack->data : pack->hole;
+    size_t length = (size_t)((until < end ? until : end) - *offset);
+    uint8_t *to = pack->buffer + (*offset - first);
+    *offset += length;
     if (!zero)
-        return file_pread_exact(pack->in, pack->buffer, *length, offset, image_label(pack->raw),
+        return file_pread_exact(pack->in, to, length, *offset - length, image_label(pack->raw),
                                 err);
-    memset(pack->buffer, 0, *length);
+    memset(to, 0, length);
     return 0;
+}
+
+static int fill(struct pack *pack, uint64_t first, size_t length, struct error *err)
+{
+    int r = 0;
+    for (uint64_t offset = first; r == 0 && offset < first + length;)
+        r = fill_some(pack, first, first + length, &offset, err);
+    return r;
 }
 
 static int check_cancelled(const struct pack *pack, struct error *err)
@@ -100,31 +114,42 @@ static int check_cancelled(const struct pack *pack, struct error *err)
                      image_label(pack->raw));
 }
 
-static int one_step(struct pack *pack, uint64_t *offset, struct error *err)
+static int one_chunk(struct pack *pack, uint64_t chunk, struct error *err)
 {
-    size_t length = 0;
+    size_t length = packed_chunk_length(pack->size, chunk), made = 0;
     int r = check_cancelled(pack, err);
     if (r == 0 && (r = failpoint("stack-pack-data")) < 0)
         return error_errno(err, -r, image_label(pack->packed), "write %s",
                            image_label(pack->packed));
-    if (r == 0 && *offset < pack->size)
-        r = fill(pack, *offset, &length, err);
+    if (r == 0)
+        r = fill(pack, chunk * PACKED_CHUNK_SIZE, length, err);
+    if (r == 0)
+        r = pack->codec->encode(pack->encoder, pack->buffer, length, pack->frame, &made, err);
     if (r < 0)
         return r;
-    *offset += length;
-    r = pack->codec->encode(pack->encoder, pack->buffer, length, *offset == pack->size, sink, pack,
-                            err);
-    atomic_store(&pack->task->done, *offset);
-    return r;
+    pack->entries[chunk] = packed_entry_of(pack->buffer, length, made);
+    atomic_store(&pack->task->done, chunk * PACKED_CHUNK_SIZE + length);
+    return append(pack, pack->frame, made, err);
+}
+
+static int write_index(struct pack *pack, struct error *err)
+{
+    struct packed_head head;
+    struct packed_foot foot;
+    packed_seal(pack->entries, pack->size, &head, &foot);
+    int r = append(pack, &head, sizeof(head), err);
+    if (r == 0)
+        r = append(pack, pack->entries, packed_chunks(pack->size) * sizeof(*pack->entries), err);
+    return r < 0 ? r : append(pack, &foot, sizeof(foot), err);
 }
 
 static int encode_all(struct pack *pack, struct error *err)
 {
-    uint64_t offset = 0;
     int r = 0;
-    do
-        r = one_step(pack, &offset, err);
-    while (r == 0 && offset < pack->size);
+    for (uint64_t chunk = 0; r == 0 && chunk < packed_chunks(pack->size); chunk++)
+        r = one_chunk(pack, chunk, err);
+    if (r == 0)
+        r = write_index(pack, err);
     if (r == 0)
         r = check_cancelled(pack, err);
     if (r == 0 && (r = failpoint("stack-pack-sync")) < 0)
@@ -159,9 +184,14 @@ static int prepare(struct pack *pack, const struct stack_compression *how,
     int r = open_both(pack, packing, err);
     if (r < 0)
         return r;
-    pack->encoder = pack->codec->encoder_new(how->level, pack->size);
-    pack->buffer = malloc(STACK_TASK_STEP);
-    if (!pack->encoder || !pack->buffer)
+    if (pack->size > PACKED_SIZE_LIMIT)
+        return error_set(err, ERROR_UNSUPPORTED, EFBIG, "%s is too large to be compressed",
+                         image_label(pack->raw));
+    pack->encoder = pack->codec->encoder_new(how->level);
+    pack->buffer = malloc(PACKED_CHUNK_SIZE);
+    pack->frame = malloc(PACKED_CHUNK_LIMIT);
+    pack->entries = calloc(packed_chunks(pack->size) + 1, sizeof(*pack->entries));
+    if (!pack->encoder || !pack->buffer || !pack->frame || !pack->entries)
         return error_errno(err, ENOMEM, image_label(pack->raw), "compress %s",
                            image_label(pack->raw));
     return 0;

@@ -25,7 +25,7 @@ struct unpack {
     uint8_t *in_buffer, *out_buffer;
     size_t in_length, in_used, out_made;
     bool at_end; /* of the input file */
-    bool ended;  /* the frame */
+    bool ended;  /* a frame, just now */
 };
 
 static void cleanup_unpack(struct unpack *unpack)
@@ -100,7 +100,7 @@ static int decode_step(struct unpack *unpack, struct error *err)
     return 0;
 }
 
-/* Behind the frame there must be nothing. */
+/* Behind the last frame there must be nothing. */
 static int check_end(struct unpack *unpack, struct error *err)
 {
     int r = flush(unpack, err);
@@ -109,16 +109,18 @@ static int check_end(struct unpack *unpack, struct error *err)
     if (r == 0 && unpack->in_used == unpack->in_length)
         r = refill(unpack, err);
     if (r == 0 && unpack->in_used < unpack->in_length)
-        r = corrupt(unpack, "something follows its end", err);
+        r = corrupt(unpack, "something follows its end, or its index is cut", err);
     return r;
 }
 
 static int decode_all(struct unpack *unpack, struct error *err)
 {
     int r = 0;
-    while (r == 0 && !unpack->ended) {
+    while (r == 0 && !(unpack->ended && unpack->done + unpack->out_made >= unpack->size)) {
         if (unpack->in_used == unpack->in_length && !unpack->at_end)
             r = refill(unpack, err);
+        if (r == 0 && unpack->ended && unpack->at_end)
+            break;
         if (r == 0)
             r = decode_step(unpack, err);
         if (r == 0 && unpack->out_made == OUT_SIZE)

@@ -66,6 +66,8 @@ struct program {
     char working_dir[1024];           /* a path, not JSON; empty: / */
 };
 
+#define INSTANCE_MEMORY_TOP_SIZE 17 /* 16 hex digits; "": no layer */
+
 struct instance_record {
     char id[INSTANCE_ID_LENGTH + 1];
     char name[INSTANCE_NAME_MAX + 1];
@@ -110,7 +112,7 @@ struct instance_record {
     /* How many layers lie over the base of that image, and, if any, the id of the topmost
      * (stack/layer.h) in 16 hex digits. */
     unsigned memory_layers;
-    char memory_top[17];
+    char memory_top[INSTANCE_MEMORY_TOP_SIZE];
     bool paged; /* its VM was restored through the pager, and may need it still */
     struct pager_status pager_status; /* with `paged` */
 };

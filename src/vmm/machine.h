@@ -56,12 +56,25 @@ void machine_destroy(struct machine *machine);
 /* Fresh memory: kernel, tables and registers for the first instruction. */
 int machine_boot(struct machine *machine, const struct vm_config *config, struct error *err);
 
+/* How far a save may be felt. */
+enum machine_saving {
+    MACHINE_PREPARED, /* this VM and each copy lose their connections over vsock */
+    MACHINE_AS_IS,    /* this VM feels nothing; a copy loses its own when it is loaded */
+};
+
 /* Sections of devices, vCPUs and VM; paused. Devices come first: preparing them may raise an
  * interrupt, which the interrupt controllers' state must show. */
-int machine_save(struct machine *machine, struct state_writer *writer, struct error *err);
-/* The reverse, KVM's state first, into a machine just created. The VM generation id is renewed. */
-int machine_load(struct machine *machine, const struct state_reader *reader, bool clock_realtime,
+int machine_save(struct machine *machine, enum machine_saving saving, struct state_writer *writer,
                  struct error *err);
+
+struct machine_loading {
+    bool clock_realtime;        /* the guest's clock goes on from the present */
+    enum machine_saving saving; /* how it was saved */
+};
+
+/* The reverse, KVM's state first, into a machine just created. The VM generation id is renewed. */
+int machine_load(struct machine *machine, const struct state_reader *reader,
+                 const struct machine_loading *how, struct error *err);
 
 int machine_resume(struct machine *machine, struct error *err);
 /* On failure the machine runs on. */

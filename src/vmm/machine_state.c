@@ -21,10 +21,13 @@ static void machine_section(const struct machine *machine, struct state_writer *
     state_put(writer, STATE_MACHINE, 0, MACHINE_STATE_VERSION, &state, sizeof(state));
 }
 
-static int devices_save(struct machine *machine, struct state_writer *writer, struct error *err)
+static int devices_save(struct machine *machine, enum machine_saving saving,
+                        struct state_writer *writer, struct error *err)
 {
     for (unsigned i = 0; i < machine->virtio_count; i++) {
-        int r = virtio_mmio_save(machine->virtio[i], writer, err);
+        struct virtio_mmio *device = machine->virtio[i];
+        int r = saving == MACHINE_AS_IS ? virtio_mmio_save_as_is(device, writer, err)
+                                        : virtio_mmio_save(device, writer, err);
         if (r < 0)
             return error_wrap(err, "save device %u", i);
     }
@@ -34,11 +37,12 @@ static int devices_save(struct machine *machine, struct state_writer *writer, st
     return 0;
 }
 
-int machine_save(struct machine *machine, struct state_writer *writer, struct error *err)
+int machine_save(struct machine *machine, enum machine_saving saving, struct state_writer *writer,
+                 struct error *err)
 {
     machine_section(machine, writer);
     pthread_mutex_lock(machine->place.device_lock);
-    int r = devices_save(machine, writer, err);
+    int r = devices_save(machine, saving, writer, err);
     pthread_mutex_unlock(machine->place.device_lock);
     if (r == 0)
         r = vcpus_save(machine->vcpus, writer, err);
@@ -106,36 +110,44 @@ static void virtio_raise_again(const struct virtio_device *device)
     (void)written; /* an eventfd that is full already says what this would say */
 }
 
+static int virtio_load(struct machine *machine, unsigned slot, const struct state_reader *reader,
+                       enum machine_saving saving, struct error *err)
+{
+    struct virtio_mmio *device = machine->virtio[slot];
+    int r = virtio_mmio_load(device, reader, err);
+    if (r < 0)
+        return error_wrap(err, "load device %u", slot);
+    if (saving == MACHINE_AS_IS)
+        virtio_mmio_prepare(device);
+    virtio_raise_again(virtio_mmio_device(device));
+    return 0;
+}
+
 static int devices_load(struct machine *machine, const struct state_reader *reader,
-                        struct error *err)
+                        enum machine_saving saving, struct error *err)
 {
     int r = serial_load(machine->serial, reader, err);
     if (r == 0)
         r = i8042_load(machine->i8042, reader, err);
     if (r == 0)
         r = vmgenid_load(&machine->vmgenid, reader, err);
-    for (unsigned i = 0; i < machine->virtio_count && r == 0; i++) {
-        r = virtio_mmio_load(machine->virtio[i], reader, err);
-        if (r < 0)
-            error_wrap(err, "load device %u", i);
-        else
-            virtio_raise_again(virtio_mmio_device(machine->virtio[i]));
-    }
+    for (unsigned i = 0; i < machine->virtio_count && r == 0; i++)
+        r = virtio_load(machine, i, reader, saving, err);
     return r;
 }
 
-int machine_load(struct machine *machine, const struct state_reader *reader, bool clock_realtime,
-                 struct error *err)
+int machine_load(struct machine *machine, const struct state_reader *reader,
+                 const struct machine_loading *how, struct error *err)
 {
     int r = slots_check(machine, reader, err);
     if (r == 0)
         r = vcpus_load(machine->vcpus, reader, err);
     if (r == 0)
-        r = kvm_load(&machine->kvm, reader, clock_realtime, err);
+        r = kvm_load(&machine->kvm, reader, how->clock_realtime, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(machine->place.device_lock);
-    r = devices_load(machine, reader, err);
+    r = devices_load(machine, reader, how->saving, err);
     /* Before the first instruction, so that no random number is drawn twice. */
     if (r == 0)
         r = vmgenid_renew(&machine->vmgenid, &machine->memory, 1, err);

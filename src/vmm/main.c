@@ -55,8 +55,10 @@ static int signals_set(struct error *err)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction end = {.sa_handler = end_by_signal};
-    /* A closed socket and a file size limit are errors of the call (EPIPE, EFBIG), not the end. */
-    if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGXFSZ, &ignore, NULL) < 0)
+    /* A closed socket and a file size limit are errors of the call (EPIPE, EFBIG), not the end.
+     * Templates are children that nobody waits for. */
+    if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGXFSZ, &ignore, NULL) < 0 ||
+        sigaction(SIGCHLD, &ignore, NULL) < 0)
         return error_errno(err, errno, NULL, "set signal handlers");
     for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
         if (sigaction(ends[i].number, &end, NULL) < 0)

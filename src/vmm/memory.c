@@ -147,6 +147,7 @@ void guest_memory_release(struct guest_memory *memory)
     }
     page_set_free(&memory->dirty);
     page_set_free(&memory->removed);
+    page_set_free(&memory->zeros);
     page_server_close(memory->server);
     memset(memory, 0, sizeof(*memory));
 }

@@ -42,6 +42,7 @@ enum guest_backing {
     GUEST_UFFD,      /* the page server's to give, once it is touched; zero after a discard */
 };
 
+struct layer_stack;
 struct page_server;
 
 struct guest_memory {
@@ -53,6 +54,7 @@ struct guest_memory {
      * the device lock, and read while everything stands still. */
     struct page_set dirty;      /* written since the last snapshot; not made: not tracked */
     struct page_set removed;    /* GUEST_UFFD: was discarded once */
+    struct page_set zeros;      /* GUEST_FILE: zero in the stack, and of no file */
     struct page_server *server; /* GUEST_UFFD, else NULL */
 };
 
@@ -67,6 +69,12 @@ int guest_memory_create(struct guest_memory *memory, uint64_t size, struct error
  * message if the file's differs. */
 int guest_memory_map(struct guest_memory *memory, uint64_t size, int fd, const char *path,
                      struct error *err);
+
+/* The same of a stack: the base, and over it what the layers hold, each run a mapping of its own;
+ * what is zero in it is anonymous memory. `stack` may be closed afterwards. -E2BIG if that took
+ * more than LAYER_STACK_MAPPINGS mappings. */
+int guest_memory_map_stack(struct guest_memory *memory, uint64_t size,
+                           const struct layer_stack *stack, struct error *err);
 
 /* Anonymous memory whose pages the page server that listens at `socket_path` gives when they are
  * touched, in this process, in KVM or in a system call (page_server.h): whoever touches a page
@@ -122,5 +130,10 @@ int guest_memory_save(const struct guest_memory *memory, int fd, const char *pat
  * must stand still, and what KVM logged is collected. Does not sync. */
 int guest_memory_diff(const struct guest_memory *memory, int fd, const char *path, bool in_place,
                       uint64_t *data_bytes, struct error *err);
+
+/* The same diff as a layer (stack/layer.h), in a fresh empty file, which is synced; with nothing to
+ * differ from it holds all memory. */
+int guest_memory_layer(const struct guest_memory *memory, int fd, const char *path,
+                       uint64_t *data_bytes, struct error *err);
 
 #endif

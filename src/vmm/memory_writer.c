@@ -7,6 +7,7 @@
 
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "stack/layer.h"
 #include "vmm/memory.h"
 
 #define RUN_LIMIT (1u << 20) /* bytes of one write */
@@ -72,6 +73,9 @@ static int clear(struct memory_writer *writer, uint64_t offset, uint64_t length,
 
 static int put_zeros(struct memory_writer *writer, struct error *err)
 {
+    if (writer->layer)
+        return layer_writer_add_zeros(writer->layer, writer->offset / LAYER_PAGE_SIZE,
+                                      writer->length / LAYER_PAGE_SIZE, err);
     switch (writer->zeros) {
     case MEMORY_ZEROS_WRITTEN:
         return write_zeros(writer, writer->offset, writer->length, err);
@@ -88,6 +92,9 @@ static int put_data(struct memory_writer *writer, struct error *err)
     if (r < 0)
         return error_errno(err, -r, writer->path, "write %s", writer->path);
     writer->written += writer->length;
+    if (writer->layer)
+        return layer_writer_add(writer->layer, writer->offset / LAYER_PAGE_SIZE, writer->data,
+                                writer->length / LAYER_PAGE_SIZE, err);
     return file_pwrite_exact(writer->fd, writer->data, (size_t)writer->length, writer->offset,
                              writer->path, err);
 }
@@ -120,7 +127,7 @@ static int add(struct memory_writer *writer, const uint8_t *data, uint64_t offse
     return 0;
 }
 
-static bool page_is_zero(const uint8_t *page)
+bool memory_page_is_zero(const uint8_t *page)
 {
     const uint64_t *words = (const uint64_t *)(const void *)page;
     for (unsigned i = 0; i < GUEST_PAGE_SIZE / sizeof(uint64_t); i += 8) {
@@ -135,7 +142,7 @@ static bool page_is_zero(const uint8_t *page)
 int memory_write_page(struct memory_writer *writer, const uint8_t *page, uint64_t offset,
                       struct error *err)
 {
-    return add(writer, page_is_zero(page) ? NULL : page, offset, GUEST_PAGE_SIZE, err);
+    return add(writer, memory_page_is_zero(page) ? NULL : page, offset, GUEST_PAGE_SIZE, err);
 }
 
 int memory_write_zeros(struct memory_writer *writer, uint64_t offset, uint64_t length,

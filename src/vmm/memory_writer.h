@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pages on their way into a memory file, in ascending order: neighbours are written in one piece,
- * and zeros as the file wants them. */
+/* Pages on their way into a memory file or a layer, in ascending order: neighbours are written in
+ * one piece, and zeros as the file wants them. */
 #ifndef TINE_VMM_MEMORY_WRITER_H
 #define TINE_VMM_MEMORY_WRITER_H
 
@@ -16,16 +16,20 @@ enum memory_zeros {
     MEMORY_ZEROS_PUNCHED,   /* a file with older content: becomes a hole, or zeros */
 };
 
+struct layer_writer;
+
 struct memory_writer {
     int fd;
     const char *path;
     enum memory_zeros zeros;
-    uint64_t written; /* bytes of data, zeros that had to be written among them */
+    struct layer_writer *layer; /* not NULL: all goes there, zeros by name, and none to `fd` */
+    uint64_t written;           /* bytes of data, zeros that had to be written among them */
     /* What is collected: `length` bytes for `offset`, from `data`, or zeros where that is NULL. */
     const uint8_t *data;
     uint64_t offset, length;
 };
 
+bool memory_page_is_zero(const uint8_t *page);
 /* One page; found out to be zero or not. */
 int memory_write_page(struct memory_writer *writer, const uint8_t *page, uint64_t offset,
                       struct error *err);

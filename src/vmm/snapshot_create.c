@@ -14,11 +14,6 @@
 #include "vmm/snapshot_file.h"
 #include "vmm/vmm_private.h"
 
-static inline void cleanup_state_writer(struct state_writer *writer)
-{
-    state_writer_free(writer);
-}
-
 static int config_save(const struct vmm *vmm, struct state_writer *writer, struct error *err)
 {
     _cleanup_(free) char *json = vm_config_to_json(&vmm->config);
@@ -28,15 +23,20 @@ static int config_save(const struct vmm *vmm, struct state_writer *writer, struc
     return 0;
 }
 
+int vmm_state_build(struct vmm *vmm, enum machine_saving saving, struct state_writer *writer,
+                    struct error *err)
+{
+    state_writer_init(writer);
+    int r = config_save(vmm, writer, err);
+    if (r == 0)
+        r = machine_save(vmm->machine, saving, writer, err);
+    return r < 0 ? r : state_writer_finish(writer, err);
+}
+
 static int state_write(struct vmm *vmm, struct snapshot_file *file, struct error *err)
 {
     _cleanup_(state_writer) struct state_writer writer;
-    state_writer_init(&writer);
-    int r = config_save(vmm, &writer, err);
-    if (r == 0)
-        r = machine_save(vmm->machine, &writer, err);
-    if (r == 0)
-        r = state_writer_finish(&writer, err);
+    int r = vmm_state_build(vmm, MACHINE_PREPARED, &writer, err);
     if (r == 0)
         r = file_write_exact(file->fd, writer.data, writer.length, file->path, err);
     return r < 0 ? r : snapshot_file_sync(file, err);
@@ -48,16 +48,22 @@ struct written {
     const char *how;
 };
 
-static int memory_write(struct vmm *vmm, struct snapshot_file *file, bool diff,
-                        struct written *written, struct error *err)
+static int memory_write(struct vmm *vmm, struct snapshot_file *file,
+                        const struct snapshot_create_request *request, struct written *written,
+                        struct error *err)
 {
     const struct guest_memory *memory = &vmm->machine->memory;
-    written->how = file->in_place ? "a diff in place" : diff ? "a diff" : "all";
     int r = kvm_collect_dirty(&vmm->machine->kvm, memory, err);
     if (r < 0)
         return r;
-    r = diff ? guest_memory_diff(memory, file->fd, file->path, file->in_place, &written->bytes, err)
-             : guest_memory_save(memory, file->fd, file->path, &written->bytes, err);
+    if (request->layer) {
+        written->how = "a layer";
+        return guest_memory_layer(memory, file->fd, file->path, &written->bytes, err);
+    }
+    written->how = file->in_place ? "a diff in place" : request->diff ? "a diff" : "all";
+    r = request->diff
+            ? guest_memory_diff(memory, file->fd, file->path, file->in_place, &written->bytes, err)
+            : guest_memory_save(memory, file->fd, file->path, &written->bytes, err);
     return r < 0 ? r : snapshot_file_sync(file, err);
 }
 
@@ -94,23 +100,26 @@ static int publish(struct snapshot_file *state, struct snapshot_file *memory, st
 
 /* Both files are new. */
 static int create_new(struct vmm *vmm, struct snapshot_file *state, struct snapshot_file *memory,
-                      bool diff, struct written *written, struct error *err)
+                      const struct snapshot_create_request *request, struct written *written,
+                      struct error *err)
 {
     int r = state_write(vmm, state, err);
     if (r == 0)
-        r = memory_write(vmm, memory, diff, written, err);
+        r = memory_write(vmm, memory, request, written, err);
     return r < 0 ? r : publish(state, memory, err);
 }
 
 /* The state alone is new. */
 static int create_in_place(struct vmm *vmm, struct snapshot_file *state,
-                           struct snapshot_file *memory, struct written *written, struct error *err)
+                           struct snapshot_file *memory,
+                           const struct snapshot_create_request *request, struct written *written,
+                           struct error *err)
 {
     int r = state_write(vmm, state, err);
     if (r == 0)
         r = snapshot_file_remove_old(state, memory, err);
     if (r == 0)
-        r = memory_write(vmm, memory, true, written, err);
+        r = memory_write(vmm, memory, request, written, err);
     return r < 0 ? r : state_place(state, err);
 }
 
@@ -152,8 +161,8 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
         r = memory_open(vmm, request, &memory, err);
     /* The state first, in both: saving devices may still write into guest memory. */
     if (r == 0)
-        r = memory.in_place ? create_in_place(vmm, &state, &memory, &written, err)
-                            : create_new(vmm, &state, &memory, request->diff, &written, err);
+        r = memory.in_place ? create_in_place(vmm, &state, &memory, request, &written, err)
+                            : create_new(vmm, &state, &memory, request, &written, err);
     if (r < 0)
         return error_wrap(err, "create snapshot");
     /* Only now: what a snapshot that failed would have held is still to be written. */

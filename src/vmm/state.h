@@ -61,6 +61,11 @@ void state_put(struct state_writer *writer, enum state_kind kind, uint32_t index
  * put had failed. */
 int state_writer_finish(struct state_writer *writer, struct error *err);
 
+static inline void cleanup_state_writer(struct state_writer *writer)
+{
+    state_writer_free(writer);
+}
+
 /* ---- reading ---- */
 
 struct state_section {

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/loop.h"
@@ -18,12 +19,14 @@ struct vmm;
 struct snapshot_create_request {
     const char *snapshot_path;
     const char *mem_file_path;
-    bool diff; /* see guest_memory_diff() */
+    bool diff;  /* see guest_memory_diff() */
+    bool layer; /* see guest_memory_layer(): always a fresh file */
 };
 
 struct snapshot_load_request {
     const char *snapshot_path;
     const char *mem_file_path; /* NULL: */
+    unsigned layers;           /* over that file: "<mem_file_path>.1", ... */
     const char *uffd_socket;   /* where a page server listens (page_server.h) */
     bool track_dirty_pages;    /* a diff is then against the last snapshot */
     bool resume_vm;
@@ -69,6 +72,42 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
  * does. */
 int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *request,
                       struct error *err);
+
+/* Where a drive is, in place of where its VM had it. */
+struct drive_path {
+    char *drive_id, *path_on_host;
+};
+
+/* A VM as it stood at one moment: memory, shared copy-on-write with whoever has the same pages, and
+ * state. It does not run; children are made of it (template.c). */
+struct template;
+
+struct template_times {
+    uint64_t paused_ns; /* of the VM, in all; 0: it was paused before */
+    uint64_t fork_ns;   /* of that, or in that state, fork(2) */
+};
+
+/* Makes a template of the VM as it is now, in a process of its own. Returns in both: its pid here,
+ * where the VM goes on as it was, running or paused, and 0 there, where `*template` is all that may
+ * be used: the VMM's descriptors are the other process's, and its threads don't exist. Negative on
+ * failure, and the VM goes on. Memory from a page server is ERROR_UNSUPPORTED: a copy of it would
+ * be of what was touched alone. The VM feels nothing but the pause; the children lose their
+ * connections over vsock. */
+pid_t vmm_template_fork(struct vmm *vmm, struct template **template, struct template_times *times,
+                        struct error *err);
+uint64_t template_memory_bytes(const struct template *template);
+
+struct template_child {
+    const char *vsock_uds_path;      /* NULL: the template's */
+    const struct drive_path *drives; /* those that are elsewhere; the others are where they were */
+    unsigned drive_count;
+    bool clock_realtime; /* advance kvmclock by the wall time that has passed */
+};
+
+/* Makes the VM of the template, Paused: in a child of its process, and once, for it takes the
+ * memory over. */
+int vmm_template_load(struct vmm *vmm, struct template *template,
+                      const struct template_child *child, struct error *err);
 
 /* SendCtrlAltDel through the i8042. */
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err);

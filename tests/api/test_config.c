@@ -83,6 +83,8 @@ static void test_wrong_settings(void **state)
         {"memory-backend = swap\n",
          "x.conf:1: memory-backend: \"swap\" is not auto, file or pager"},
         {"pager-dir = run\n", "x.conf:1: pager-dir: \"run\" is no absolute path"},
+        {"compact-after = soon\n", "x.conf:1: compact-after: \"soon\" is not a duration"},
+        {"compact-bandwidth = 1KB/s\n", "x.conf:1: compact-bandwidth: 1KB/s is less than 1MiB/s"},
         {"graduate-after = soon\n", "x.conf:1: graduate-after: \"soon\" is not a duration"},
         {"graduate-bandwidth = fast\n", "x.conf:1: graduate-bandwidth: "},
         {"graduate-bandwidth = 1KB/s\n", "x.conf:1: graduate-bandwidth: 1KB/s is not from 1MiB/s"},

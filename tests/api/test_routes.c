@@ -87,9 +87,10 @@ static void test_references(void **state)
     snprintf(path, sizeof(path), "/instances/%s", id);
     json_t *json = http_expect(daemon, "GET", path, NULL, 200);
     assert_string_equal(text_of(json, "name"), "one");
-    assert_int_equal(json_integer_value(json_object_get(
-                         json_object_get(json_object_get(json, "tine"), "memory"), "link_count")),
-                     26);
+    const json_t *memory = json_object_get(json_object_get(json, "tine"), "memory");
+    assert_int_equal(json_integer_value(json_object_get(memory, "link_count")), 26);
+    assert_int_equal(json_integer_value(json_object_get(memory, "shared_file_bytes")), 64 << 20);
+    assert_int_equal(json_integer_value(json_object_get(memory, "private_file_bytes")), 0);
     json_decref(json);
     snprintf(path, sizeof(path), "/instances/%.8s", id);
     json_decref(http_expect(daemon, "GET", path, NULL, 200));

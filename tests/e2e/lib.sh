@@ -105,6 +105,22 @@ oracle_clean() { # NAME SEED
     [[ $said =~ ^bad_pages\ 0\ of\ [1-9][0-9]*$ ]] || fail "$1: the oracle said: $said"
 }
 
+# Mappings of no file in the VMM: one more for each piece of memory that the guest gave back.
+given_back() { grep -c ' 00:00 0 *$' "/proc/$(vmm_of "$1")/maps"; }
+# The guest fills its page cache and frees it, and reports what is free in pieces of megabytes.
+give_back() {
+    local before
+    before=$(given_back "$1")
+    for _ in $(seq 60); do
+        in_guest "$1" sh -c 'dd if=/dev/zero of=/tmp/big bs=1M count=64 2>/dev/null; rm /tmp/big'
+        for _ in $(seq 20); do
+            [ "$(given_back "$1")" -le "$before" ] || return 0
+            sleep 0.5
+        done
+    done
+    fail "$1 gives no memory back"
+}
+
 finish_test() {
     local status=$? pid
     if [ "$status" != 0 ] && [ -e "$work/tined.log" ]; then

@@ -345,7 +345,7 @@ static void *session_run(void *context)
     unsigned long port = strncmp(line, "CONNECT ", 8) == 0 ? strtoul(line + 8, NULL, 10) : 0;
     if (!silent && port == FAKE_AGENT_PORT) {
         wait_running(session->fake);
-        if (dprintf(session->fd, "OK 1073741824\n") > 0)
+        if (fake_print(session->fd, "OK 1073741824\n") > 0)
             serve_request(session);
     }
     free(silent);

@@ -127,7 +127,7 @@ static void put_snapshot(struct fake *fake, const char *path, json_t *body,
 
 static void get(struct fake *fake, const char *path, struct fake_answer *answer)
 {
-    static const char *const names[] = {"Not started", "Running", "Paused"};
+    static const char *const names[] = {"Not started", "Running", "Paused", "Template"};
     answer->status = 200;
     if (strcmp(path, "/") == 0)
         answer->body = json_pack("{s:s, s:s, s:s, s:s}", "id", fake->id, "state",
@@ -138,6 +138,10 @@ static void get(struct fake *fake, const char *path, struct fake_answer *answer)
         char *other = fake_order("other-version", NULL);
         answer->body = json_pack("{s:s}", "firecracker_version", other ? other : fake->version);
         free(other);
+    } else if (strcmp(path, "/version") == 0) {
+        char *none = fake_order("no-templates", NULL);
+        answer->body = json_pack("{s:b}", "templates", none == NULL);
+        free(none);
     } else
         refuse(answer, "no such path");
 }
@@ -150,7 +154,10 @@ void fake_handle(struct fake *fake, const char *method, const char *path, json_t
         get(fake, path, answer);
     else if (!fake_knows(fake, path, body, fault, sizeof(fault)))
         refuse(answer, fault);
-    else if (strcmp(path, "/vm") == 0)
+    else if (strcmp(path, "/template") == 0 || strcmp(path, "/children") == 0) {
+        if (fake_template(fake, path, body, answer) < 0)
+            refuse(answer, "no template can be made now");
+    } else if (strcmp(path, "/vm") == 0)
         patch_vm(fake, body, answer);
     else if (strcmp(path, "/actions") == 0)
         put_action(fake, body, answer);

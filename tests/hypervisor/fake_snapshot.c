@@ -86,7 +86,7 @@ static int page_is_own(int pagemap, const uint8_t *page)
 
 /* Of served memory every page that was touched may have been written, until a snapshot clears the
  * log: what was there before is not looked at, that would touch it. */
-static int page_is_dirty(const struct fake *fake, int pagemap, size_t at)
+int fake_page_is_dirty(const struct fake *fake, int pagemap, size_t at)
 {
     static const uint8_t zeros[PAGE];
     int has_log = fake->served ? fake->tracking && fake->logged : fake->version != NULL;
@@ -114,7 +114,7 @@ static int write_own_pages(const struct fake *fake, int fd)
     int pagemap = fake->version ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     int r = pagemap < 0 && !fake->version ? -1 : 0;
     for (size_t at = 0; r == 0 && at < end; at += PAGE) {
-        if (page_is_dirty(fake, pagemap, at) &&
+        if (fake_page_is_dirty(fake, pagemap, at) &&
             pwrite(fd, fake->memory + at, PAGE, (off_t)at) != (ssize_t)PAGE)
             r = -1;
     }
@@ -182,6 +182,8 @@ int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t
         return fail(fault, size, "write state", state);
     const char *type = json_string_value(json_object_get(request, "snapshot_type"));
     int diff = type && strcmp(type, "Diff") == 0;
+    if (type && strcmp(type, "Layer") == 0 && !fake->version)
+        return fake_layer_write(fake, memory, fault, size) < 0 ? -1 : clear_log(fake);
     if (diff && fake->version && !fake->tracking) {
         errno = EOPNOTSUPP;
         return fail(fault, size, "Diff without a log of dirty pages", memory);
@@ -270,6 +272,9 @@ int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t s
         backend_type && strcmp(backend_type, "Uffd") == 0 ? fake_memory_paged : map_memory;
     if (!memory || get(fake, memory, (size_t)mib << 20) < 0)
         return fail(fault, size, "load memory", memory);
+    unsigned layers = (unsigned)json_integer_value(json_object_get(backend, "layers"));
+    if (layers > 0 && fake_layers_map(fake, memory, layers, fault, size) < 0)
+        return -1;
     errno = EINVAL;
     if (!memory_belongs(fake))
         return fail(fault, size, "memory of another VM", memory);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "http/descriptors.h"
+
 #define REQUEST_LIMIT (64u << 10)
 
 /* One API connection. */
@@ -21,7 +24,7 @@ struct connection {
     struct fake *fake;
     unsigned number;
     int had_turn;
-    int fd;
+    int fd, mount_fd;
     char data[REQUEST_LIMIT + 1];
     size_t length;
 };
@@ -75,12 +78,26 @@ int fake_unix_socket(const char *path, int listening)
     return fd;
 }
 
+int fake_print(int fd, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        abort();
+    ssize_t n = write(fd, text, (size_t)length);
+    free(text);
+    return (int)n;
+}
+
 static void record(const char *method, const char *path, const char *body)
 {
     int fd = open("log/requests", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    dprintf(fd, "%s %s %s\n", method, path, body);
+    fake_print(fd, "%s %s %s\n", method, path, body);
     close(fd);
 }
 
@@ -89,13 +106,13 @@ static void answer_send(int fd, const struct fake_answer *answer)
     char *text = answer->body ? json_dumps(answer->body, JSON_COMPACT) : NULL;
     /* As Firecracker: no reason phrase, and a 204 carries no length. */
     if (text)
-        dprintf(fd,
-                "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n"
-                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                answer->status, strlen(text), text);
+        fake_print(fd,
+                   "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n"
+                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                   answer->status, strlen(text), text);
     else
-        dprintf(fd, "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n\r\n",
-                answer->status);
+        fake_print(fd, "HTTP/1.1 %d \r\nServer: Fake API\r\nConnection: keep-alive\r\n\r\n",
+                   answer->status);
     free(text);
 }
 
@@ -144,7 +161,7 @@ static int misbehave(struct connection *connection, const char *path, struct fak
     text = fake_order("garbage", path);
     if (text) {
         free(text);
-        dprintf(fd, "\001\002 this is no HTTP at all\r\n\r\n");
+        fake_print(fd, "\001\002 this is no HTTP at all\r\n\r\n");
         return -1;
     }
     text = fake_order("refuse", path);
@@ -170,6 +187,7 @@ static int serve(struct connection *connection, const char *method, const char *
     if (r == 0) {
         json_t *json = *body ? json_loads(body, 0, NULL) : NULL;
         pthread_mutex_lock(&connection->fake->lock);
+        connection->fake->mount_fd = connection->mount_fd;
         fake_handle(connection->fake, method, path, json, &answer);
         pthread_mutex_unlock(&connection->fake->lock);
         json_decref(json);
@@ -212,11 +230,27 @@ static int take_request(struct connection *connection)
     if (sscanf(connection->data, "%15s %255s", method, path) != 2)
         return -1;
     char *text = strndup(connection->data + head, body);
+    const int last = strcasestr(connection->data, "Connection: close") != NULL;
     int r = serve(connection, method, path, text);
     free(text);
+    if (last)
+        return -1;
     connection->length -= head + body;
     memmove(connection->data, connection->data + head + body, connection->length);
     return r == 0 ? 1 : -1;
+}
+
+/* With what descriptor there is. */
+static ssize_t receive(struct connection *connection)
+{
+    size_t count = 0;
+    bool too_many = false;
+    int fd = -1;
+    ssize_t n = descriptors_receive(connection->fd, connection->data + connection->length,
+                                    REQUEST_LIMIT - connection->length, &fd, 1, &count, &too_many);
+    if (count > 0)
+        connection->mount_fd = fd;
+    return n;
 }
 
 static void *connection_run(void *context)
@@ -228,14 +262,16 @@ static void *connection_run(void *context)
             break;
         if (r > 0)
             continue;
-        ssize_t n = read(connection->fd, connection->data + connection->length,
-                         REQUEST_LIMIT - connection->length);
+        ssize_t n = receive(connection);
         if (n <= 0)
             break;
         connection->length += (size_t)n;
     }
     turn_await(connection);
     turn_pass(connection);
+    if (connection->mount_fd >= 0)
+        close(connection->mount_fd);
+    shutdown(connection->fd, SHUT_RDWR); /* one that is being forked off may have it, too */
     close(connection->fd);
     free(connection);
     return NULL;
@@ -266,7 +302,7 @@ static void new_boot_id(struct fake *fake)
              (unsigned long long)random[1]);
 }
 
-static int serve_api(struct fake *fake, const char *path)
+int fake_serve(struct fake *fake, const char *path)
 {
     int listener = fake_unix_socket(path, 1);
     if (listener < 0) {
@@ -280,6 +316,7 @@ static int serve_api(struct fake *fake, const char *path)
             return 1;
         connection->fake = fake;
         connection->fd = fd;
+        connection->mount_fd = -1;
         connection->number = number;
         fake_thread(connection_run, connection);
     }
@@ -290,7 +327,8 @@ int main(int argc, char **argv)
     static struct fake fake = {.lock = PTHREAD_MUTEX_INITIALIZER,
                                .changed = PTHREAD_COND_INITIALIZER,
                                .hostname = "fake-guest",
-                               .vsock_fd = -1};
+                               .vsock_fd = -1,
+                               .mount_fd = -1};
     const char *socket_path = NULL, *log_path = NULL;
     fake_become(&fake, argv[0]);
     if (fake.version && argc == 2 && strcmp(argv[1], "--version") == 0) {
@@ -316,9 +354,10 @@ int main(int argc, char **argv)
     if (log_path && open(log_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) < 0)
         return 152;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
     fprintf(stderr, "fake-vmm: id %s\n", fake.id);
     obey_before_listening();
     fake.config = json_object();
     new_boot_id(&fake);
-    return serve_api(&fake, socket_path);
+    return fake_serve(&fake, socket_path);
 }

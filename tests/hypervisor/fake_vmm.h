@@ -27,6 +27,7 @@
  *   no-handshake          loads memory from a pager without introducing itself
  *   bad-handshake         tells the pager of memory that its image does not have
  *   stays                 its guest does not power off when its program is over
+ *   no-templates          knows no templates
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
 #define TINE_TESTS_FAKE_VMM_H
@@ -50,7 +51,7 @@ struct fake_program {
     char text[1024]; /* how it was started: argv, environment, working directory */
 };
 
-enum fake_state { FAKE_NOT_STARTED, FAKE_RUNNING, FAKE_PAUSED };
+enum fake_state { FAKE_NOT_STARTED, FAKE_RUNNING, FAKE_PAUSED, FAKE_TEMPLATE };
 
 struct fake {
     pthread_mutex_t lock; /* guards everything below */
@@ -64,6 +65,7 @@ struct fake {
     char hostname[65];
     unsigned turn;       /* the number of the connection whose first request is next */
     int vsock_fd;        /* listens on the vsock's unix socket; -1: none */
+    int mount_fd;        /* came with the request that is handled; -1: none */
     const char *version; /* of Firecracker; NULL: it is tine-vmm */
     unsigned minor;      /* of that version */
     int tracking;        /* the log of dirty pages was asked for */
@@ -95,6 +97,11 @@ int fake_knows(const struct fake *fake, const char *path, json_t *body, char *fa
 int fake_snapshot_create(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_snapshot_load(struct fake *fake, json_t *request, char *fault, size_t size);
 int fake_memory_new(struct fake *fake, size_t size);
+/* Whether the page at that offset of memory is to be in a diff. */
+int fake_page_is_dirty(const struct fake *fake, int pagemap, size_t at);
+/* fake_layers.c: -1 with the reason. The base is mapped already. */
+int fake_layers_map(struct fake *fake, const char *path, unsigned layers, char *fault, size_t size);
+int fake_layer_write(const struct fake *fake, const char *path, char *fault, size_t size);
 /* fake_pager.c: guest memory behind a userfaultfd that is handed to the pager as Firecracker does.
  */
 int fake_memory_paged(struct fake *fake, const char *socket, size_t size);
@@ -117,8 +124,14 @@ void fake_disk_close(struct fake_disk *disk);
 /* fake_pattern.c: fills memory and writable disks, and checks them; -1 with the reason. */
 int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size);
 int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size);
+/* fake_template.c: PUT /template and, by a template, PUT /children; -1: refused. */
+int fake_template(struct fake *fake, const char *path, json_t *body, struct fake_answer *answer);
 /* fake_vmm.c */
+int fake_serve(struct fake *fake, const char *path);
 void fake_thread(void *(*run)(void *), void *context);
+/* As dprintf(3), which has its stream on the stack and in a list of the C library's: a process that
+ * is forked while another thread prints would keep it there. */
+int fake_print(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int fake_unix_socket(const char *path, int listening);
 
 #endif

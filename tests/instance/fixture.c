@@ -74,6 +74,7 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
 {
     struct hypervisor driver = hypervisor_builtin(fixture->vmm);
     driver.saving = fixture->saving;
+    driver.knows_layers = !fixture->without_layers;
     const struct host_options options = {.data_dir = fixture->data,
                                          .vmm_binary = fixture->vmm,
                                          .kit_dir = fixture->kit,
@@ -81,7 +82,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .firecracker = {.binary = fixture->firecracker},
                                          .hypervisor = &driver,
                                          .pager = fixture->pager,
-                                         .standby_memory = fixture->standby_memory};
+                                         .standby_memory = fixture->standby_memory,
+                                         .compaction = fixture->compaction};
     return host_open(&options, err);
 }
 
@@ -109,6 +111,7 @@ struct fixture *fixture_on(const char *dir)
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_non_null(fixture);
     fixture->vmm = fake_vmm;
+    fixture->standby_memory = STANDBY_MERGE;
     snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
     snprintf(fixture->data, sizeof(fixture->data), "%s/data", dir);
     snprintf(fixture->kit, sizeof(fixture->kit), "%s/kit", dir);
@@ -255,6 +258,7 @@ int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t c
     int r = prepare(argc, argv);
     if (r != 0)
         return r;
+    cmocka_set_test_filter(getenv("TINE_TEST"));
     return _cmocka_run_group_tests("instance", tests, count, NULL, NULL);
 }
 

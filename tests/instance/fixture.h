@@ -21,10 +21,12 @@ struct fixture {
     char dir[64];
     char data[80], kit[80], kernel[80], initrd[80], writable[80], read_only[80];
     const char *vmm;
-    const char *firecracker;            /* NULL: none; taken up by the next fixture_open() */
-    enum hypervisor_saving saving;      /* of the driver; taken up by the next fixture_open() */
-    struct pager_options pager;         /* the same; without a run_dir there are no pagers */
-    enum standby_memory standby_memory; /* the same */
+    const char *firecracker;              /* NULL: none; taken up by the next fixture_open() */
+    enum hypervisor_saving saving;        /* of the driver; taken up by the next fixture_open() */
+    struct pager_options pager;           /* the same; without a run_dir there are no pagers */
+    enum standby_memory standby_memory;   /* the same; STANDBY_MERGE unless a test says otherwise */
+    struct compaction_options compaction; /* the same */
+    bool without_layers;                  /* the same: the driver knows none, as Firecracker's */
     struct host *host;
 };
 

@@ -59,6 +59,24 @@ size_t pager_sessions(const struct site *site, const char *version)
     return json_array_size(json_object_get(reply.body, "sessions"));
 }
 
+int pager_state(const struct site *site, const char *version, const char *id)
+{
+    char path[128];
+    _cleanup_(control_reply) struct control_reply reply;
+    snprintf(path, sizeof(path), "/sessions/%s/descriptors", id);
+    assert_int_equal(call(site, version, path, &reply), 0);
+    assert_int_equal(reply.fd_count, 2);
+    return fcntl(reply.fds[1], F_DUPFD_CLOEXEC, 0);
+}
+
+void await_pager_end(const struct site *site, const char *version)
+{
+    for (unsigned i = 0; pager_pid(site, version) > 0; i++) {
+        assert_true(i < PATIENCE_MS / 10);
+        time_sleep_ms(10);
+    }
+}
+
 /* ---- the host ---- */
 
 static const char *program(const char *variable)
@@ -95,10 +113,13 @@ void site_reopen(struct site *site)
     fixture_reopen(site->fixture);
 }
 
-void site_upgrade(struct site *site)
+void site_upgrade(struct site *site, const char *version)
 {
-    site->fixture->pager.binary = program("TINE_PAGER_NEXT");
-    site->fixture->pager.version = SITE_NEXT;
+    const char *variable = strcmp(version, SITE_NEXT) == 0    ? "TINE_PAGER_NEXT"
+                           : strcmp(version, SITE_OTHER) == 0 ? "TINE_PAGER_OTHER"
+                                                              : "TINE_PAGER";
+    site->fixture->pager.binary = program(variable);
+    site->fixture->pager.version = version;
 }
 
 void site_free(struct site *site)
@@ -111,6 +132,7 @@ void site_free(struct site *site)
         assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
     pager_kill(site, SITE_VERSION);
     pager_kill(site, SITE_NEXT);
+    pager_kill(site, SITE_OTHER);
     fixture_open(fixture);
     fixture_clear(fixture);
     fixture_close(fixture);
@@ -143,6 +165,8 @@ int site_child(char **argv, int (*run)(struct host *host, struct error *err))
     struct fixture *fixture = fixture_on(argv[3]);
     struct error err = {0};
     fixture->vmm = argv[1];
+    fixture->standby_memory = STANDBY_AUTO;
+    fixture->without_layers = true;
     fixture->pager = (struct pager_options){.binary = program("TINE_PAGER"),
                                             .run_dir = argv[5],
                                             .backend = MEMORY_PAGER,

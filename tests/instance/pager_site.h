@@ -8,6 +8,7 @@
 #define SITE_TOKEN   7001 /* what the source's memory and disk hold */
 #define SITE_VERSION "0.1.0"
 #define SITE_NEXT    "0.1.0-next"
+#define SITE_OTHER   "0.1.0-other" /* knows no state of the others' sessions */
 
 struct site {
     struct fixture *fixture;
@@ -24,8 +25,8 @@ int site_setup(void **state);
 int site_teardown(void **state);
 /* tined is ended, or killed as far as pagers can tell, and starts anew. */
 void site_reopen(struct site *site);
-/* The next tined is of the version SITE_NEXT. */
-void site_upgrade(struct site *site);
+/* The next tined is of that version, one of the three. */
+void site_upgrade(struct site *site, const char *version);
 
 /* A tined on the site, whose own one is closed, does what main() gives to site_child() until it is
  * killed at the failpoint. */
@@ -58,6 +59,10 @@ pid_t pager_pid(const struct site *site, const char *version);
 void pager_kill(const struct site *site, const char *version);
 /* How many sessions it has. */
 size_t pager_sessions(const struct site *site, const char *version);
+/* Its shared state of a session; owner: caller. */
+int pager_state(const struct site *site, const char *version, const char *id);
+/* Waits until that pager has ended by itself. */
+void await_pager_end(const struct site *site, const char *version);
 /* True if the VMM was told to load from a pager. */
 bool was_paged(struct site *site, const struct instance_record *record);
 

@@ -90,6 +90,7 @@ struct ends {
 
 struct counts {
     unsigned sequences, steps, illegal, failed, crashed;
+    unsigned compacted; /* images */
     unsigned kinds[STEP_KINDS];
 };
 
@@ -101,6 +102,7 @@ struct world {
     struct inodes *inodes; /* space_rules.c */
     uint64_t seed, random, fills;
     enum trouble trouble; /* what may happen in this sequence */
+    bool layers;          /* its standbys may add layers, which get fewer when tined comes back */
     struct counts counts;
 };
 

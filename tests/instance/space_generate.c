@@ -19,9 +19,10 @@
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "
 #define MERGE "merge-unshared merge-moved "
-#define STANDBY                                                                             \
-    MERGE "standby-paused standby-saved standby-synced standby-published standby-recorded " \
-          "stack-publish-before-rename stack-publish-after-rename "
+#define LAYER "layering-linked layering-saved layering-made layering-finished "
+#define STANDBY                                                                                   \
+    MERGE LAYER "standby-paused standby-saved standby-synced standby-published standby-recorded " \
+                "stack-publish-before-rename stack-publish-after-rename "
 #define SEAL                                                                 \
     "disk-seal-made disk-seal-marked disk-seal-link disk-seal-linked "       \
     "disk-seal-before-rename disk-seal-after-rename disk-top-before-rename " \
@@ -55,7 +56,7 @@ static const struct {
     [STEP_TAG] = {"tag", 6, "update-begun "},
     [STEP_KILL] = {"kill", 6, ""},
     [STEP_STORM] = {"storm", 5, ""},
-    [STEP_REOPEN] = {"reopen", 4, ""},
+    [STEP_REOPEN] = {"reopen", 6, ""},
 };
 
 /* splitmix64: a sequence is its seed. */

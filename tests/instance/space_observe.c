@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "stack/disk_stack.h"
+#include "stack/layer_stack.h"
 
 #define SETTLE_MS 20000
 
@@ -66,6 +67,29 @@ static bool pages_hold(const char *path, uint64_t token, unsigned first, unsigne
     return fd >= 0;
 }
 
+/* Through all layers, as a VM would have it. */
+static bool memory_holds(int directory, const char *path, uint64_t token, char why[256])
+{
+    uint8_t page[PATTERN_PAGE];
+    struct error err = {0};
+    const struct stack_file base = {directory, "snapshot/memory", path};
+    _cleanup_(layer_stack) struct layer_stack *stack = layer_stack_open(&base, &err);
+    if (!stack)
+        snprintf(why, 256, "%.250s", err.message);
+    for (unsigned i = PATTERN_MEMORY_FIRST; stack && i < PATTERN_MEMORY_END; i++) {
+        const struct layer_extent extent = layer_stack_find(stack, i);
+        memset(page, 0, sizeof(page));
+        if ((extent.zero ||
+             pread(extent.fd, page, sizeof(page), (off_t)extent.offset) == (ssize_t)sizeof(page)) &&
+            pattern_holds(token, i, page))
+            continue;
+        snprintf(why, 256, "page %u of %.120s, in file %u, is not of %llu", i, path, extent.layer,
+                 (unsigned long long)token);
+        return false;
+    }
+    return stack && layer_stack_verify(stack, NULL) == 0;
+}
+
 /* The rest of guest memory was never touched. */
 static bool memory_ends(const char *path, char why[256])
 {
@@ -114,9 +138,9 @@ bool files_hold(const char *directory, const struct fact *fact, bool diskless, c
 {
     char memory[512];
     snprintf(memory, sizeof(memory), "%s/snapshot/memory", directory);
+    _cleanup_(close) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fact->place == PLACE_STANDBY &&
-        (!memory_ends(memory, why) ||
-         !pages_hold(memory, fact->memory, PATTERN_MEMORY_FIRST, PATTERN_MEMORY_END, why)))
+        (!memory_ends(memory, why) || !memory_holds(fd, memory, fact->memory, why)))
         return false;
     return diskless || disk_holds(directory, fact->disk, why);
 }

@@ -263,10 +263,54 @@ static void kill_vmm(struct world *world, const struct step *step)
     fixture_open(world->fixture);
 }
 
+/* How many compactions have ended, whatever came of it; `*done`: how many images were changed. */
+static unsigned compactions(struct world *world, unsigned *done)
+{
+    size_t length = 0;
+    struct error err = {0};
+    _cleanup_(free) char *text = host_metrics(world->fixture->host, &length, &err);
+    unsigned sum = 0;
+    assert_non_null(text);
+    *done = 0;
+    for (const char *at = text; (at = strstr(at, "\ntine_compactions_total{")); at++) {
+        assert_null(memmem(at, strcspn(at + 1, "\n") + 1, "error", 5));
+        unsigned value = (unsigned)strtoul(strchr(at, '}') + 1, NULL, 10);
+        sum += value;
+        if (memmem(at, strcspn(at + 1, "\n") + 1, "ed\"", 3) &&
+            !memmem(at, strcspn(at + 1, "\n") + 1, "\"unneeded", 9))
+            *done += value;
+    }
+    return sum;
+}
+
+/* Of every instance that sleeps in layers it is looked whether fewer would do. */
+static void compact(struct world *world)
+{
+    size_t count = 0;
+    unsigned wanted = 0, done = 0;
+    struct error err = {0};
+    struct instance_record *records = NULL;
+    assert_ok(instance_list(world->fixture->host, &records, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        wanted += records[i].state == INSTANCE_STANDBY && records[i].memory_layers > 0;
+    free(records);
+    world->fixture->compaction.on = true;
+    fixture_reopen(world->fixture);
+    for (unsigned waited = 0; compactions(world, &done) < wanted; waited++) {
+        assert_true(waited < 4000);
+        usleep(5000);
+    }
+    world->counts.compacted += done;
+    world->fixture->compaction.on = false;
+    fixture_reopen(world->fixture);
+}
+
 void step_run(struct world *world, const struct step *step, struct ends *ends)
 {
     *ends = (struct ends){.list = {ENDED_WELL}};
-    if (step->kind == STEP_REOPEN)
+    if (step->kind == STEP_REOPEN && world->layers)
+        compact(world);
+    else if (step->kind == STEP_REOPEN)
         fixture_reopen(world->fixture);
     else if (step->kill_us > 0 || (step->failpoint[0] && !strchr(step->failpoint, '=')))
         run_in_child(world, step, ends);

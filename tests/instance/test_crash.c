@@ -29,6 +29,7 @@ struct scenario {
     bool packed;   /* web's memory is compressed */
     bool restored; /* web has a retained base */
     bool shared;   /* and a snapshot has it too */
+    bool naps;     /* web can't be forked live */
 };
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -37,6 +38,9 @@ struct scenario {
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "
 
+#define LIVE                                                                                \
+    "live-paused live-prepared live-made fork-reserved fork-linked fork-published " PUBLISH \
+    "live-child live-resumed live-recorded "
 #define SNAPSHOT "snapshot-linked snapshot-recorded snapshot-published "
 #define REPLACE                                                                     \
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
@@ -66,14 +70,17 @@ static const struct scenario scenarios[] = {
      "merge-moved standby-saved ",
      .restored = true, .shared = true},
     {"fork", INSTANCE_RUNNING, true, "RB", "merge-moved standby-saved standby-killed fork-linked ",
-     .restored = true},
+     .restored = true, .naps = true},
     {"restore", INSTANCE_STANDBY, false, "RB", RESTORE},
     {"fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},
     {"fork", INSTANCE_STOPPED, true, "T", "fork-reserved fork-linked fork-published " BOOT},
     {"fork", INSTANCE_RUNNING, true, "RB",
      "standby-paused standby-published standby-killed fork-reserved fork-linked "
-     "fork-published " RESTORE},
+     "fork-published " RESTORE,
+     .naps = true},
+    {"fork", INSTANCE_RUNNING, true, "R", LIVE},
+    {"fork", INSTANCE_RUNNING, true, "R", LIVE, .restored = true},
     {"delete", INSTANCE_STANDBY, false, "xB", "delete-killed delete-renamed delete-forgotten "},
     {"delete", INSTANCE_RUNNING, false, "xT", "delete-killed delete-renamed delete-forgotten "},
     {"snapshot-create", INSTANCE_STANDBY, false, "B", SNAPSHOT PUBLISH},
@@ -106,6 +113,7 @@ static struct fixture *child_fixture(char **argv)
     snprintf(fixture->read_only, sizeof(fixture->read_only), "%s/read_only", argv[3]);
     fixture->vmm = argv[1];
     fixture->saving = HYPERVISOR_SAVES_MERGED;
+    fixture->standby_memory = STANDBY_MERGE;
     return fixture;
 }
 
@@ -373,6 +381,8 @@ static void test_every_step_of_every_operation(void **state)
         snprintf(points, sizeof(points), "%s", scenarios[i].failpoints);
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             prepare(fixture, scenarios[i].from, scenarios[i].packed);
+            if (scenarios[i].naps)
+                guest_orders(fixture, fixture_get(fixture, "web").id, "no-templates");
             if (scenarios[i].restored)
                 prepare_base(fixture, scenarios[i].shared);
             if (uses_snapshot(&scenarios[i]))

@@ -143,7 +143,7 @@ static void test_damage(void **state)
     assert_int_equal(pread(fd, &last, 1, whole - 1), 1);
     assert_int_equal(ftruncate(fd, whole - 1), 0);
     assert_fails(instance_restore(fixture->host, "web", NULL, &err), &err, ERROR_CORRUPT,
-                 "snapshot/memory.zst is damaged: it ends too early");
+                 "snapshot/memory.zst is damaged: something follows its end, or its index is cut");
     assert_fails(instance_fork(fixture->host, "web", &request, NULL, &err), &err, ERROR_CORRUPT,
                  "is damaged");
     assert_state(fixture, "web", INSTANCE_STANDBY);

@@ -29,6 +29,7 @@ static const struct {
     bool diskless;
     const char *failpoints;
     bool restored; /* it has a retained base */
+    bool naps;     /* it can't be forked live */
 } walks[] = {
     {do_create, INSTANCE_RUNNING, false,
      "create-reserved create-copied stack-publish-before-rename stack-publish-after-rename "
@@ -58,9 +59,15 @@ static const struct {
     {web_fork, INSTANCE_RUNNING, false,
      "standby-paused standby-saved standby-synced standby-published standby-recorded fork-reserved "
      "fork-linked "
-     "fork-published"},
+     "fork-published",
+     .naps = true},
     {web_fork, INSTANCE_RUNNING, false,
      "merge-unshared merge-moved standby-saved standby-published fork-linked fork-published",
+     .restored = true, .naps = true},
+    {web_fork, INSTANCE_RUNNING, false,
+     "live-paused live-prepared live-made fork-reserved fork-linked fork-published live-child "
+     "live-resumed live-recorded"},
+    {web_fork, INSTANCE_RUNNING, true, "live-prepared live-made fork-linked live-child",
      .restored = true},
 };
 
@@ -96,6 +103,8 @@ static void test_every_failpoint(void **state)
         else
             fixture_create(fixture, "web");
         web_reach(fixture, walks[i].from);
+        if (walks[i].naps)
+            guest_orders(fixture, fixture_get(fixture, "web").id, "no-templates");
         if (walks[i].restored) {
             assert_ok(web_standby(fixture, &err), &err);
             assert_ok(web_restore(fixture, &err), &err);

@@ -128,6 +128,7 @@ static void test_fork_of_running(void **state)
     struct error err = {0};
     struct instance_record source = fixture_create(fixture, "source");
     guest_remember(fixture, "source", "before the fork");
+    guest_orders(fixture, source.id, "no-templates"); /* else see test_live.c */
     const struct instance_fork_request request = {.name = "fork", .from_running = true};
     struct instance_record fork;
     assert_ok(instance_fork(fixture->host, "source", &request, &fork, &err), &err);

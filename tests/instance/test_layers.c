@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Standbys that add a layer: what they leave alone, what comes back through a real pager, and what
- * every owner of such an image does with it. */
+/* Standbys that add a layer, of VMMs that know none: what they leave alone, what comes back through
+ * a real pager, and what every owner of such an image does with it. */
 #include "pager_site.h"
 
 #include <errno.h>
@@ -23,6 +23,7 @@ static struct site *site_with(const struct paging_graduation *graduation)
 {
     struct site *site = site_new(graduation);
     site->fixture->standby_memory = STANDBY_AUTO;
+    site->fixture->without_layers = true;
     site_reopen(site);
     return site;
 }
@@ -376,22 +377,19 @@ static void test_no_pager(void **state)
     layered(site, "one");
     site->fixture->pager.backend = MEMORY_FILE;
     site_reopen(site);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED,
-                 "the memory of one has 1 layers, and only a pager can serve these: "
-                 "memory-backend is file");
-    site->fixture->pager = (struct pager_options){.run_dir = NULL};
-    site_reopen(site);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED, "this host has no pager");
-    site->fixture->pager = before;
-    site->fixture->pager.binary = "/nowhere/tine-pager";
-    site_reopen(site);
-    pager_kill(site, SITE_VERSION);
-    assert_fails(restore(site, &err), &err, ERROR_UNSUPPORTED, "use the pager /nowhere/tine-pager");
-    site->fixture->pager = before;
-    site->fixture->pager.backend = MEMORY_AUTO;
-    site_reopen(site);
+    setenv("TINE_FAILPOINT", "stack-flatten-data=ENOSPC", 1);
+    assert_fails(restore(site, &err), &err, ERROR_RESOURCES,
+                 "make one file of the memory of one, which its VMM needs");
+    unsetenv("TINE_FAILPOINT");
     assert_state(site->fixture, "one", INSTANCE_STANDBY);
-    assert_wakes(site, "one", SITE_TOKEN, NOTE);
+    assert_int_equal(layers_of(site, "one"), 1);
+    assert_ok(restore(site, &err), &err);
+    assert_int_equal(layers_of(site, "one"), 0);
+    assert_false(fixture_get(site->fixture, "one").paged);
+    assert_holds(site, "one", SITE_TOKEN);
+    assert_recalls(site->fixture, "one", NOTE);
+    site->fixture->pager = before;
+    site_reopen(site);
 }
 
 static void test_layers_are_not_compressed(void **state)

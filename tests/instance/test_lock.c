@@ -121,7 +121,7 @@ static void test_a_nap_lets_its_own_kind_in(void **state)
     while (lock_users(table, ID) < 3)
         time_sleep_ms(1);
     assert_false(second.holds);
-    lock_nap_open(&first);
+    lock_nap_open(&first, NULL);
     await_hold(&second);
     assert_false(reader.holds);
     second.let_go = true;
@@ -148,7 +148,7 @@ static void test_all_who_wait_come_into_a_nap(void **state)
     }
     while (lock_users(table, ID) < 1 + ARRAY_SIZE(others))
         time_sleep_ms(1);
-    lock_nap_open(&first);
+    lock_nap_open(&first, NULL);
     lock_nap_close(&first);
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
         assert_true(others[i].holds);
@@ -166,7 +166,7 @@ static void test_a_nap_may_outlive_its_host(void **state)
     struct lock_hold first;
     struct holder second, writer;
     assert_int_equal(lock_take(table, ID, LOCK_NAP, &first, NULL), 0);
-    lock_nap_open(&first);
+    lock_nap_open(&first, NULL);
     start(&second, table, LOCK_NAP);
     await_hold(&second);
     start(&writer, table, LOCK_EXCLUSIVE);

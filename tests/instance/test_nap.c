@@ -13,11 +13,13 @@
 #define MEMORY_FILE GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY
 #define BASE_FILE   GUEST_BASE "/" SNAPSHOT_MEMORY
 #define ACTORS      24
+#define NAPS        "no-templates\n" /* one that can't be forked live (test_live.c) */
 
 static struct instance_record running_source(struct fixture *fixture)
 {
     struct instance_record source = fixture_create(fixture, "source");
     guest_remember(fixture, "source", "note");
+    guest_orders(fixture, source.id, NAPS);
     return source;
 }
 
@@ -230,14 +232,14 @@ static void test_a_nap_that_fails(void **state)
     const struct actor fork = forker(fixture, INSTANCE_STANDBY), snapshot = snapper(fixture);
     struct actor actors[6];
     struct instance_record source = running_source(fixture);
-    guest_orders(fixture, source.id, "refuse /snapshot/create no");
+    guest_orders(fixture, source.id, NAPS "refuse /snapshot/create no");
     crowd_fill(actors, 3, &snapshot);
     crowd_fill(actors + 3, 3, &fork);
     crowd_start_together(actors, 6, &source);
     for (int i = 0; i < 6; i++)
         assert_fails(actor_join(&actors[i]), &actors[i].err, ERROR_INVALID, "refuses");
     assert_state(fixture, "source", INSTANCE_RUNNING);
-    guest_orders(fixture, source.id, NULL);
+    guest_orders(fixture, source.id, NAPS);
     crowd_start(actors, 6);
     crowd_join(actors, 6);
 }

@@ -3,9 +3,10 @@
  *
  * TINE_SEED=N runs the one sequence of that seed and tells its steps; TINE_SEQUENCES=N says how
  * many are run, one seed after the other, with TINE_SEED from there on. A third of them is without
- * trouble, in a third steps fail at failpoints, in a third tined is killed there. Behind the fake
- * VMM the arguments "I N" run only every Nth sequence, from the Ith (from 0) on: sequences spend
- * most of their time waiting for processes, so the parts run beside each other. */
+ * trouble, in a third steps fail at failpoints, in a third tined is killed there; in half of them
+ * standbys add layers. Behind the fake VMM the arguments "I N" run only every Nth sequence, from
+ * the Ith (from 0) on: sequences spend most of their time waiting for processes, so the parts run
+ * beside each other. */
 #include "space.h"
 
 #include <fcntl.h>
@@ -99,6 +100,10 @@ static void sequence(struct world *world, uint64_t seed)
     world_begin(world, seed);
     world->fixture->saving =
         seed / TROUBLE_KINDS % 2 ? HYPERVISOR_SAVES_MERGED : HYPERVISOR_SAVES_CHEAPEST;
+    world->layers = seed / TROUBLE_KINDS / 2 % 2;
+    world->fixture->standby_memory = !world->layers                      ? STANDBY_MERGE
+                                     : seed / TROUBLE_KINDS / 4 % 2 == 0 ? STANDBY_LAYER
+                                                                         : STANDBY_AUTO;
     fixture_reopen(world->fixture);
     story.seed = seed;
     story.count = 0;
@@ -112,8 +117,9 @@ static void sequence(struct world *world, uint64_t seed)
 
 static void report(const struct counts *counts)
 {
-    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed;", counts->sequences,
-                  counts->steps, counts->illegal, counts->failed, counts->crashed);
+    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed; %u compacted;",
+                  counts->sequences, counts->steps, counts->illegal, counts->failed,
+                  counts->crashed, counts->compacted);
     for (unsigned i = 0; i < STEP_KINDS; i++)
         print_message(" %s %u", step_kind_name((enum step_kind)i), counts->kinds[i]);
     print_message("\n");

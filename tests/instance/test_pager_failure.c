@@ -4,6 +4,7 @@
 #include "pager_site.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "instance/proc.h"
 #include "listing.h"
 
 static int setup(void **state)
@@ -101,6 +104,35 @@ static void test_vmm_fails(void **state)
         guest_orders(site->fixture, one.id, NULL);
     }
     assert_works(site);
+}
+
+static size_t count_words(const char *text, const char *words)
+{
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, words)); at++)
+        count++;
+    return count;
+}
+
+/* A state without the time of day is refused when it is asked for that, and loaded by a second
+ * process, which has a session of its own. */
+static void test_state_without_clock(void **state)
+{
+    struct site *site = *state;
+    struct error err = {0};
+    _cleanup_(free) char *requests = NULL;
+    size_t length = 0;
+    const struct instance_record one = fixture_get(site->fixture, "one");
+    guest_orders(site->fixture, one.id, "no-clock");
+    assert_works(site);
+    struct path path = guest_path(site->fixture, one.id, "log/requests");
+    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
+    assert_int_equal(count_words(requests, "\"Uffd\""), 2);
+    assert_int_equal(count_words(requests, "\"clock_realtime\""), 1);
+    assert_int_equal(pager_sessions(site, SITE_VERSION), 1);
+    pager_kill(site, SITE_VERSION);
+    assert_holds(site, "one", SITE_TOKEN);
+    await_pager(site, "one", "serving");
 }
 
 static void test_no_pager_can_be_started(void **state)
@@ -194,12 +226,91 @@ static void test_both_are_killed(void **state)
     }
 }
 
+/* ---- in the middle of a VMM's load ---- */
+
+/* How many VMMs see that guest directory as their own. */
+static size_t count_vmms(const struct site *site, const char *id)
+{
+    _cleanup_(free) struct proc_vmm *vmms = NULL;
+    size_t count = 0, own = 0;
+    struct error err = {0};
+    struct stat st = guest_stat(site->fixture, id, "");
+    assert_ok(proc_vmms(&vmms, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        own += vmms[i].device == st.st_dev && vmms[i].inode == st.st_ino;
+    return own;
+}
+
+/* The pager ends when the VM has introduced itself, and before it is served. */
+static void test_pager_ends_in_a_load(void **state)
+{
+    static const struct {
+        const char *failpoint;
+        bool kept; /* tined has what the next pager needs */
+    } cases[] = {
+        {"pager-introduced", false},
+        {"pager-introduced=EIO", false},
+        {"pager-kept=EIO", false},
+        {"pager-kept", true},
+    };
+    struct site *site = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = {0};
+        pager_kill(site, SITE_VERSION); /* the next one has this failpoint */
+        setenv("TINE_FAILPOINT", cases[i].failpoint, 1);
+        int r = restore(site, &err);
+        unsetenv("TINE_FAILPOINT");
+        if (cases[i].kept) {
+            assert_ok(r, &err);
+            assert_holds(site, "one", SITE_TOKEN);
+            await_takeovers(site, "one", 1);
+            continue;
+        }
+        assert_true(r < 0);
+        assert_non_null(strstr(err.message, "restore one through the pager"));
+        assert_int_equal(count_vmms(site, fixture_get(site->fixture, "one").id), 0);
+        assert_nothing_happened(site);
+        pager_kill(site, SITE_VERSION);
+        assert_works(site);
+        prepare_again(site);
+    }
+}
+
+/* And tined with it: there is a VMM that waits in its load, for pages that nobody has. */
+static void test_both_end_in_a_load(void **state)
+{
+    static const char *const points[] = {
+        "pager-introduced,paging-unborn",
+        "pager-kept,paging-takeover",
+    };
+    struct site *site = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+        const struct instance_record one = fixture_get(site->fixture, "one");
+        struct path image = guest_path(site->fixture, one.id, "snapshot");
+        _cleanup_(free) char *before = listing(image.text);
+        fixture_close(site->fixture);
+        pager_kill(site, SITE_VERSION);
+        site_crash(site, points[i]);
+        pager_kill(site, SITE_VERSION);
+        assert_int_equal(count_vmms(site, one.id), 1);
+        fixture_open(site->fixture);
+        assert_nothing_happened(site);
+        assert_int_equal(count_vmms(site, one.id), 0);
+        _cleanup_(free) char *after = listing(image.text);
+        assert_string_equal(after, before);
+        pager_kill(site, SITE_VERSION);
+        assert_works(site);
+        prepare_again(site);
+    }
+}
+
 #define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, site_teardown)
 
 static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_every_failpoint),         PAGER_TEST(test_vmm_fails),
     PAGER_TEST(test_no_pager_can_be_started), PAGER_TEST(test_tined_is_killed),
-    PAGER_TEST(test_both_are_killed),
+    PAGER_TEST(test_both_are_killed),         PAGER_TEST(test_pager_ends_in_a_load),
+    PAGER_TEST(test_both_end_in_a_load),      PAGER_TEST(test_state_without_clock),
 };
 
 int main(int argc, char **argv)

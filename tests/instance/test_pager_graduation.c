@@ -124,20 +124,12 @@ static void test_graduation_fails(void **state)
 
 /* ---- upgrade ---- */
 
-static void await_end(struct site *site, const char *version)
-{
-    for (unsigned i = 0; pager_pid(site, version) > 0; i++) {
-        assert_true(i < 6000);
-        time_sleep_ms(10);
-    }
-}
-
 static void upgrade(struct site *site)
 {
     site_fork(site, "source", "old-1");
     site_fork(site, "source", "old-2");
     assert_int_equal(pager_sessions(site, SITE_VERSION), 2);
-    site_upgrade(site);
+    site_upgrade(site, SITE_NEXT);
     site_reopen(site);
     assert_string_equal(site_fork(site, "source", "new").pager_status.version, SITE_NEXT);
 }
@@ -157,7 +149,7 @@ static void test_upgrade_by_graduation(void **state)
     upgrade(site);
     await_pager(site, "old-1", "");
     await_pager(site, "old-2", "");
-    await_end(site, SITE_VERSION);
+    await_pager_end(site, SITE_VERSION);
     assert_all_hold(site);
 }
 
@@ -166,7 +158,7 @@ static void test_upgrade_by_moving(void **state)
 {
     struct site *site = *state;
     upgrade(site);
-    await_end(site, SITE_VERSION);
+    await_pager_end(site, SITE_VERSION);
     await_takeovers(site, "old-1", 1);
     await_takeovers(site, "old-2", 1);
     assert_string_equal(fixture_get(site->fixture, "old-1").pager_status.version, SITE_NEXT);

@@ -104,7 +104,7 @@ static void test_events_of_a_running_source(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {0};
-    fixture_create(fixture, "web");
+    guest_orders(fixture, fixture_create(fixture, "web").id, "no-templates");
     struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
     const struct instance_fork_request request = {.name = "fork", .from_running = true};
     assert_ok(instance_fork(fixture->host, "web", &request, NULL, &err), &err);
@@ -116,6 +116,28 @@ static void test_events_of_a_running_source(void **state)
     _cleanup_(free) char *text = metrics_of(fixture);
     static const char *const phases[] = {"wait", "standby", "link",   "wake",
                                          "load", "record",  "resume", "agent"};
+    for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+        char series[128];
+        snprintf(series, sizeof(series),
+                 "tine_operation_phase_duration_seconds_count{operation=\"fork\",phase=\"%s\"}",
+                 phases[i]);
+        assert_sample(text, series, 1);
+    }
+}
+
+/* Forked live, it does nothing that there were an event of. */
+static void test_events_of_a_live_fork(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    fixture_create(fixture, "web");
+    struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    assert_ok(instance_fork(fixture->host, "web", &request, NULL, &err), &err);
+    expect_event(&reader, "fork", "fork", "Running", "ok");
+    _cleanup_(free) char *text = metrics_of(fixture);
+    static const char *const phases[] = {"wait",   "template", "link",  "child",
+                                         "resume", "agent",    "record"};
     for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
         char series[128];
         snprintf(series, sizeof(series),
@@ -466,6 +488,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_events_of_a_life),
         FIXTURE_TEST(test_events_of_a_running_source),
+        FIXTURE_TEST(test_events_of_a_live_fork),
         FIXTURE_TEST(test_snapshots),
         FIXTURE_TEST(test_snapshot_delete),
         FIXTURE_TEST(test_failure),

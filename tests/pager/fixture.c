@@ -26,6 +26,7 @@
 #include "base/file.h"
 #include "base/unix_socket.h"
 #include "http/descriptors.h"
+#include "stack/compression.h"
 
 #define PATIENCE 30000u /* looks, one a millisecond or more */
 
@@ -64,7 +65,8 @@ void pager_begin(struct place *place, const char *variable, const char *version)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == parent)
             execl(program, program, "--run-dir", place->directory, "--threads", "2", "--log-level",
-                  getenv("TINE_TEST_LOG") ? getenv("TINE_TEST_LOG") : "error", NULL);
+                  getenv("TINE_TEST_LOG") ? getenv("TINE_TEST_LOG") : "error",
+                  place->decoded_cache ? "--decoded-cache" : NULL, place->decoded_cache, NULL);
         _exit(127);
     }
     for (unsigned i = 0; !answers(place); i++) {
@@ -216,6 +218,42 @@ json_t *session_body(const struct place *place, const char *id)
                              "cache_key", "key", "layers", "memory", "handshake_socket", path);
     assert_non_null(body);
     return body;
+}
+
+json_t *packed_body(const struct place *place, const char *id, const char *name,
+                    const char *compression)
+{
+    json_t *body = session_body(place, id);
+    json_object_set_new(body, "layers", json_pack("[s]", name));
+    json_object_set_new(body, "compression", json_string(compression));
+    return body;
+}
+
+void image_pack(const struct place *place, const char *compression)
+{
+    struct error err = {0};
+    struct stack_compression how;
+    struct stack_task task = {.done = 0};
+    struct stack_packing packing = {.dirfd = -1};
+    _cleanup_(close) int directory = dir_open(AT_FDCWD, place->directory, &err);
+    const struct stack_file raw = {directory, "memory", "memory"};
+    assert_int_equal(stack_compression_parse(compression, &how, &err), 0);
+    if (unlinkat(directory, how.algorithm == STACK_ZSTD ? "memory.zst" : "memory.lz4", 0) < 0)
+        assert_int_equal(errno, ENOENT);
+    assert_int_equal(stack_pack(&raw, &how, &task, &packing, &err), 0);
+    assert_int_equal(stack_pack_publish(&raw, &packing, &err), 0);
+    cleanup_stack_packing(&packing);
+}
+
+int64_t cache_counter(const struct place *place, const char *counter)
+{
+    struct reply reply = pager_call(place, "GET", "/stats", NULL, NULL, 0);
+    assert_int_equal(reply.status, 200);
+    json_t *value = json_object_get(json_object_get(reply.body, "cache"), counter);
+    assert_true(json_is_integer(value));
+    int64_t count = json_integer_value(value);
+    reply_free(&reply);
+    return count;
 }
 
 json_t *session_get(const struct place *place, const char *id)

@@ -16,7 +16,8 @@
 struct place {
     char directory[64]; /* also the pager's run directory */
     char control[160];
-    pid_t pid; /* 0: no pager runs */
+    pid_t pid;                 /* 0: no pager runs */
+    const char *decoded_cache; /* MiB; NULL: what the pager does by itself */
 };
 
 void place_open(struct place *place);
@@ -58,6 +59,13 @@ void pager_expect(const struct place *place, const char *method, const char *pat
                   int status);
 /* The body of POST /sessions for the image "memory" with cache key "key". */
 json_t *session_body(const struct place *place, const char *id);
+/* The body for an image whose lowest file is compressed, and has that name. */
+json_t *packed_body(const struct place *place, const char *id, const char *name,
+                    const char *compression);
+/* Puts "memory.zst" or "memory.lz4" in the place of "memory". */
+void image_pack(const struct place *place, const char *compression);
+/* What /stats says of the cache of decoded pages. */
+int64_t cache_counter(const struct place *place, const char *counter);
 /* The session as GET shows it; owner: caller. */
 json_t *session_get(const struct place *place, const char *id);
 /* Waits until the session is in that state; false if it came to another end. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts that need no VM: regions, run lengths, records, the session's shared state, the guard,
- * the raw source. */
+/* The parts that need no VM: regions, run lengths, records, the guard, the raw source. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,13 +21,14 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "pager/bitmap.h"
 #include "pager/crew.h"
 #include "pager/guard.h"
 #include "pager/process_mark.h"
 #include "pager/raw_source.h"
 #include "pager/record_store.h"
+#include "pager/regions.h"
 #include "pager/run_length.h"
-#include "pager/session_block.h"
 
 /* ---- regions ---- */
 
@@ -260,6 +260,18 @@ static void test_record_outside_the_image(void **state)
     touch_record_free(&record);
 }
 
+static void test_record_larger_than_the_image(void **state)
+{
+    struct touch_record record = some_record(), read = {0};
+    struct error err = {0};
+    size_t length = 0;
+    record.runs[50] = (struct touch_run){.page = 1, .count = 199999};
+    _cleanup_(free) uint8_t *data = touch_record_encode(&record, "key", 200000, &length);
+    assert_true(touch_record_decode(&read, data, length, "key", 200000, &err) < 0);
+    assert_non_null(strstr(err.message, "more pages than the image"));
+    touch_record_free(&record);
+}
+
 static void test_record_is_bounded(void **state)
 {
     struct touch_record record = {0};
@@ -292,117 +304,7 @@ static void test_store_forgets_the_oldest(void **state)
     record_store_destroy(store);
 }
 
-/* ---- the session's shared state ---- */
-
-static const struct page_source_identity image = {.size = 100 * PAGE_SIZE, .version = 5};
-
-static void block_make(struct session_block *block)
-{
-    static const uint64_t pages[] = {7, 9};
-    uint8_t data[2 * PAGE_SIZE];
-    struct error err = {0};
-    const struct region_table table = {.count = 1, .regions = {{0x100000, 16 * PAGE_SIZE, 0}}};
-    memset(data, 1, PAGE_SIZE);
-    memset(data + PAGE_SIZE, 2, PAGE_SIZE);
-    const struct session_block_config config = {.image = image,
-                                                .cache_key = "key",
-                                                .overlay_pages = pages,
-                                                .overlay_data = data,
-                                                .overlay_count = 2};
-    assert_int_equal(session_block_create(block, &config, &err), 0);
-    session_block_set_regions(block, &table);
-}
-
-static void test_block_is_taken_over(void **state)
-{
-    struct session_block block, next;
-    struct error err = {0};
-    block_make(&block);
-    bitmap_set(&block.removed, 99);
-    int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
-    assert_true(session_block_adopt(&next, fcntl(held, F_DUPFD_CLOEXEC, 0), &image, "key", &err) <
-                0);
-    assert_int_equal(err.code, ERROR_STATE);
-    session_block_release(&block);
-    assert_int_equal(session_block_adopt(&next, held, &image, "key", &err), 0);
-    assert_true(bitmap_get(&next.removed, 99));
-    assert_false(bitmap_get(&next.removed, 98));
-    assert_int_equal(session_block_regions(&next)->count, 1);
-    assert_int_equal(session_block_overlay(&next, 9)[100], 2);
-    assert_null(session_block_overlay(&next, 8));
-    session_block_release(&next);
-}
-
-static void spoil_magic(struct session_block_header *header)
-{
-    header->magic[0] = 'X';
-}
-
-static void spoil_version(struct session_block_header *header)
-{
-    header->version++;
-}
-
-static void spoil_constants(struct session_block_header *header)
-{
-    header->overlay_count = 1000;
-}
-
-static void spoil_active(struct session_block_header *header)
-{
-    header->active = 2;
-}
-
-static void spoil_regions(struct session_block_header *header)
-{
-    header->tables[header->active].count = 1000;
-}
-
-static void spoil_region(struct session_block_header *header)
-{
-    header->tables[header->active].regions[0].size = 1ull << 40;
-}
-
-static void test_block_is_hostile(void **state)
-{
-    static const struct {
-        void (*spoil)(struct session_block_header *header);
-        const char *reason;
-    } cases[] = {
-        {spoil_magic, "magic"},          {spoil_version, "version 2"},
-        {spoil_constants, "checksum"},   {spoil_active, "without a VM"},
-        {spoil_regions, "1000 regions"}, {spoil_region, "in the image"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct session_block block, next;
-        struct error err = {0};
-        block_make(&block);
-        int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
-        cases[i].spoil(block.header);
-        session_block_release(&block);
-        assert_true(session_block_adopt(&next, held, &image, "key", &err) < 0);
-        assert_non_null(strstr(err.message, cases[i].reason));
-    }
-}
-
-static void test_block_of_another_image(void **state)
-{
-    struct session_block block, next;
-    struct error err = {0};
-    const struct page_source_identity longer = {.size = 100000 * PAGE_SIZE, .version = 5};
-    const struct page_source_identity written = {.size = image.size, .version = 6};
-    block_make(&block);
-    int held = fcntl(block.fd, F_DUPFD_CLOEXEC, 0);
-    session_block_release(&block);
-    assert_true(session_block_adopt(&next, dup(held), &longer, "key", &err) < 0);
-    assert_non_null(strstr(err.message, "bytes, the image needs"));
-    assert_true(session_block_adopt(&next, dup(held), &written, "key", &err) < 0);
-    assert_non_null(strstr(err.message, "another image"));
-    assert_true(session_block_adopt(&next, dup(held), &image, "other", &err) < 0);
-    assert_non_null(strstr(err.message, "another cache key"));
-    assert_int_equal(session_block_adopt(&next, held, &image, "key", &err), 0);
-    session_block_release(&next);
-}
+/* ---- processes ---- */
 
 static void test_process_mark(void **state)
 {
@@ -470,7 +372,10 @@ static void test_raw_source(void **state)
     assert_int_equal(kind, PAGE_ZERO);
     assert_int_equal(source->ops->run(source, 8, 8, &kind), 1);
     assert_int_equal(kind, PAGE_DATA);
-    assert_memory_equal(source->ops->pages(source, 8, 1, &err), "x", 1);
+    const void *from = NULL;
+    assert_int_equal(source->ops->pages(source, 8, 1, &from, &err), 1);
+    assert_memory_equal(from, "x", 1);
+    source->ops->release(source, from);
     assert_true(source->ops->is(source, &st, 1));
     assert_int_equal(source->ops->check(source, &err), 0);
     assert_int_equal(ftruncate(fd, 8 * PAGE_SIZE), 0);
@@ -511,11 +416,9 @@ int main(void)
         cmocka_unit_test(test_crew_calls_the_idle),
         cmocka_unit_test(test_record_comes_back),
         cmocka_unit_test(test_record_outside_the_image),
+        cmocka_unit_test(test_record_larger_than_the_image),
         cmocka_unit_test(test_record_is_bounded),
         cmocka_unit_test(test_store_forgets_the_oldest),
-        cmocka_unit_test(test_block_is_taken_over),
-        cmocka_unit_test(test_block_is_hostile),
-        cmocka_unit_test(test_block_of_another_image),
         cmocka_unit_test(test_process_mark),
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_raw_source),

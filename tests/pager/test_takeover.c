@@ -29,7 +29,7 @@
 #define PAGES   4096u
 #define STEADY  3072u /* pages up to here are only read; behind them one thread gives pages back */
 #define READERS 3
-#define KILLS   50
+#define KILLS   50 /* ten times as many in a soak */
 
 static int setup(void **state)
 {
@@ -184,7 +184,9 @@ static void one_kill(struct place *place, unsigned round)
 
 static void test_killed_under_load(void **state)
 {
-    for (unsigned round = 0; round < KILLS; round++)
+    const char *soak = getenv("TINE_SOAK");
+    const unsigned kills = soak && strcmp(soak, "1") == 0 ? 10 * KILLS : KILLS;
+    for (unsigned round = 0; round < kills; round++)
         one_kill(*state, round);
 }
 

@@ -11,7 +11,7 @@
 static void handle(void *context, const struct http_request *request,
                    struct http_descriptors *descriptors, struct http_answer *answer)
 {
-    api_dispatch(context, request, answer);
+    api_dispatch(context, request, descriptors, answer);
 }
 
 struct api *api_create(const char *socket_path, size_t body_limit, struct loop *loop,
@@ -26,6 +26,7 @@ struct api *api_create(const char *socket_path, size_t body_limit, struct loop *
                                               .name = "Firecracker API",
                                               .body_limit = body_limit,
                                               .max_connections = API_MAX_CONNECTIONS,
+                                              .descriptors = true,
                                               .handle = handle,
                                               .context = api};
     api->vmm = vmm;

@@ -22,16 +22,23 @@ struct api {
 
 /* ---- one request (dispatch.c) ---- */
 
-void api_dispatch(struct api *api, const struct http_request *request, struct http_answer *answer);
+void api_dispatch(struct api *api, const struct http_request *request,
+                  struct http_descriptors *descriptors, struct http_answer *answer);
+/* The body of a PUT or PATCH, valid JSON of whatever kind; NULL for a GET, which has none. */
+int api_body_read(const struct http_request *request, json_t **body, struct error *err);
+/* The answer to a request that failed, which is logged. */
+void api_answer_failure(const struct http_request *request, const struct error *err,
+                        struct http_answer *answer);
 
 /* A request on its way through a handler. */
 struct api_call {
     struct api *api;
     struct vmm *vmm;
-    const char *id;     /* last part of the path, for routes with an id */
-    const json_t *body; /* PUT and PATCH: an object or whatever else was sent */
-    json_t *answer;     /* set by the handler (ownership passes): 200; left NULL: 204 */
-    bool fatal;         /* set by the handler with its error */
+    const char *id;                       /* last part of the path, for routes with an id */
+    const json_t *body;                   /* PUT and PATCH: an object or whatever else was sent */
+    struct http_descriptors *descriptors; /* that came with it */
+    json_t *answer; /* set by the handler (ownership passes): 200; left NULL: 204 */
+    bool fatal;     /* set by the handler with its error */
 };
 
 enum route_phase {
@@ -73,5 +80,6 @@ int put_actions(struct api_call *call, struct error *err);
 int patch_vm(struct api_call *call, struct error *err);
 int put_snapshot_create(struct api_call *call, struct error *err);
 int put_snapshot_load(struct api_call *call, struct error *err);
+int put_template(struct api_call *call, struct error *err);
 
 #endif

@@ -33,6 +33,7 @@ static const struct route routes[] = {
     {"PATCH", "/vm", PHASE_POSTBOOT, patch_vm},
     {"PUT", "/snapshot/create", PHASE_POSTBOOT, put_snapshot_create},
     {"PUT", "/snapshot/load", PHASE_PREBOOT, put_snapshot_load},
+    {"PUT", "/template", PHASE_POSTBOOT, put_template},
 };
 
 /* The id at the end of `path` if it fits the route ("" for a route without one), else NULL. */
@@ -66,8 +67,7 @@ static int phase_check(const struct route *route, enum vmm_state state, struct e
                      route->method, route->path, phase == PHASE_PREBOOT ? "before" : "after");
 }
 
-/* GET has no body, PUT and PATCH have one: valid JSON of whatever kind. */
-static int body_read(const struct http_request *request, json_t **body, struct error *err)
+int api_body_read(const struct http_request *request, json_t **body, struct error *err)
 {
     json_error_t cause;
     bool wanted = strcmp(request->method, "GET") != 0;
@@ -99,7 +99,7 @@ static int call_handler(struct api_call *call, const struct http_request *reques
         return error_set(err, ERROR_NOT_FOUND, EINVAL, "invalid request method or path: %s %s",
                          request->method, request->path);
     json_t *body = NULL;
-    int r = body_read(request, &body, err);
+    int r = api_body_read(request, &body, err);
     if (r == 0)
         r = phase_check(route, vmm_state(call->vmm), err);
     call->body = body;
@@ -111,24 +111,25 @@ static int call_handler(struct api_call *call, const struct http_request *reques
     return r;
 }
 
-static void answer_failure(const struct api_call *call, const struct http_request *request,
-                           const struct error *err, struct http_answer *answer)
+void api_answer_failure(const struct http_request *request, const struct error *err,
+                        struct http_answer *answer)
 {
     answer->status = HTTP_BAD_REQUEST;
-    answer->fatal = call->fatal;
     answer->body = http_error_body("fault_message", err->message, err->errnum);
     log_info("api: %s %s: %s", request->method, request->path, err->message);
 }
 
-void api_dispatch(struct api *api, const struct http_request *request, struct http_answer *answer)
+void api_dispatch(struct api *api, const struct http_request *request,
+                  struct http_descriptors *descriptors, struct http_answer *answer)
 {
-    struct api_call call = {.api = api, .vmm = api->vmm};
+    struct api_call call = {.api = api, .vmm = api->vmm, .descriptors = descriptors};
     struct error err = {0};
     *answer = (struct http_answer){.status = HTTP_NO_CONTENT};
     api->requests++;
     if (call_handler(&call, request, &err) < 0) {
         api->failures++;
-        answer_failure(&call, request, &err, answer);
+        api_answer_failure(request, &err, answer);
+        answer->fatal = call.fatal;
     } else if (call.answer) {
         answer->status = HTTP_OK;
         answer->body = json_dumps(call.answer, JSON_COMPACT);

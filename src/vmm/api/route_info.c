@@ -25,10 +25,10 @@ int get_instance(struct api_call *call, struct error *err)
 
 int get_version(struct api_call *call, struct error *err)
 {
-    return answer_with(
-        call,
-        json_pack("{s:s, s:s}", "firecracker_version", API_LEVEL, "tine_version", TINE_VERSION),
-        err);
+    return answer_with(call,
+                       json_pack("{s:s, s:s, s:b}", "firecracker_version", API_LEVEL,
+                                 "tine_version", TINE_VERSION, "templates", 1),
+                       err);
 }
 
 int get_vm_config(struct api_call *call, struct error *err)

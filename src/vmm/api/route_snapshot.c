@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "http/json_fields.h"
+#include "stack/layer_stack.h"
 #include "vmm/api/api_private.h"
 #include "vmm/config_json.h"
 
@@ -16,7 +17,7 @@ static int refuse(struct error *err, const char *why)
 
 struct create_body {
     char *snapshot_path, *mem_file_path;
-    bool diff;
+    char type[8];
 };
 
 /* clang-format off */ /* its versions differ on braces in macros */
@@ -33,20 +34,21 @@ static int create(struct api_call *call, const struct create_body *body, struct 
                          "snapshot/create: the microVM is running, pause it first");
     const struct snapshot_create_request request = {.snapshot_path = body->snapshot_path,
                                                     .mem_file_path = body->mem_file_path,
-                                                    .diff = body->diff};
+                                                    .diff = strcmp(body->type, "Diff") == 0,
+                                                    .layer = strcmp(body->type, "Layer") == 0};
     return vmm_snapshot_create(call->vmm, &request, err);
 }
 
 int put_snapshot_create(struct api_call *call, struct error *err)
 {
-    static const char *const types[] = {"Full", "Diff", NULL};
+    struct create_body body = {.type = "Full"};
+    static const char *const types[] = {"Full", "Diff", "Layer", NULL};
     static const struct json_field fields[] = {
         PATH_FIELD(create_body, snapshot_path, true),
         PATH_FIELD(create_body, mem_file_path, true),
-        {"snapshot_type", FIELD_FLAG, .offset = offsetof(struct create_body, diff),
-         .choices = types},
+        {"snapshot_type", FIELD_TEXT, .offset = offsetof(struct create_body, type),
+         .max = sizeof(body.type), .choices = types},
     };
-    struct create_body body = {0};
     int r = json_fields_read(call->body, "snapshot/create", fields, ARRAY_SIZE(fields), &body, err);
     if (r == 0)
         r = create(call, &body, err);
@@ -59,6 +61,7 @@ struct load_body {
     char *snapshot_path, *mem_file_path; /* mem_file_path: the deprecated way */
     char *backend_path;
     bool backend_uffd;
+    uint32_t layers;
     char *vsock_path;
     bool track_dirty_pages, enable_diff_snapshots, resume_vm, clock_realtime;
     char huge_pages[16];
@@ -90,6 +93,7 @@ static const struct json_field backend_fields[] = {
     {"backend_type", FIELD_FLAG, true, .offset = offsetof(struct load_body, backend_uffd),
      .choices = backend_types},
     PATH_FIELD(load_body, backend_path, true),
+    {"layers", FIELD_U32, .offset = offsetof(struct load_body, layers), .max = LAYER_STACK_LIMIT},
 };
 
 static const struct json_field override_fields[] = {
@@ -115,6 +119,9 @@ static int load_check(const struct load_body *body, struct error *err)
     if (!body->mem_backend == !body->mem_file_path)
         return refuse(err, "snapshot/load: exactly one of 'mem_backend' and 'mem_file_path' must "
                            "be given");
+    if (body->backend_uffd && body->layers > 0)
+        return refuse(err, "snapshot/load: mem_backend: layers are of a File; with Uffd it is the "
+                           "page server that knows them");
     if (json_array_size(body->network_overrides) > 0)
         return refuse(err, "snapshot/load: network_overrides must be empty, this version of the "
                            "VMM has no network device");
@@ -139,6 +146,7 @@ static int load(struct api_call *call, const struct load_body *body, struct erro
                          : body->mem_backend ? body->backend_path
                                              : body->mem_file_path,
         .uffd_socket = body->backend_uffd ? body->backend_path : NULL,
+        .layers = body->layers,
         .track_dirty_pages = body->track_dirty_pages || body->enable_diff_snapshots,
         .resume_vm = body->resume_vm,
         .clock_realtime = body->clock_realtime,

@@ -130,6 +130,11 @@ void virtio_mmio_kick(struct virtio_mmio *transport);
  * Load checks every value as hostile (queue addresses and indices, features within those offered).
  */
 int virtio_mmio_save(struct virtio_mmio *transport, struct state_writer *writer, struct error *err);
+/* The same for a VM that goes on as if nothing had been: nothing is prepared, so whoever loads this
+ * calls virtio_mmio_prepare() on what came of it. */
+int virtio_mmio_save_as_is(struct virtio_mmio *transport, struct state_writer *writer,
+                           struct error *err);
+void virtio_mmio_prepare(struct virtio_mmio *transport);
 int virtio_mmio_load(struct virtio_mmio *transport, const struct state_reader *reader,
                      struct error *err);
 

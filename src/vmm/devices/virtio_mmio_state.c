@@ -49,13 +49,24 @@ static void save_queue(const struct virtqueue *queue, struct queue_state *state)
     };
 }
 
-int virtio_mmio_save(struct virtio_mmio *transport, struct state_writer *writer, struct error *err)
+void virtio_mmio_prepare(struct virtio_mmio *transport)
 {
     struct virtio_device *device = transport->device;
 
     if (device->ops->prepare_save)
         device->ops->prepare_save(device);
+}
 
+int virtio_mmio_save(struct virtio_mmio *transport, struct state_writer *writer, struct error *err)
+{
+    virtio_mmio_prepare(transport);
+    return virtio_mmio_save_as_is(transport, writer, err);
+}
+
+int virtio_mmio_save_as_is(struct virtio_mmio *transport, struct state_writer *writer,
+                           struct error *err)
+{
+    struct virtio_device *device = transport->device;
     struct transport_state state = {
         .device_id = device->ops->device_id,
         .queue_count = device->ops->queue_count,

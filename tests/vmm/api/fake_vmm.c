@@ -108,6 +108,7 @@ int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *r
     remember(calls->snapshot_path, sizeof(calls->snapshot_path), request->snapshot_path);
     remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
     calls->diff = request->diff;
+    calls->layer = request->layer;
     return change(vmm, &calls->create, vmm->state, err);
 }
 
@@ -119,6 +120,7 @@ int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *reque
     remember(calls->mem_file_path, sizeof(calls->mem_file_path), request->mem_file_path);
     remember(calls->uffd_socket, sizeof(calls->uffd_socket), request->uffd_socket);
     remember(calls->vsock_uds_path, sizeof(calls->vsock_uds_path), request->vsock_uds_path);
+    calls->layers = request->layers;
     calls->has_vsock_uds_path = request->vsock_uds_path != NULL;
     calls->track_dirty_pages = request->track_dirty_pages;
     calls->resume_vm = request->resume_vm;
@@ -145,4 +147,24 @@ int vmm_drive_update(struct vmm *vmm, const char *drive_id, const char *path, st
     remember(calls->drive_id, sizeof(calls->drive_id), drive_id);
     remember(calls->drive_path, sizeof(calls->drive_path), path);
     return outcome(vmm, err);
+}
+
+pid_t vmm_template_fork(struct vmm *vmm, struct template **template, struct template_times *times,
+                        struct error *err)
+{
+    *times = (struct template_times){.paused_ns = 2000000, .fork_ns = 1000000};
+    int r = change(vmm, &vmm->calls.template, vmm->state, err);
+    return r < 0 ? r : FAKE_TEMPLATE_PID;
+}
+
+/* Nobody becomes a template here. */
+uint64_t template_memory_bytes(const struct template *template)
+{
+    abort();
+}
+
+int vmm_template_load(struct vmm *vmm, struct template *template,
+                      const struct template_child *child, struct error *err)
+{
+    abort();
 }

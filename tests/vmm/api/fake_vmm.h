@@ -5,10 +5,13 @@
 
 #include "vmm/vmm.h"
 
+#define FAKE_TEMPLATE_PID 4711
+
 struct fake_calls {
-    unsigned start, pause, resume, create, load, ctrl_alt_del;
+    unsigned start, pause, resume, create, load, ctrl_alt_del, template;
     char snapshot_path[256], mem_file_path[256], uffd_socket[256], vsock_uds_path[256];
-    bool diff, has_vsock_uds_path, track_dirty_pages, resume_vm, clock_realtime;
+    unsigned layers;
+    bool diff, layer, has_vsock_uds_path, track_dirty_pages, resume_vm, clock_realtime;
     uint32_t balloon_mib;
     char drive_id[64], drive_path[256];
 };

@@ -54,6 +54,26 @@ static void test_vm(void **state)
     expect(f, 400, "a vCPU does not stop", "PATCH", "/vm", "{\"state\":\"Paused\"}");
 }
 
+static void test_template(void **state)
+{
+    struct fixture *f = *state;
+    const char *good = "{\"socket_path\":\"/t\"}";
+    expect(f, 400, "before starting", "PUT", "/template", good);
+    fixture_start(f);
+    expect(f, 400, "'socket_path' is missing", "PUT", "/template", "{}");
+    expect(f, 400, "between 0 and 86400", "PUT", "/template",
+           "{\"socket_path\":\"/t\",\"idle_seconds\":86401}");
+    expect(f, 400, "0 descriptors came", "PUT", "/template",
+           "{\"socket_path\":\"/t\",\"mount_point\":\"/mnt\"}");
+    assert_int_equal(fake_vmm_calls(f->vmm)->template, 0);
+    expect(f, 200, "\"pid\":4711,\"paused_us\":2000,\"fork_us\":1000", "PUT", "/template", good);
+    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
+    expect(f, 200, NULL, "PUT", "/template", good);
+    fake_vmm_fail(f->vmm, ENOTSUP, "a page server has it");
+    expect(f, 400, "\"errno\":\"EOPNOTSUPP\"", "PUT", "/template", good);
+    expect(f, 200, "\"templates\":true", "GET", "/version", NULL);
+}
+
 #define CREATE "/snapshot/create"
 
 static void test_snapshot_create(void **state)
@@ -74,7 +94,10 @@ static void test_snapshot_create(void **state)
     assert_false(calls->diff);
     expect(f, 204, NULL, "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Diff\"}");
-    assert_true(calls->diff);
+    assert_true(calls->diff && !calls->layer);
+    expect(f, 204, NULL, "PUT", CREATE,
+           "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Layer\"}");
+    assert_true(calls->layer && !calls->diff);
     expect(f, 400, "'snapshot_type' must be", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\",\"snapshot_type\":\"Delta\"}");
     expect(f, 400, "unknown field 'version'", "PUT", CREATE,
@@ -82,7 +105,7 @@ static void test_snapshot_create(void **state)
     expect(f, 400, "are the same", "PUT", CREATE,
            "{\"snapshot_path\":\"/s\",\"mem_file_path\":\"/s\"}");
     expect(f, 400, "'mem_file_path' is missing", "PUT", CREATE, "{\"snapshot_path\":\"/s\"}");
-    assert_int_equal(calls->create, 3);
+    assert_int_equal(calls->create, 4);
     fake_vmm_fail(f->vmm, ENOSPC, "write /m: no room");
     const struct response *full = expect(f, 400, "write /m: no room", "PUT", CREATE, good);
     assert_string_equal(full->body,
@@ -110,6 +133,12 @@ static void test_snapshot_load_refused(void **state)
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\"}}",
          "'backend_path' is missing"},
         {"{\"snapshot_path\":\"/s\",\"mem_backend\":\"/m\"}", "'mem_backend' must be an object"},
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+         "\"backend_path\":\"/m\",\"layers\":33}}",
+         "'layers' must be"},
+        {"{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"Uffd\","
+         "\"backend_path\":\"/m\",\"layers\":1}}",
+         "layers are of a File"},
         {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"network_overrides\":[{}]}", "must be empty"},
         {"{\"snapshot_path\":\"/s\"," FILE_BACKEND ",\"vsock_override\":{}}",
          "'uds_path' is missing"},
@@ -143,6 +172,16 @@ static void test_snapshot_load(void **state)
     assert_true(calls->track_dirty_pages && calls->clock_realtime && !calls->resume_vm);
     expect(f, 200, "Paused", "GET", "/", NULL);
     expect(f, 400, "after starting", "PUT", LOAD, "{\"snapshot_path\":\"/s\"," FILE_BACKEND "}");
+}
+
+static void test_snapshot_load_layers(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, 204, NULL, "PUT", LOAD,
+           "{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+           "\"backend_path\":\"/m\",\"layers\":3}}");
+    assert_string_equal(fake_vmm_calls(f->vmm)->mem_file_path, "/m");
+    assert_int_equal(fake_vmm_calls(f->vmm)->layers, 3);
 }
 
 static void test_snapshot_load_uffd(void **state)
@@ -274,9 +313,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROUTE_TEST(test_actions),
         ROUTE_TEST(test_vm),
+        ROUTE_TEST(test_template),
         ROUTE_TEST(test_snapshot_create),
         ROUTE_TEST(test_snapshot_load_refused),
         ROUTE_TEST(test_snapshot_load),
+        ROUTE_TEST(test_snapshot_load_layers),
         ROUTE_TEST(test_snapshot_load_uffd),
         ROUTE_TEST(test_snapshot_load_deprecated),
         cmocka_unit_test(test_snapshot_load_after_boot_config),

@@ -172,6 +172,64 @@ static void test_of_a_fresh_vm(void **context)
     expect_saved(world);
 }
 
+/* memory.<number> over the memory file. */
+static int create_layer(struct world *world, unsigned number, struct error *err)
+{
+    char path[112];
+    snprintf(path, sizeof(path), "%s.%u", world->memory, number);
+    const struct snapshot_create_request request = {
+        .snapshot_path = world->state, .mem_file_path = path, .layer = true};
+    return vmm_snapshot_create(world->vmm, &request, err);
+}
+
+static int load_layers(struct world *world, unsigned layers, struct error *err)
+{
+    const struct snapshot_load_request request = {
+        .snapshot_path = world->state, .mem_file_path = world->memory, .layers = layers};
+    return vmm_snapshot_load(world->vmm, &request, err);
+}
+
+/* A chain of them; the file that the first VM was loaded from is never written. */
+static void test_layers(void **context)
+{
+    struct world *world = *context;
+    struct error err = {0};
+    restored(world);
+    struct stat base = stat_of(world->memory);
+    for (unsigned number = 1; number <= 4; number++) {
+        resume_and_pause(world);
+        ok(create_layer(world, number, &err), &err);
+        uint64_t value = counter(world);
+        next_vmm(world);
+        ok(load_layers(world, number, &err), &err);
+        assert_true(counter(world) == value);
+    }
+    struct stat after = stat_of(world->memory);
+    assert_int_equal(after.st_mtim.tv_nsec, base.st_mtim.tv_nsec);
+    /* As one file again. */
+    resume_and_pause(world);
+    ok(create(world, &err), &err);
+    expect_saved(world);
+}
+
+static void test_layers_refused(void **context)
+{
+    struct world *world = *context;
+    struct error err = {0};
+    char layer[112];
+    restored(world);
+    ok(create_layer(world, 1, &err), &err);
+    next_vmm(world);
+    assert_int_equal(load_layers(world, 2, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "has 1 layers, and should have 2"));
+    next_vmm(world);
+    snprintf(layer, sizeof(layer), "%s.1", world->memory);
+    assert_int_equal(truncate(layer, 8192), 0);
+    assert_true(load_layers(world, 1, &err) < 0);
+    assert_non_null(strstr(err.message, "memory.1 is damaged"));
+    assert_int_equal(err.code, ERROR_CORRUPT);
+}
+
 static void test_bad_targets(void **context)
 {
     struct world *world = *context;
@@ -204,6 +262,7 @@ int main(void)
         WITH_WORLD(test_in_place),      WITH_WORLD(test_shared_is_refused),
         WITH_WORLD(test_other_size),    WITH_WORLD(test_failure_leaves_no_pair),
         WITH_WORLD(test_of_a_fresh_vm), WITH_WORLD(test_bad_targets),
+        WITH_WORLD(test_layers),        WITH_WORLD(test_layers_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,6 +287,22 @@ static void test_booted(void **context)
     expect_saved(served, image);
 }
 
+/* What was not touched yet would be missing in a copy. */
+static void test_no_template(void **context)
+{
+    struct served *served = *context;
+    struct world *world = &served->world;
+    struct template *template = NULL;
+    struct template_times times;
+    struct error err = {0};
+    walker_sleeps(served);
+    load_served(served, "one", false);
+    assert_int_equal(vmm_template_fork(world->vmm, &template, &times, &err), -ENOTSUP);
+    assert_int_equal(err.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "page server"));
+    run_rounds(world, 1);
+}
+
 /* The pager is killed while the guest runs, and another one takes over. */
 static void test_take_over(void **context)
 {
@@ -330,6 +346,7 @@ int main(void)
         WITH_SERVED(test_untracked_diffs),
         WITH_SERVED(test_full),
         WITH_SERVED(test_booted),
+        WITH_SERVED(test_no_template),
         WITH_SERVED(test_take_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

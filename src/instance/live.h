@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the room: live forks. The source is never put to sleep: its VMM makes a template of it
+ * (hypervisor.h), and forks are made of that while the source runs on. What a template needs lies
+ * in a directory of its own in the source's, under a temporary name: names for what its memory is
+ * mapped from, so that nobody takes that for a file with one owner (R2), and the writable disks as
+ * they were at that moment. It lives as long as the nap in which it was made (source.h); one that a
+ * tined has left behind is ended by the next, or by itself. */
+#ifndef TINE_INSTANCE_LIVE_H
+#define TINE_INSTANCE_LIVE_H
+
+#include "instance/directory.h"
+#include "instance/proc.h"
+
+struct live {
+    struct owner owner; /* of the files in its directory; strings are the source's */
+    struct draft draft;
+    char *path; /* of the directory, absolute */
+    struct vm_process process;
+};
+
+/* clang-format off */ /* its versions differ on braces in macros */
+#define LIVE_NONE {.draft.fd = -1, .process.pidfd = -1}
+/* clang-format on */
+
+/* Makes a template of the source, which runs and is held for writing. It stands still for as long
+ * as its writable disks are copied and its VMM needs, and runs again when this returns, whatever
+ * comes of it. ERROR_UNSUPPORTED: not of this VM, which has to be put to sleep instead. */
+int live_begin(struct operation *source, struct live *live, struct error *err);
+/* Ends it; harmless on LIVE_NONE. */
+void live_end(struct live *live);
+static inline void cleanup_live(struct live *live)
+{
+    live_end(live);
+}
+
+/* Gives a fork whose directory is there its VM, Paused; the row is not written. */
+int live_child(struct operation *op, const struct live *live, struct error *err);
+/* Lets it run, tells its agent who it is, and writes the row. A failure leaves the VM to be ended.
+ */
+int live_wake(struct operation *op, struct error *err);
+
+/* Ends what templates of the instance a tined has left behind. */
+int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
+                    struct error *err);
+
+#endif

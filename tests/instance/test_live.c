@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forks of a Running instance that never sleeps: by a template of its VM. */
+#include "crowd.h"
+#include "space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "listing.h"
+
+#define BASE_FILE GUEST_BASE "/" SNAPSHOT_MEMORY
+#define ACTORS    12
+
+/* Memory and disks are filled, or hold that. */
+static void pattern(struct fixture *fixture, const char *reference, const char *command,
+                    uint64_t token)
+{
+    struct error err = {0};
+    assert_ok(guest_pattern(fixture->host, reference, command, token, token, &err), &err);
+}
+
+static struct instance_record running_source(struct fixture *fixture)
+{
+    struct instance_record source = fixture_create(fixture, "source");
+    guest_remember(fixture, "source", "note");
+    pattern(fixture, "source", "fill", 1);
+    return source;
+}
+
+static void sleep_and_wake(struct fixture *fixture, const char *reference)
+{
+    struct error err = {0};
+    assert_ok(instance_standby(fixture->host, reference, NULL, &err), &err);
+    assert_ok(instance_restore(fixture->host, reference, NULL, &err), &err);
+}
+
+static struct instance_record fork_live(struct fixture *fixture, const char *source,
+                                        const char *name)
+{
+    const struct instance_fork_request request = {.name = name, .from_running = true};
+    struct instance_record record;
+    struct error err = {0};
+    assert_ok(instance_fork(fixture->host, source, &request, &record, &err), &err);
+    assert_int_equal(record.state, INSTANCE_RUNNING);
+    assert_state(fixture, source, INSTANCE_RUNNING);
+    return record;
+}
+
+static void discard(struct fixture *fixture, const char *reference)
+{
+    struct error err = {0};
+    assert_ok(instance_delete(fixture->host, reference, &err), &err);
+}
+
+static bool was_asked(const struct fixture *fixture, const char *id, const char *what)
+{
+    _cleanup_(free) char *requests = NULL;
+    struct error err = {0};
+    size_t length;
+    const struct path path = guest_path(fixture, id, "log/requests");
+    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
+    return strstr(requests, what) != NULL;
+}
+
+/* Nothing of a template is left. */
+static void assert_tidy(const struct fixture *fixture)
+{
+    _cleanup_(free) char *names = listing(fixture->dir);
+    assert_null(strstr(names, ".tine-tmp-"));
+}
+
+/* A booted VM has no memory file, nor has its fork until it first sleeps. */
+static void test_booted(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record source = running_source(fixture);
+    struct instance_record fork = fork_live(fixture, "source", "fork");
+    assert_false(was_asked(fixture, source.id, "/snapshot/create"));
+    assert_absent(fixture, source.id, GUEST_BASE);
+    assert_absent(fixture, fork.id, GUEST_BASE);
+    assert_absent(fixture, fork.id, GUEST_SNAPSHOT);
+    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img").st_nlink, 1);
+    assert_tidy(fixture);
+    assert_recalls(fixture, "fork", "note");
+    guest_remember(fixture, "source", "later");
+    guest_remember(fixture, "fork", "its own");
+    assert_recalls(fixture, "source", "later");
+    discard(fixture, "source");
+    sleep_and_wake(fixture, "fork");
+    assert_recalls(fixture, "fork", "its own");
+    fork_live(fixture, "fork", "grandchild");
+    discard(fixture, "fork");
+    assert_recalls(fixture, "grandchild", "its own");
+    sleep_and_wake(fixture, "grandchild");
+    assert_recalls(fixture, "grandchild", "its own");
+}
+
+/* Memory and disks are of one moment, and everybody's own. */
+static void test_disks(void **state)
+{
+    struct fixture *fixture = *state;
+    running_source(fixture);
+    fork_live(fixture, "source", "fork");
+    pattern(fixture, "source", "fill", 2);
+    pattern(fixture, "fork", "check", 1);
+    pattern(fixture, "fork", "fill", 3);
+    pattern(fixture, "source", "check", 2);
+    sleep_and_wake(fixture, "fork");
+    pattern(fixture, "fork", "check", 3);
+}
+
+/* What a VM was restored from is its fork's base too, by a link, and stays as it is. */
+static void test_restored(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record source = running_source(fixture);
+    sleep_and_wake(fixture, "source");
+    const struct stat base = guest_stat(fixture, source.id, BASE_FILE);
+    assert_int_equal(base.st_nlink, 1);
+    guest_remember(fixture, "source", "changed since");
+    struct instance_record fork = fork_live(fixture, "source", "fork");
+    assert_int_equal(guest_stat(fixture, fork.id, BASE_FILE).st_ino, base.st_ino);
+    assert_int_equal(guest_stat(fixture, fork.id, BASE_FILE).st_nlink, 2);
+    assert_recalls(fixture, "fork", "changed since");
+    guest_remember(fixture, "fork", "its own");
+    sleep_and_wake(fixture, "fork");
+    assert_recalls(fixture, "fork", "its own");
+    const struct stat after = guest_stat(fixture, source.id, BASE_FILE);
+    assert_int_equal(after.st_nlink, 1);
+    assert_true(after.st_mtim.tv_sec == base.st_mtim.tv_sec &&
+                after.st_mtim.tv_nsec == base.st_mtim.tv_nsec);
+    sleep_and_wake(fixture, "source");
+    assert_recalls(fixture, "source", "changed since");
+}
+
+static void test_targets(void **state)
+{
+    static const enum instance_state targets[] = {INSTANCE_STANDBY, INSTANCE_STOPPED};
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    running_source(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+        const struct instance_fork_request request = {
+            .name = "fork", .from_running = true, .has_target = true, .target = targets[i]};
+        assert_ok(instance_fork(fixture->host, "source", &request, NULL, &err), &err);
+        assert_state(fixture, "fork", targets[i]);
+        if (targets[i] == INSTANCE_STANDBY) {
+            assert_ok(instance_restore(fixture->host, "fork", NULL, &err), &err);
+            assert_recalls(fixture, "fork", "note");
+        }
+        discard(fixture, "fork");
+    }
+}
+
+/* Forks share a template, snapshots a nap; neither is in the other's way. */
+static void test_many(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct actor fork = {.fixture = fixture,
+                               .run = actor_fork,
+                               .source = "source",
+                               .from_running = true,
+                               .target = INSTANCE_CREATED};
+    const struct actor snapshot = {.fixture = fixture, .run = actor_snapshot, .source = "source"};
+    struct actor actors[ACTORS];
+    struct instance_record source = running_source(fixture);
+    crowd_fill(actors, ACTORS / 2, &snapshot);
+    crowd_fill(actors + ACTORS / 2, ACTORS / 2, &fork);
+    crowd_start_together(actors, ACTORS, &source);
+    crowd_join(actors, ACTORS);
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    assert_recalls(fixture, "source", "note");
+    for (int i = ACTORS / 2; i < ACTORS; i++) {
+        assert_state(fixture, actors[i].name, INSTANCE_RUNNING);
+        assert_recalls(fixture, actors[i].name, "note");
+    }
+    assert_tidy(fixture);
+}
+
+/* The source goes on, and there is no fork. */
+static void test_refused(void **state)
+{
+    static const char *const orders[] = {"refuse /template no", "garbage /template"};
+    struct fixture *fixture = *state;
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    struct instance_record source = running_source(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+        struct error err = {0};
+        guest_orders(fixture, source.id, orders[i]);
+        assert_fails(instance_fork(fixture->host, "source", &request, NULL, &err), &err,
+                     ERROR_SYSTEM, "PUT /template");
+        guest_orders(fixture, source.id, NULL);
+        assert_state(fixture, "source", INSTANCE_RUNNING);
+        assert_recalls(fixture, "source", "note");
+        assert_true(instance_get(fixture->host, "fork", NULL, &err) < 0);
+        assert_tidy(fixture);
+    }
+    fork_live(fixture, "source", "fork");
+}
+
+/* The source's VMM ends instead of answering: the source is Stopped and no fork is there. */
+static void test_source_dies(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    struct error err = {0};
+    struct instance_record source = running_source(fixture);
+    guest_orders(fixture, source.id, "die /template boom");
+    assert_true(instance_fork(fixture->host, "source", &request, NULL, &err) < 0);
+    fixture_await(fixture, "source", INSTANCE_STOPPED);
+    assert_true(instance_get(fixture->host, "fork", NULL, &err) < 0);
+    assert_tidy(fixture);
+}
+
+static const struct CMUnitTest tests[] = {
+    FIXTURE_TEST(test_booted),      FIXTURE_TEST(test_disks), FIXTURE_TEST(test_restored),
+    FIXTURE_TEST(test_targets),     FIXTURE_TEST(test_many),  FIXTURE_TEST(test_refused),
+    FIXTURE_TEST(test_source_dies),
+};
+FIXTURE_MAIN(tests)

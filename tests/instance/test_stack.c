@@ -1,0 +1,674 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Standbys that add a layer, of VMMs that know them, without any pager: what they leave alone, what
+ * is mapped again, and what every owner of such an image does with it. */
+#include "fixture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "instance/compaction.h"
+#include "space.h"
+
+#define TOKEN       8001
+#define OTHER_TOKEN 8002
+#define NOTE        "in the layer"
+
+static void expect_pattern(struct fixture *fixture, const char *name, const char *command,
+                           uint64_t token)
+{
+    struct error err = {0};
+    assert_ok(guest_pattern(fixture->host, name, command, token, 0, &err), &err);
+}
+
+static void fill(struct fixture *fixture, const char *name, uint64_t token)
+{
+    expect_pattern(fixture, name, "fill", token);
+}
+
+static void assert_holds(struct fixture *fixture, const char *name, uint64_t token)
+{
+    expect_pattern(fixture, name, "check", token);
+}
+
+static void put_to_standby(struct fixture *fixture, const char *name)
+{
+    struct error err = {0};
+    assert_ok(instance_standby(fixture->host, name, NULL, &err), &err);
+}
+
+static void restore(struct fixture *fixture, const char *name)
+{
+    struct error err = {0};
+    assert_ok(instance_restore(fixture->host, name, NULL, &err), &err);
+    assert_false(fixture_get(fixture, name).paged);
+}
+
+static void mode(struct fixture *fixture, enum standby_memory how)
+{
+    fixture->standby_memory = how;
+    fixture_reopen(fixture);
+}
+
+/* "source" sleeps, with a pattern in its memory. */
+static int setup(void **state)
+{
+    int r = fixture_setup(state);
+    struct fixture *fixture = *state;
+    mode(fixture, STANDBY_AUTO);
+    fixture_create_diskless(fixture, "source");
+    fill(fixture, "source", TOKEN);
+    put_to_standby(fixture, "source");
+    return r;
+}
+
+static unsigned layers_of(struct fixture *fixture, const char *name)
+{
+    return fixture_get(fixture, name).memory_layers;
+}
+
+/* All of a file, to see that not a byte of it changes. */
+struct content {
+    char *bytes;
+    size_t length;
+    ino_t inode;
+};
+
+static struct content content_of(const struct path *path)
+{
+    struct content content;
+    struct stat st;
+    struct error err = {0};
+    assert_int_equal(stat(path->text, &st), 0);
+    content.inode = st.st_ino;
+    assert_ok(file_read_all(AT_FDCWD, path->text, FIXTURE_MEMORY + 1, &content.bytes,
+                            &content.length, &err),
+              &err);
+    return content;
+}
+
+static void assert_untouched(struct content *before, const struct path *path)
+{
+    struct content after = content_of(path);
+    assert_int_equal(before->inode, after.inode);
+    assert_int_equal(before->length, after.length);
+    assert_memory_equal(before->bytes, after.bytes, after.length);
+    free(before->bytes);
+    free(after.bytes);
+}
+
+/* A fork of the source that slept with one layer, in which a note is. */
+static struct instance_record layered(struct fixture *fixture, const char *name)
+{
+    fixture_fork(fixture, "source", name, INSTANCE_RUNNING);
+    guest_remember(fixture, name, NOTE);
+    put_to_standby(fixture, name);
+    struct instance_record record = fixture_get(fixture, name);
+    assert_int_equal(record.memory_layers, 1);
+    return record;
+}
+
+static void assert_wakes(struct fixture *fixture, const char *name, uint64_t token,
+                         const char *note)
+{
+    restore(fixture, name);
+    assert_holds(fixture, name, token);
+    assert_recalls(fixture, name, note);
+}
+
+static void test_only_what_changed_is_written(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record source = fixture_get(fixture, "source");
+    struct path image = guest_path(fixture, source.id, "snapshot/memory");
+    struct content before = content_of(&image);
+    struct instance_record one = layered(fixture, "one");
+    assert_untouched(&before, &image);
+    struct stat base = guest_stat(fixture, one.id, "snapshot/memory");
+    assert_int_equal(base.st_ino, guest_stat(fixture, source.id, "snapshot/memory").st_ino);
+    assert_int_equal(base.st_nlink, 2);
+    assert_true(guest_stat(fixture, one.id, "snapshot/memory.1").st_size < 64 << 10);
+    assert_absent(fixture, one.id, "snapshot/layer");
+    assert_absent(fixture, one.id, "base");
+    assert_int_equal(strlen(one.memory_top), 16);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    guest_remember(fixture, "one", "");
+    put_to_standby(fixture, "one");
+    assert_wakes(fixture, "one", TOKEN, "");
+    assert_int_equal(layers_of(fixture, "one"), 2);
+}
+
+/* Forks of forks, each with a layer more, the ones before deleted: all that is needed is theirs. */
+static void test_chain_of_forks(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    char names[INSTANCE_MAX_LAYERS + 2][8] = {"source"}, note[16] = "";
+    for (unsigned i = 1; i <= INSTANCE_MAX_LAYERS; i++) {
+        snprintf(names[i], sizeof(names[i]), "fork-%u", i);
+        fixture_fork(fixture, names[i - 1], names[i], INSTANCE_RUNNING);
+        assert_holds(fixture, names[i], TOKEN);
+        assert_recalls(fixture, names[i], note);
+        assert_ok(instance_delete(fixture->host, names[i - 1], &err), &err);
+        snprintf(note, sizeof(note), "of %u", i);
+        guest_remember(fixture, names[i], note);
+        mode(fixture, STANDBY_LAYER); /* nobody shares it any more */
+        put_to_standby(fixture, names[i]);
+        assert_int_equal(layers_of(fixture, names[i]), i);
+    }
+    /* That is deep enough: once more all of it. */
+    const char *last = names[INSTANCE_MAX_LAYERS];
+    assert_wakes(fixture, last, TOKEN, note);
+    put_to_standby(fixture, last);
+    struct instance_record record = fixture_get(fixture, last);
+    assert_int_equal(record.memory_layers, 0);
+    assert_string_equal(record.memory_top, "");
+    assert_absent(fixture, record.id, "snapshot/memory.1");
+    assert_int_equal(guest_stat(fixture, record.id, "snapshot/memory").st_nlink, 1);
+    assert_wakes(fixture, last, TOKEN, note);
+}
+
+static void test_siblings_are_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    layered(fixture, "one");
+    struct instance_record two = fixture_fork(fixture, "one", "two", INSTANCE_RUNNING);
+    struct path shared = guest_path(fixture, two.id, "base/memory.1");
+    struct content before = content_of(&shared);
+    fixture_fork(fixture, "one", "three", INSTANCE_RUNNING);
+    fill(fixture, "two", OTHER_TOKEN);
+    guest_remember(fixture, "three", "third");
+    put_to_standby(fixture, "two");
+    put_to_standby(fixture, "three");
+    struct path kept = guest_path(fixture, two.id, "snapshot/memory.1");
+    assert_untouched(&before, &kept);
+    assert_int_equal(guest_stat(fixture, two.id, "snapshot/memory.1").st_nlink, 3);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    assert_wakes(fixture, "two", OTHER_TOKEN, NOTE);
+    assert_wakes(fixture, "three", TOKEN, "third");
+}
+
+static void test_snapshots(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_target running = {.has_state = true, .state = INSTANCE_RUNNING};
+    layered(fixture, "one");
+    struct snapshot_record snapshot = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "s");
+    assert_int_equal(snapshot.source.memory_layers, 1);
+    assert_int_equal(snapshot_stat(fixture, snapshot.id, "snapshot/memory.1").st_nlink, 2);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    fill(fixture, "one", OTHER_TOKEN);
+    guest_remember(fixture, "one", "later");
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 2);
+    assert_ok(snapshot_fork(fixture->host, snapshot.id, "two", &running, NULL, &err), &err);
+    assert_holds(fixture, "two", TOKEN);
+    assert_recalls(fixture, "two", NOTE);
+    assert_ok(snapshot_restore(fixture->host, "one", snapshot.id, &running, NULL, &err), &err);
+    assert_int_equal(layers_of(fixture, "one"), 1);
+    assert_ok(snapshot_delete(fixture->host, snapshot.id, &err), &err);
+    assert_holds(fixture, "one", TOKEN);
+    assert_recalls(fixture, "one", NOTE);
+    assert_ok(instance_stop(fixture->host, "one", 0, NULL, &err), &err);
+    assert_ok(instance_start(fixture->host, "one", NULL, &err), &err);
+    put_to_standby(fixture, "one"); /* it was booted: nothing is left of the stack */
+    assert_int_equal(layers_of(fixture, "one"), 0);
+}
+
+/* The nap of its source adds a layer: the snapshot has it, and the key of the image with it. */
+static void test_snapshot_of_a_running_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_target running = {.has_state = true, .state = INSTANCE_RUNNING};
+    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    fill(fixture, "one", OTHER_TOKEN);
+    struct snapshot_record snapshot = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "s");
+    assert_int_equal(snapshot.source.memory_layers, 1);
+    assert_string_equal(snapshot.source.memory_top, fixture_get(fixture, "one").memory_top);
+    assert_string_equal(snapshot.source.cache_key, fixture_get(fixture, "one").cache_key);
+    assert_int_equal(snapshot_stat(fixture, snapshot.id, "snapshot/memory.1").st_nlink, 2);
+    assert_ok(snapshot_fork(fixture->host, snapshot.id, "two", &running, NULL, &err), &err);
+    assert_holds(fixture, "two", OTHER_TOKEN);
+    assert_holds(fixture, "one", OTHER_TOKEN);
+}
+
+static void test_modes(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record one = layered(fixture, "one");
+    restore(fixture, "one");
+    struct path path = guest_path(fixture, one.id, "base/memory");
+    struct content before = content_of(&path);
+    mode(fixture, STANDBY_MERGE); /* of a stack there is nothing to merge into */
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    struct instance_record source = fixture_get(fixture, "source");
+    path = guest_path(fixture, source.id, "snapshot/memory");
+    assert_untouched(&before, &path);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    mode(fixture, STANDBY_FULL);
+    ino_t inode = guest_stat(fixture, one.id, "base/memory").st_ino;
+    put_to_standby(fixture, "one");
+    assert_int_not_equal(guest_stat(fixture, one.id, "snapshot/memory").st_ino, inode);
+    restore(fixture, "one");
+    mode(fixture, STANDBY_AUTO); /* it is alone */
+    inode = guest_stat(fixture, one.id, "base/memory").st_ino;
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory").st_ino, inode);
+    restore(fixture, "one");
+    mode(fixture, STANDBY_LAYER);
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 1);
+    mode(fixture, STANDBY_FULL); /* what there is can always be woken */
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    assert_ok(instance_delete(fixture->host, "one", &err), &err);
+}
+
+/* ---- what is not as it should be ---- */
+
+static int try_restore(struct fixture *fixture, struct error *err)
+{
+    return instance_restore(fixture->host, "one", NULL, err);
+}
+
+static void test_damaged_layers(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record one = layered(fixture, "one");
+    struct path layer = guest_path(fixture, one.id, "snapshot/memory.1");
+    struct path away = guest_path(fixture, one.id, "away");
+    assert_int_equal(rename(layer.text, away.text), 0);
+    assert_fails(try_restore(fixture, &err), &err, ERROR_CORRUPT, "the last are missing");
+    file_make(layer.text, "no layer", 0);
+    assert_fails(try_restore(fixture, &err), &err, ERROR_CORRUPT, "memory.1");
+    assert_int_equal(rename(away.text, layer.text), 0);
+    assert_state(fixture, "one", INSTANCE_STANDBY);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
+/* The VM goes on, and its next standby is of all it has. */
+static void test_damaged_base(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record one = layered(fixture, "one");
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    struct path layer = guest_path(fixture, one.id, "base/memory.1");
+    assert_int_equal(unlink(layer.text), 0);
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
+/* ---- what fails on the way ---- */
+
+static const char *const steps[] = {
+    "layering-linked",   "standby-paused",
+    "standby-saved",     "layering-saved",
+    "layering-made",     "standby-synced",
+    "layering-finished", "standby-published",
+    "standby-recorded",  "stack-publish-before-rename",
+};
+
+static void test_every_failpoint(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record source = fixture_get(fixture, "source");
+    struct path image = guest_path(fixture, source.id, "snapshot/memory");
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        char failpoint[64], note[16];
+        struct error err = {0};
+        struct content before = content_of(&image);
+        struct instance_record one = fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+        snprintf(note, sizeof(note), "note %zu", i);
+        guest_remember(fixture, "one", note);
+        snprintf(failpoint, sizeof(failpoint), "%s=EIO", steps[i]);
+        setenv("TINE_FAILPOINT", failpoint, 1);
+        int r = instance_standby(fixture->host, "one", NULL, &err);
+        unsetenv("TINE_FAILPOINT");
+        if (r != -EIO)
+            fail_msg("%s: %d %s", steps[i], r, err.message);
+        assert_state(fixture, "one", INSTANCE_RUNNING);
+        assert_absent(fixture, one.id, "snapshot");
+        assert_recalls(fixture, "one", note);
+        put_to_standby(fixture, "one");
+        assert_int_equal(layers_of(fixture, "one"), 1); /* nothing has been forgotten */
+        assert_untouched(&before, &image);
+        assert_wakes(fixture, "one", TOKEN, note);
+        assert_ok(instance_delete(fixture->host, "one", &err), &err);
+    }
+}
+
+/* ---- fewer layers ---- */
+
+static void compacting(struct fixture *fixture, bool on)
+{
+    fixture->compaction = (struct compaction_options){.on = on};
+    fixture_reopen(fixture);
+}
+
+static void await_layers(struct fixture *fixture, const char *name, unsigned layers)
+{
+    for (unsigned i = 0; layers_of(fixture, name) != layers; i++) {
+        if (i == 2000)
+            fail_msg("%s has %u layers, not %u", name, layers_of(fixture, name), layers);
+        time_sleep_ms(10);
+    }
+}
+
+/* "one" with so many layers, in the last of which is the note. */
+static struct instance_record deep(struct fixture *fixture, unsigned layers)
+{
+    layered(fixture, "one");
+    while (layers_of(fixture, "one") < layers) {
+        restore(fixture, "one");
+        guest_remember(fixture, "one", layers_of(fixture, "one") + 1 < layers ? "below" : NOTE);
+        put_to_standby(fixture, "one");
+    }
+    return fixture_get(fixture, "one");
+}
+
+static void test_layers_are_joined(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record one = deep(fixture, COMPACTION_DEPTH);
+    struct instance_record two = fixture_fork(fixture, "one", "two", INSTANCE_STANDBY);
+    struct path shared = guest_path(fixture, two.id, "snapshot/memory.4");
+    struct content before = content_of(&shared);
+    /* Others have them: nothing is gained. */
+    compacting(fixture, true);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    put_to_standby(fixture, "one");
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    guest_remember(fixture, "one", "more");
+    put_to_standby(fixture, "one");
+    await_layers(fixture, "one", 5); /* of these six two are its own */
+    compacting(fixture, false);
+    struct instance_record joined = fixture_get(fixture, "one");
+    assert_string_not_equal(joined.memory_top, one.memory_top);
+    assert_absent(fixture, one.id, "snapshot/memory.6");
+    assert_absent(fixture, one.id, "snapshot/compacted");
+    assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory.4").st_nlink, 2);
+    assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory.5").st_nlink, 1);
+    assert_untouched(&before, &shared);
+    assert_wakes(fixture, "one", TOKEN, "more");
+    assert_wakes(fixture, "two", TOKEN, NOTE);
+}
+
+/* Those of an instance alone, over a base that others have; taken up by the next tined. */
+static void test_joined_by_the_next_tined(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record one = deep(fixture, COMPACTION_DEPTH);
+    compacting(fixture, true);
+    await_layers(fixture, "one", 1);
+    compacting(fixture, false);
+    assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory").st_nlink, 2);
+    assert_absent(fixture, one.id, "snapshot/memory.2");
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
+/* What has only a little under it becomes one file. */
+static void test_layers_are_flattened(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record one = layered(fixture, "one");
+    assert_ok(instance_delete(fixture->host, "source", &err), &err);
+    mode(fixture, STANDBY_LAYER);
+    restore(fixture, "one");
+    fill(fixture, "one", OTHER_TOKEN);
+    put_to_standby(fixture, "one");
+    compacting(fixture, true);
+    await_layers(fixture, "one", 0);
+    assert_string_equal(fixture_get(fixture, "one").memory_top, "");
+    assert_absent(fixture, one.id, "snapshot/memory.1");
+    assert_wakes(fixture, "one", OTHER_TOKEN, NOTE);
+    fixture_create_diskless(fixture, "source");
+}
+
+static const char *const compaction_steps[] = {
+    "compaction-begun",     "stack-layer-data",    "stack-join-before-rename",
+    "compaction-made",      "compaction-linked",   "stack-exchange-before-sync",
+    "compaction-exchanged", "compaction-recorded",
+};
+
+static unsigned entries_in(const struct fixture *fixture, const char *id)
+{
+    struct path path = guest_path(fixture, id, ".");
+    unsigned count = 0;
+    DIR *dir = opendir(path.text);
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void await_end(struct fixture *fixture)
+{
+    struct error err = {0};
+    size_t length = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        _cleanup_(free) char *text = host_metrics(fixture->host, &length, &err);
+        if (text && strstr(text, "tine_compactions_total{result=\"error\"} 1"))
+            return;
+        time_sleep_ms(10);
+    }
+    fail_msg("no compaction has failed");
+}
+
+/* Whatever fails, it is as it was; nothing half-made stays. */
+static void test_compaction_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record one = deep(fixture, COMPACTION_DEPTH);
+    unsigned entries = entries_in(fixture, one.id);
+    for (size_t i = 0; i < ARRAY_SIZE(compaction_steps); i++) {
+        char failpoint[64];
+        snprintf(failpoint, sizeof(failpoint), "%s=EIO", compaction_steps[i]);
+        setenv("TINE_FAILPOINT", failpoint, 1);
+        compacting(fixture, true);
+        await_end(fixture);
+        compacting(fixture, false);
+        unsetenv("TINE_FAILPOINT");
+        struct instance_record now = fixture_get(fixture, "one");
+        if (now.memory_layers != COMPACTION_DEPTH || strcmp(now.memory_top, one.memory_top) != 0)
+            fail_msg("%s: %u layers", compaction_steps[i], now.memory_layers);
+        assert_int_equal(entries_in(fixture, one.id), entries);
+        assert_absent(fixture, one.id, "snapshot/compacted");
+    }
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
+/* Its layer has every other page behind what the guest uses, too, with zeros. */
+static void shred(struct fixture *fixture, const struct instance_record *record)
+{
+    struct error err = {0};
+    struct layer_info info;
+    struct layer_run run;
+    struct path path = guest_path(fixture, record->id, "snapshot/memory.1");
+    char sql[160];
+    int old = open(path.text, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(unlink(path.text), 0);
+    _cleanup_(layer) struct layer *layer = layer_open_fd(old, "old", FIXTURE_MEMORY, &err);
+    assert_non_null(layer);
+    _cleanup_(close) int fd = open(path.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    _cleanup_(layer_writer) struct layer_writer *writer =
+        layer_writer_begin(fd, "new", FIXTURE_MEMORY, &err);
+    for (uint64_t page = 0; layer_next(layer, page, &run); page = run.page + run.count) {
+        int r = run.kind == LAYER_ZERO ? layer_writer_add_zeros(writer, run.page, run.count, &err)
+                                       : layer_writer_add_file(writer, run.page, layer_fd(layer),
+                                                               run.offset, run.count, "old", &err);
+        assert_ok(r, &err);
+    }
+    for (uint64_t page = FIXTURE_MEMORY / 2 / 4096 - 1024; page < FIXTURE_MEMORY / 4096; page += 2)
+        assert_int_equal(layer_writer_add_zeros(writer, page, 1, &err), 0);
+    assert_ok(layer_writer_finish(writer, &info, &err), &err);
+    fixture_close(fixture);
+    snprintf(sql, sizeof(sql), "UPDATE instances SET memory_top='%016" PRIx64 "' WHERE id='%s'",
+             info.id, record->id);
+    sqlite3 *db = NULL;
+    struct path file;
+    snprintf(file.text, sizeof(file.text), "%s/tine.db", fixture->data);
+    assert_int_equal(sqlite3_open(file.text, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 1);
+    sqlite3_close(db);
+    fixture_open(fixture);
+}
+
+/* An image of more pieces than are mapped is made one file on its way to its VM. */
+static void test_too_many_pieces(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record one = layered(fixture, "one");
+    shred(fixture, &one);
+    setenv("TINE_FAILPOINT", "stack-flatten-data=ENOSPC", 1);
+    assert_fails(instance_restore(fixture->host, "one", NULL, &err), &err, ERROR_RESOURCES,
+                 "make one file of the memory of one");
+    unsetenv("TINE_FAILPOINT");
+    assert_int_equal(layers_of(fixture, "one"), 1);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+    assert_int_equal(layers_of(fixture, "one"), 0);
+}
+
+/* ---- tined is killed ---- */
+
+static int compacting_child(char **argv)
+{
+    struct fixture *fixture = fixture_on(argv[3]);
+    struct error err = {0};
+    fixture->vmm = argv[1];
+    fixture->standby_memory = STANDBY_AUTO;
+    fixture->compaction.on = true;
+    log_set_level(LOG_LEVEL_ERROR);
+    setenv("TINE_FAILPOINT", argv[4], 1);
+    fixture->host = fixture_host(fixture, &err);
+    for (unsigned i = 0; fixture->host && i < 2000; i++)
+        time_sleep_ms(10);
+    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
+    return 1;
+}
+
+static void test_killed_while_compacting(void **state)
+{
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(compaction_steps); i++) {
+        struct error err = {0};
+        char *const argv[] = {program_invocation_short_name,
+                              (char *)fixture->vmm,
+                              (char *)"compact",
+                              fixture->dir,
+                              (char *)compaction_steps[i],
+                              NULL};
+        struct instance_record one = deep(fixture, COMPACTION_DEPTH);
+        fixture_close(fixture);
+        child_is_killed(argv);
+        fixture_open(fixture);
+        assert_state(fixture, "one", INSTANCE_STANDBY);
+        unsigned layers = layers_of(fixture, "one");
+        if (layers != 1 && layers != COMPACTION_DEPTH)
+            fail_msg("%s: %u layers", compaction_steps[i], layers);
+        assert_absent(fixture, one.id, "snapshot/compacted");
+        assert_wakes(fixture, "one", TOKEN, NOTE);
+        assert_ok(instance_delete(fixture->host, "one", &err), &err);
+    }
+}
+
+static int child(char **argv)
+{
+    struct fixture *fixture = fixture_on(argv[3]);
+    struct error err = {0};
+    fixture->vmm = argv[1];
+    fixture->standby_memory = STANDBY_AUTO;
+    log_set_level(LOG_LEVEL_ERROR);
+    fixture->host = fixture_host(fixture, &err);
+    if (fixture->host) {
+        setenv("TINE_FAILPOINT", argv[4], 1);
+        instance_standby(fixture->host, "one", NULL, &err);
+    }
+    fprintf(stderr, "it was not killed at %s: %s\n", argv[4], err.message);
+    return 1;
+}
+
+/* Standby with the layer, or Running without one; never anything between. */
+static void test_tined_is_killed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct instance_record source = fixture_get(fixture, "source");
+    struct path image = guest_path(fixture, source.id, "snapshot/memory");
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct error err = {0};
+        struct content before = content_of(&image);
+        char *const argv[] = {program_invocation_short_name,
+                              (char *)fixture->vmm,
+                              (char *)"child",
+                              fixture->dir,
+                              (char *)steps[i],
+                              NULL};
+        layered(fixture, "one");
+        restore(fixture, "one");
+        guest_remember(fixture, "one", steps[i]);
+        fixture_close(fixture);
+        child_is_killed(argv);
+        fixture_open(fixture);
+        assert_untouched(&before, &image);
+        struct instance_record one = fixture_get(fixture, "one");
+        if (one.state == INSTANCE_STANDBY) {
+            assert_int_equal(one.memory_layers, 2);
+            restore(fixture, "one");
+        }
+        fixture_await(fixture, "one", INSTANCE_RUNNING);
+        assert_holds(fixture, "one", TOKEN);
+        assert_recalls(fixture, "one", steps[i]);
+        put_to_standby(fixture, "one");
+        assert_wakes(fixture, "one", TOKEN, steps[i]);
+        assert_ok(instance_delete(fixture->host, "one", &err), &err);
+    }
+}
+
+#define STACK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+static const struct CMUnitTest tests[] = {
+    STACK_TEST(test_only_what_changed_is_written),
+    STACK_TEST(test_chain_of_forks),
+    STACK_TEST(test_siblings_are_apart),
+    STACK_TEST(test_snapshots),
+    STACK_TEST(test_snapshot_of_a_running_one),
+    STACK_TEST(test_modes),
+    STACK_TEST(test_damaged_layers),
+    STACK_TEST(test_damaged_base),
+    STACK_TEST(test_every_failpoint),
+    STACK_TEST(test_tined_is_killed),
+    STACK_TEST(test_layers_are_joined),
+    STACK_TEST(test_joined_by_the_next_tined),
+    STACK_TEST(test_layers_are_flattened),
+    STACK_TEST(test_compaction_fails),
+    STACK_TEST(test_too_many_pieces),
+    STACK_TEST(test_killed_while_compacting),
+};
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[2], "compact") == 0)
+        return compacting_child(argv);
+    if (argc == 5 && strcmp(argv[2], "child") == 0)
+        return child(argv);
+    return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
