@@ -44,13 +44,28 @@ int api_resume(const struct hypervisor *self, const struct vm_spec *spec, struct
     return patch_state(self, spec, "Resumed", err);
 }
 
-int api_shutdown(const struct hypervisor *self, const struct vm_spec *spec, struct error *err)
+static int act(const struct vm_spec *spec, const char *type, unsigned timeout_ms, struct error *err)
 {
     _cleanup_(call) struct call call = {.socket = NULL};
-    int r = call_init(&call, spec, self->request_ms, err);
+    int r = call_init(&call, spec, timeout_ms, err);
     return r < 0 ? r
-                 : vmm_api_put(&call.api, "/actions",
-                               json_pack("{s:s}", "action_type", "SendCtrlAltDel"), err);
+                 : vmm_api_put(&call.api, "/actions", json_pack("{s:s}", "action_type", type), err);
+}
+
+int api_shutdown(const struct hypervisor *self, const struct vm_spec *spec, struct error *err)
+{
+    return act(spec, "SendCtrlAltDel", self->request_ms, err);
+}
+
+/* Both may have much to sync, as a snapshot has. */
+int api_disks_flush(const struct hypervisor *self, const struct vm_spec *spec, struct error *err)
+{
+    return act(spec, "FlushDisks", self->snapshot_ms, err);
+}
+
+int api_disks_seal(const struct hypervisor *self, const struct vm_spec *spec, struct error *err)
+{
+    return act(spec, "SealDisks", self->snapshot_ms, err);
 }
 
 int api_query(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
@@ -82,6 +97,8 @@ struct hypervisor api_driver(const char *name, const struct api_variant *variant
         .can_save = api_can_save,
         .snapshot = api_snapshot,
         .template_check = variant->templates ? api_template_check : NULL,
+        .disks_flush = variant->templates ? api_disks_flush : NULL,
+        .disks_seal = variant->templates ? api_disks_seal : NULL,
         .template_make = variant->templates ? api_template_make : NULL,
         .template_child = variant->templates ? api_template_child : NULL,
         .shutdown = api_shutdown,

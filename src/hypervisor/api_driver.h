@@ -86,6 +86,8 @@ int api_can_save(const struct hypervisor *self, const struct vm_spec *spec, enum
                  struct error *err);
 int api_template_check(const struct hypervisor *self, const struct vm_spec *spec,
                        struct error *err);
+int api_disks_flush(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+int api_disks_seal(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_template_make(const struct hypervisor *self, const struct vm_spec *source,
                       const struct vm_template *template, struct vm_process *process,
                       uint64_t *paused_ns, struct error *err);

@@ -143,10 +143,17 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
-    /* Live fork, of VMMs that know it; the three are NULL for others. 0 if the VM's knows it, else
+    /* Live fork, of VMMs that know it; these five are NULL for others. 0 if the VM's knows it, else
      * ERROR_UNSUPPORTED. */
     int (*template_check)(const struct hypervisor *self, const struct vm_spec *spec,
                           struct error *err);
+    /* What the guest wrote to disks that are stacks is durable when it returns. The VM may run:
+     * what this takes is no part of a pause that follows. */
+    int (*disks_flush)(const struct hypervisor *self, const struct vm_spec *spec,
+                       struct error *err);
+    /* The same of the paused VM, and it becomes a layer of each that forks can link
+     * (stack/disk_stack.h). The VM goes on over new tops, also where one could not be sealed. */
+    int (*disks_seal)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
     /* Makes a template of the VM, which goes on as it was, running or paused; how long it stood
      * still is told in `paused_ns`, 0 if it was paused. The template may not answer yet.
      * ERROR_UNSUPPORTED: not of this VM. */

@@ -10,8 +10,7 @@
 #include "base/log.h"
 #include "stack/disk_stack.h"
 
-#define DEEP      8u  /* layers over a base: compacted when there is time */
-#define VERY_DEEP 16u /* before one more is made */
+#define DEEP 8u /* layers over a base: compacted when there is time */
 
 bool disks_are_stacks(const struct host *host, const struct instance_record *record)
 {
@@ -73,9 +72,14 @@ static int compact_from(const struct stack_file *base, unsigned depth, struct er
     return r;
 }
 
+static int make_room(const struct stack_file *base, struct error *err)
+{
+    return compact_from(base, DISK_STACK_DEEP, err);
+}
+
 static int freeze(const struct stack_file *base, struct error *err)
 {
-    int r = compact_from(base, VERY_DEEP, err);
+    int r = make_room(base, err);
     if (r == 0)
         r = disk_freeze(base, err);
     return r < 0 ? r : step("disk-frozen", err);
@@ -91,11 +95,32 @@ static int compact(const struct stack_file *base, struct error *err)
     return compact_from(base, DEEP, err);
 }
 
-void disks_compact(const struct operation *op)
+static void try_compact(const struct operation *op, disk_visit *act)
 {
     struct error err = {0};
-    if (disks_are_stacks(op->host, &op->record) && for_writable(op, compact, &err) < 0)
+    if (for_writable(op, act, &err) < 0)
         log_warning("instance %s: compact its disks: %s", op->record.id, err.message);
+}
+
+void disks_compact(const struct operation *op)
+{
+    if (disks_are_stacks(op->host, &op->record))
+        try_compact(op, compact);
+}
+
+static int is_stack(const struct stack_file *base, struct error *err)
+{
+    struct disk_chain chain;
+    int r = disk_chain_find(base, &chain, err);
+    return r < 0 ? r : chain.stack;
+}
+
+int disks_prepare_seal(const struct operation *op, struct error *err)
+{
+    int r = disks_are_stacks(op->host, &op->record) ? for_writable(op, is_stack, err) : 0;
+    if (r > 0)
+        try_compact(op, make_room);
+    return r;
 }
 
 /* ---- syncing ---- */

@@ -69,15 +69,17 @@ static int link_file(const struct pair *pair, const struct stack_file *from,
     return stack_share(from, to, result, err);
 }
 
+/* What a snapshot or a template has is never written. */
 static int give_writable_disk(const struct pair *pair, const struct stack_file *from,
                               const struct stack_file *to, struct stack_result *result,
                               struct error *err)
 {
+    const struct handover *handover = pair->handover;
     const struct disk_gift gift = {.from = from,
                                    .to = to,
-                                   .stacks = pair->handover->stacks,
-                                   .immutable =
-                                       strcmp(pair->handover->from->thing, "snapshot") == 0};
+                                   .stacks = handover->stacks,
+                                   .immutable = handover->disks ||
+                                                strcmp(handover->from->thing, "snapshot") == 0};
     return disk_give(&gift, result, err);
 }
 

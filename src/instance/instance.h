@@ -200,13 +200,13 @@ struct instance_fork_request {
     bool has_target;
     enum instance_state target; /* Running, Standby or Stopped; default: the source's state */
 };
-/* A new instance with files of its own (R1): memory, kernel and read-only disks are links, writable
- * disks private copies. A Running source (from_running) runs on, but for a pause, and the fork has
- * no memory image until it first sleeps (live.h); where its VMM can't do that it goes to standby,
- * is linked and runs again before the fork wakes; forks that wait for it meanwhile are made of the
- * same template, or linked in the same nap. A failed fork is removed whole and the source is as
- * before; only if that source itself could not be woken again the message says so and it is in
- * Standby. */
+/* A new instance with files of its own (R1): memory, kernel, read-only disks and what is sealed of
+ * the writable ones are links. A Running source (from_running) runs on, but for a pause, and the
+ * fork has no memory image until it first sleeps (live.h); where its VMM can't do that it goes to
+ * standby, is linked and runs again before the fork wakes; forks that wait for it meanwhile are
+ * made of the same template, or linked in the same nap. A failed fork is removed whole and the
+ * source is as before; only if that source itself could not be woken again the message says so and
+ * it is in Standby. */
 int instance_fork(struct host *host, const char *source,
                   const struct instance_fork_request *request, struct instance_record *record,
                   struct error *err);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/disks.h"
 #include "instance/fork_files.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
@@ -83,25 +84,52 @@ static int run_again(struct operation *source, int made, struct error *err)
     return r;
 }
 
+/* 1 if there are stacks to be sealed. What its guest has not flushed yet is written while it still
+ * runs, and so not in the pause. */
+static int prepare_disks(const struct operation *source, struct error *err)
+{
+    const struct hypervisor *hypervisor = operation_hypervisor(source);
+    const struct vm_spec spec = operation_spec(source);
+    int r = disks_prepare_seal(source, err);
+    if (r <= 0)
+        return r;
+    r = hypervisor->disks_flush(hypervisor, &spec, err);
+    return r < 0 ? r : 1;
+}
+
+/* What is written from now on is written to new tops, so that the rest can be linked. */
+static int seal_disks(const struct operation *source, struct error *err)
+{
+    const struct hypervisor *hypervisor = operation_hypervisor(source);
+    const struct vm_spec spec = operation_spec(source);
+    int r = hypervisor->disks_seal(hypervisor, &spec, err);
+    return r < 0 ? r : step("live-sealed", err);
+}
+
 /* Disks and memory are of the same moment. */
 static int make_paused(struct operation *source, struct handover *handover, struct live *live,
                        struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(source);
     const struct vm_spec spec = operation_spec(source);
+    const int stacks = prepare_disks(source, err);
+    if (stacks < 0)
+        return stacks;
     const uint64_t begin_ns = time_monotonic_ns();
     int r = hypervisor->pause(hypervisor, &spec, err);
     if (r < 0)
         return r;
     operation_show(source, INSTANCE_PAUSED);
     r = step("live-paused", err);
+    if (r == 0 && stacks > 0)
+        r = seal_disks(source, err);
     if (r == 0)
         r = fork_writable_disks(handover, err);
     if (r == 0)
         r = template_make(source, live, err);
     r = run_again(source, r, err);
     if (r == 0)
-        log_info("instance %s: paused for %llu us for a template and a copy of its disks",
+        log_info("instance %s: paused for %llu us for a template and what its disks hold",
                  source->record.id, (unsigned long long)((time_monotonic_ns() - begin_ns) / 1000));
     return r;
 }
@@ -113,8 +141,11 @@ static int make(struct operation *source, struct live *live, struct error *err)
     if (!record)
         return error_errno(err, ENOMEM, source->guest_dir, "make a template");
     *record = source->record;
-    struct handover handover = {
-        .from = &from, .to = &live->owner, .draft = &live->draft, .record = record};
+    struct handover handover = {.from = &from,
+                                .to = &live->owner,
+                                .draft = &live->draft,
+                                .record = record,
+                                .stacks = disks_are_stacks(source->host, record)};
     int r = directory_make(source, live, err);
     if (r == 0)
         r = fork_base(&handover, err);

@@ -3,7 +3,8 @@
  * (hypervisor.h), and forks are made of that while the source runs on. What a template needs lies
  * in a directory of its own in the source's, under a temporary name: names for what its memory is
  * mapped from, so that nobody takes that for a file with one owner (R2), and the writable disks as
- * they were at that moment. It lives as long as the nap in which it was made (source.h); one that a
+ * they were at that moment: links to what its VMM has just sealed, or copies of those that are no
+ * stacks. It lives as long as the nap in which it was made (source.h); one that a
  * tined has left behind is ended by the next, or by itself. */
 #ifndef TINE_INSTANCE_LIVE_H
 #define TINE_INSTANCE_LIVE_H
@@ -23,8 +24,8 @@ struct live {
 /* clang-format on */
 
 /* Makes a template of the source, which runs and is held for writing. It stands still for as long
- * as its writable disks are copied and its VMM needs, and runs again when this returns, whatever
- * comes of it. ERROR_UNSUPPORTED: not of this VM, which has to be put to sleep instead. */
+ * as its writable disks are sealed and linked, and its VMM needs, and runs again when this returns,
+ * whatever comes of it. ERROR_UNSUPPORTED: not of this VM, which has to be put to sleep instead. */
 int live_begin(struct operation *source, struct live *live, struct error *err);
 /* Ends it; harmless on LIVE_NONE. */
 void live_end(struct live *live);

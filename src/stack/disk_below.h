@@ -41,6 +41,10 @@ struct disk_below_found {
 /* `base` (owner: the result, after a failure too) has so many blocks. */
 int disk_below_init(struct disk_below *below, int base, uint64_t blocks, struct error *err);
 void disk_below_close(struct disk_below *below);
+static inline void cleanup_disk_below(struct disk_below *below)
+{
+    disk_below_close(below);
+}
 /* Lays a layer over all that is there, and takes its descriptor over. -EMLINK if it is one too
  * many; then, and after any failure, nothing has changed. */
 int disk_below_add(struct disk_below *below, struct disk_layer *layer, struct error *err);

@@ -139,11 +139,6 @@ static int make_one(const struct stack_file *base, const struct disk_chain *chai
     return r < 0 ? r : copy_publish(&file.file, &temporary, &how, err);
 }
 
-static void cleanup_disk_below(struct disk_below *below)
-{
-    disk_below_close(below);
-}
-
 static int compact(const struct stack_file *base, const struct disk_chain *chain, struct error *err)
 {
     _cleanup_(disk_below) struct disk_below below = {.layers[0].fd = -1};

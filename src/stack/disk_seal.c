@@ -170,12 +170,32 @@ static int seal(struct disk_stack *stack, struct error *err)
     return r;
 }
 
+/* Others may have made fewer files of the layers, and have room for the old ones given back. */
+static int below_renew(struct disk_stack *stack, struct error *err)
+{
+    _cleanup_(disk_below) struct disk_below below = {.layers[0].fd = -1};
+    const struct stack_file base = disk_base_of(stack);
+    int fd = fcntl(stack->below.layers[0].fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return error_errno(err, errno, stack->label, "open %s", stack->label);
+    int r = disk_below_open(&below, &base, fd, stack->top.header, err);
+    if (r < 0)
+        return r;
+    struct disk_below old = stack->below;
+    stack->below = below;
+    below = old; /* closed here */
+    return 0;
+}
+
 int disk_stack_seal(struct disk_stack *stack, struct error *err)
 {
     if (!stack->writable)
         return error_set(err, ERROR_STATE, EROFS, "%s is open for reading", stack->label);
     if (stack->top.map.data_blocks == 0 && stack->top.map.zero_blocks == 0)
         return 0;
+    int r = stack->below.depth >= DISK_STACK_DEEP ? below_renew(stack, err) : 0;
+    if (r < 0)
+        return r;
     if (stack->below.depth == DISK_STACK_LIMIT)
         return error_set(err, ERROR_STATE, EMLINK, "%s has %u layers, and may have no more",
                          stack->label, DISK_STACK_LIMIT);

@@ -49,8 +49,13 @@ int disk_stack_zero(struct disk_stack *stack, uint64_t offset, uint64_t length, 
  * there or was written. A failure to sync stays one. */
 int disk_stack_flush(struct disk_stack *stack);
 
+/* Whoever has a stack sealed compacts it before it gets more layers than that: as long as that is
+ * done, one that stays in use can be sealed as often as one likes. */
+#define DISK_STACK_DEEP 16u
+
 /* Flushes the top and makes it a sealed layer, which forks can link, with a new top over it. If it
- * holds nothing there is nothing to do. A failure leaves the old top in use. */
+ * holds nothing there is nothing to do. A failure leaves the old top in use. -EMLINK if there are
+ * too many layers; where others have compacted them meanwhile, that is taken note of first. */
 int disk_stack_seal(struct disk_stack *stack, struct error *err);
 
 /* ---- its files; nobody has the top open ---- */

@@ -135,6 +135,20 @@ int vmm_resume(struct vmm *vmm, struct error *err)
     return r;
 }
 
+int vmm_disks_flush(struct vmm *vmm, struct error *err)
+{
+    return vmm->machine ? disks_flush(vmm->machine, err) : not_started(err);
+}
+
+int vmm_disks_seal(struct vmm *vmm, struct error *err)
+{
+    if (vmm->state != VMM_PAUSED)
+        return error_set(err, ERROR_STATE, EBUSY,
+                         "drives are sealed of a paused microVM, this one is %s",
+                         vmm_state_name(vmm->state));
+    return disks_seal(vmm->machine, err);
+}
+
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)
 {
     if (!vmm->machine)

@@ -67,6 +67,12 @@ int vmm_resume(struct vmm *vmm, struct error *err);
  * for another diff of this VM and for nothing else (guest_memory_diff()), and there is no state. */
 int vmm_snapshot_create(struct vmm *vmm, const struct snapshot_create_request *request,
                         struct error *err);
+/* What the guest wrote to drives that are stacks (stack/disk_stack.h) is durable, flushed by it or
+ * not. While the VM runs its devices wait. */
+int vmm_disks_flush(struct vmm *vmm, struct error *err);
+/* The same of a paused VM, and it becomes a layer of each drive that forks can link; the VM goes on
+ * over new tops. Drives that were sealed before one fails stay so. */
+int vmm_disks_seal(struct vmm *vmm, struct error *err);
 /* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,
  * or Running with resume_vm. On failure the caller ends the process (status 1), as Firecracker
  * does. */

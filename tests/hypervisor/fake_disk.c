@@ -70,3 +70,38 @@ void fake_disk_close(struct fake_disk *disk)
     if (disk->fd >= 0)
         close(disk->fd);
 }
+
+int fake_for_writable_disks(struct fake *fake, fake_disk_visit *visit, uint64_t token, char *text,
+                            size_t size)
+{
+    const char *path;
+    json_t *setting;
+    int r = 0;
+    json_object_foreach(fake->config, path, setting)
+    {
+        if (r == 0 && strncmp(path, "/drives/", 8) == 0 &&
+            !json_is_true(json_object_get(setting, "is_read_only")))
+            r = visit(json_string_value(json_object_get(setting, "path_on_host")), token, text,
+                      size);
+    }
+    return r;
+}
+
+static int seal(const char *path, uint64_t token, char *fault, size_t size)
+{
+    struct fake_disk disk;
+    struct error err = {0};
+    (void)token;
+    int r = fake_disk_open(&disk, path, true, fault, size);
+    if (r == 0 && disk.stack && disk_stack_seal(disk.stack, &err) < 0) {
+        snprintf(fault, size, "%s", err.message);
+        r = -1;
+    }
+    fake_disk_close(&disk);
+    return r;
+}
+
+int fake_disks_seal(struct fake *fake, char *fault, size_t size)
+{
+    return fake_for_writable_disks(fake, seal, 0, fault, size);
+}

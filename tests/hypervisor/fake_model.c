@@ -86,6 +86,21 @@ static void start(struct fake *fake, struct fake_answer *answer)
     }
 }
 
+static void seal_disks(struct fake *fake, struct fake_answer *answer)
+{
+    char fault[512];
+    if (fake->state != FAKE_PAUSED)
+        refuse(answer, "the microVM is not paused");
+    else if (fake_disks_seal(fake, fault, sizeof(fault)) < 0)
+        refuse(answer, fault);
+}
+
+/* Each of its writes to a disk is flushed as it is made. */
+static bool flushes_disks(const struct fake *fake, const char *type)
+{
+    return !fake->version && fake->state != FAKE_NOT_STARTED && strcmp(type, "FlushDisks") == 0;
+}
+
 static void put_action(struct fake *fake, json_t *body, struct fake_answer *answer)
 {
     const char *type = text_of(body, "action_type");
@@ -93,6 +108,10 @@ static void put_action(struct fake *fake, json_t *body, struct fake_answer *answ
         start(fake, answer);
     else if (type && strcmp(type, "SendCtrlAltDel") == 0 && fake->state == FAKE_RUNNING)
         answer->exit_after = 0; /* its guest resets at once */
+    else if (type && !fake->version && strcmp(type, "SealDisks") == 0)
+        seal_disks(fake, answer);
+    else if (type && flushes_disks(fake, type))
+        answer->status = 204;
     else
         refuse(answer, "no such action now");
 }

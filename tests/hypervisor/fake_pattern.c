@@ -10,24 +10,6 @@
 #include "fake_vmm.h"
 #include "pattern.h"
 
-typedef int disk_visit(const char *path, uint64_t token, char *answer, size_t size);
-
-static int for_writable_disks(struct fake *fake, disk_visit *visit, uint64_t token, char *answer,
-                              size_t size)
-{
-    const char *path;
-    json_t *setting;
-    int r = 0;
-    json_object_foreach(fake->config, path, setting)
-    {
-        if (r == 0 && strncmp(path, "/drives/", 8) == 0 &&
-            !json_is_true(json_object_get(setting, "is_read_only")))
-            r = visit(json_string_value(json_object_get(setting, "path_on_host")), token, answer,
-                      size);
-    }
-    return r;
-}
-
 /* Of a file left to the host to sync, as the writes of a guest that does not flush. */
 static int disk_fill(const char *path, uint64_t token, char *answer, size_t size)
 {
@@ -74,7 +56,7 @@ int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size)
     lock_running(fake);
     for (unsigned i = PATTERN_MEMORY_FIRST; i < PATTERN_MEMORY_END; i++)
         pattern_make(token, i, fake->memory + (size_t)i * PATTERN_PAGE);
-    int r = for_writable_disks(fake, disk_fill, token, answer, size);
+    int r = fake_for_writable_disks(fake, disk_fill, token, answer, size);
     pthread_mutex_unlock(&fake->lock);
     return r;
 }
@@ -90,7 +72,7 @@ int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, 
         r = -1;
     }
     if (r == 0)
-        r = for_writable_disks(fake, disk_check, disk, answer, size);
+        r = fake_for_writable_disks(fake, disk_check, disk, answer, size);
     pthread_mutex_unlock(&fake->lock);
     return r;
 }

@@ -121,6 +121,12 @@ int fake_disk_read(struct fake_disk *disk, void *bytes, size_t length, uint64_t 
 int fake_disk_write(struct fake_disk *disk, const void *bytes, size_t length, uint64_t offset);
 /* What was written to a stack is flushed. */
 void fake_disk_close(struct fake_disk *disk);
+/* Visits each until one fails. */
+typedef int fake_disk_visit(const char *path, uint64_t token, char *text, size_t size);
+int fake_for_writable_disks(struct fake *fake, fake_disk_visit *visit, uint64_t token, char *text,
+                            size_t size);
+/* Those that are stacks become ones that forks can link. */
+int fake_disks_seal(struct fake *fake, char *fault, size_t size);
 /* fake_pattern.c: fills memory and writable disks, and checks them; -1 with the reason. */
 int fake_fill(struct fake *fake, uint64_t token, char *answer, size_t size);
 int fake_check(struct fake *fake, uint64_t memory, uint64_t disk, char *answer, size_t size);

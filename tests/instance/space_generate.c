@@ -27,7 +27,9 @@
     "disk-seal-made disk-seal-marked disk-seal-link disk-seal-linked "       \
     "disk-seal-before-rename disk-seal-after-rename disk-top-before-rename " \
     "disk-top-after-rename disk-frozen disk-map-write disk-sync "
-#define FORK SEAL SHARE PUBLISH "fork-reserved fork-linked fork-published "
+#define LIVE \
+    "live-paused live-sealed live-prepared live-made live-child live-resumed live-recorded "
+#define FORK SEAL SHARE PUBLISH LIVE "fork-reserved fork-linked fork-published "
 
 /* How often, and where trouble can be made. */
 static const struct {

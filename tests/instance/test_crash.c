@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tined killed at every step of every operation: this program runs the operation in a child that a
  * failpoint kills, opens the host again, and looks. */
-#include "fixture.h"
+#include "disk_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 
 #define NOTE  "remember me"
 #define LATER "remembered after the snapshot"
+#define DISK  "on the disk"
 
 extern char **environ;
 
@@ -38,9 +39,9 @@ struct scenario {
     "restore-prepared restore-loaded restore-recorded restore-renamed restore-resumed " \
     "restore-told "
 
-#define LIVE                                                                                \
-    "live-paused live-prepared live-made fork-reserved fork-linked fork-published " PUBLISH \
-    "live-child live-resumed live-recorded "
+#define LIVE                                                                     \
+    "live-paused live-sealed live-prepared live-made fork-reserved fork-linked " \
+    "fork-published " PUBLISH "live-child live-resumed live-recorded "
 #define SNAPSHOT "snapshot-linked snapshot-recorded snapshot-published "
 #define REPLACE                                                                     \
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
@@ -254,6 +255,13 @@ static void assert_works(struct fixture *fixture, const char *reference, const c
     assert_recalls(fixture, reference, letter == 'T' ? "" : note);
 }
 
+static void assert_disk(struct fixture *fixture, const char *reference)
+{
+    const struct instance_record record = fixture_get(fixture, reference);
+    const struct path disks = guest_path(fixture, record.id, "disks");
+    disk_assert_text(&disks, DISK);
+}
+
 /* If there is one, it is whole: it makes an instance that remembers what it should. */
 static void assert_snapshot_works(struct fixture *fixture, const char *note)
 {
@@ -308,7 +316,8 @@ static void prepare_snapshot(struct fixture *fixture, const struct scenario *sce
 static void prepare(struct fixture *fixture, enum instance_state state, bool packed)
 {
     struct error err = {0};
-    fixture_create(fixture, "web");
+    const struct instance_record web = fixture_create(fixture, "web");
+    disk_write_text(fixture, web.id, DISK);
     guest_remember(fixture, "web", NOTE);
     if (packed)
         assert_ok(compress(fixture, &err), &err);
@@ -352,12 +361,17 @@ static void check(struct fixture *fixture, const struct scenario *scenario, cons
     if (strstr(failpoint, "snapshot-restore-"))
         assert_string_equal(fixture_get(fixture, "web").exit_message, "");
     assert_snapshot_works(fixture, note);
+    bool created = strcmp(scenario->name, "create") == 0;
+    if (has_new && !created)
+        assert_disk(fixture, "new");
     if (has_new)
-        assert_works(fixture, "new", strcmp(scenario->name, "create") == 0 ? "" : note);
+        assert_works(fixture, "new", created ? "" : note);
     if (used && scenario->from == INSTANCE_STANDBY)
         note = strcmp(scenario->name, "snapshot-restore") == 0 ? note_of_web(fixture) : LATER;
-    if (letter != 'x')
-        assert_works(fixture, "web", note);
+    if (letter == 'x')
+        return;
+    assert_disk(fixture, "web");
+    assert_works(fixture, "web", note);
 }
 
 static void clear(struct fixture *fixture)

@@ -90,13 +90,14 @@ static void test_forks(void **state)
     assert_int_equal(guest_stat(fixture, c.id, "disks/0.img").st_nlink, 2);
 }
 
-/* A source that runs is sealed in its nap. */
+/* A source that runs is sealed in its nap, where it needs one (else see test_live.c). */
 static void test_fork_of_running(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {0};
     struct instance_record fork;
     const struct instance_record web = fixture_create(fixture, "web");
+    guest_orders(fixture, web.id, "no-templates");
     disk_write_text(fixture, web.id, "while it ran");
     const struct instance_fork_request request = {.name = "fork", .from_running = true};
     assert_ok(instance_fork(fixture->host, "web", &request, &fork, &err), &err);

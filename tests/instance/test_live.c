@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forks of a Running instance that never sleeps: by a template of its VM. */
 #include "crowd.h"
+#include "disk_text.h"
 #include "space.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "listing.h"
+#include "stack/disk_stack.h"
 
 #define BASE_FILE GUEST_BASE "/" SNAPSHOT_MEMORY
 #define ACTORS    12
@@ -83,7 +87,8 @@ static void test_booted(void **state)
     assert_absent(fixture, source.id, GUEST_BASE);
     assert_absent(fixture, fork.id, GUEST_BASE);
     assert_absent(fixture, fork.id, GUEST_SNAPSHOT);
-    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img").st_nlink, 1);
+    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img").st_nlink, 2);
+    assert_int_equal(guest_stat(fixture, fork.id, "disks/0.img.top").st_nlink, 1);
     assert_tidy(fixture);
     assert_recalls(fixture, "fork", "note");
     guest_remember(fixture, "source", "later");
@@ -99,18 +104,115 @@ static void test_booted(void **state)
     assert_recalls(fixture, "grandchild", "its own");
 }
 
-/* Memory and disks are of one moment, and everybody's own. */
+/* Memory and disks are of one moment, and everybody's own. Of a disk nothing is copied. */
 static void test_disks(void **state)
 {
     struct fixture *fixture = *state;
-    running_source(fixture);
-    fork_live(fixture, "source", "fork");
+    struct instance_record source = running_source(fixture);
+    struct instance_record fork = fork_live(fixture, "source", "fork");
+    assert_int_equal(fork.disk_bytes_copied, 0);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.1").st_nlink, 2);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.1").st_ino,
+                     guest_stat(fixture, fork.id, "disks/0.img.1").st_ino);
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img.top").st_nlink, 1);
     pattern(fixture, "source", "fill", 2);
     pattern(fixture, "fork", "check", 1);
     pattern(fixture, "fork", "fill", 3);
     pattern(fixture, "source", "check", 2);
     sleep_and_wake(fixture, "fork");
     pattern(fixture, "fork", "check", 3);
+    /* What neither has written since is sealed once. */
+    fork_live(fixture, "source", "other");
+    fork_live(fixture, "source", "another");
+    assert_absent(fixture, source.id, "disks/0.img.3");
+    pattern(fixture, "another", "check", 2);
+    discard(fixture, "source");
+    pattern(fixture, "other", "check", 2);
+    pattern(fixture, "fork", "check", 3);
+}
+
+static void assert_disk(const struct fixture *fixture, const char *id, const char *text)
+{
+    const struct path disks = guest_path(fixture, id, "disks");
+    disk_assert_text(&disks, text);
+}
+
+/* A disk of before there were stacks is copied in the pause, once for all forks of that moment. */
+static void test_plain_disk(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record source = running_source(fixture);
+    assert_ok(instance_stop(fixture->host, "source", 0, NULL, &err), &err);
+    const struct path top = guest_path(fixture, source.id, "disks/0.img.top");
+    assert_int_equal(unlink(top.text), 0);
+    disk_write_text(fixture, source.id, "a plain file");
+    assert_ok(instance_start(fixture->host, "source", NULL, &err), &err);
+    struct instance_record fork = fork_live(fixture, "source", "fork");
+    assert_false(was_asked(fixture, source.id, "SealDisks"));
+    assert_absent(fixture, source.id, "disks/0.img.top");
+    assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, 1);
+    disk_write_text(fixture, source.id, "of source");
+    assert_disk(fixture, fork.id, "a plain file");
+    disk_write_text(fixture, fork.id, "of fork");
+    assert_disk(fixture, source.id, "of source");
+    sleep_and_wake(fixture, "fork");
+    assert_disk(fixture, fork.id, "of fork");
+}
+
+/* However often it is forked, its disk does not become deep, and no fork notices. */
+static void test_depth(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct instance_record first = {.id = ""}, last = {.id = ""};
+    struct instance_record source = running_source(fixture);
+    for (unsigned i = 0; i < DISK_STACK_DEEP + 3; i++) {
+        char text[24], name[24];
+        snprintf(text, sizeof(text), "round %u", i);
+        snprintf(name, sizeof(name), "fork-%u", i);
+        disk_write_text(fixture, source.id, text);
+        last = fork_live(fixture, "source", name);
+        if (i == 0)
+            first = last;
+        assert_disk(fixture, last.id, text);
+    }
+    struct disk_chain chain;
+    const struct path disks = guest_path(fixture, last.id, "disks");
+    _cleanup_(close) int directory = dir_open(AT_FDCWD, disks.text, &err);
+    const struct stack_file base = {directory, "0.img", disks.text};
+    assert_ok(disk_chain_find(&base, &chain, &err), &err);
+    assert_true(chain.count <= DISK_STACK_DEEP);
+    assert_disk(fixture, first.id, "round 0");
+    pattern(fixture, "source", "check", 1);
+    pattern(fixture, "fork-0", "check", 1);
+}
+
+/* What can't be sealed can't be forked; the source runs on, over what it had. */
+static void test_not_sealed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    struct instance_record source = running_source(fixture);
+    const struct path top = guest_path(fixture, source.id, "disks/0.img.top");
+    const struct path other = guest_path(fixture, source.id, "disks/other");
+    assert_int_equal(link(top.text, other.text), 0);
+    assert_fails(instance_fork(fixture->host, "source", &request, NULL, &err), &err, ERROR_INVALID,
+                 "has 2 names");
+    assert_int_equal(unlink(other.text), 0);
+    assert_true(was_asked(fixture, source.id, "SealDisks"));
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    assert_absent(fixture, source.id, "disks/0.img.1");
+    assert_tidy(fixture);
+    pattern(fixture, "source", "check", 1);
+    guest_orders(fixture, source.id, "refuse /actions no");
+    assert_fails(instance_fork(fixture->host, "source", &request, NULL, &err), &err, ERROR_INVALID,
+                 "PUT /actions");
+    guest_orders(fixture, source.id, NULL);
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    fork_live(fixture, "source", "fork");
+    pattern(fixture, "fork", "check", 1);
 }
 
 /* What a VM was restored from is its fork's base too, by a link, and stays as it is. */
@@ -218,6 +320,7 @@ static void test_source_dies(void **state)
 
 static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_booted),      FIXTURE_TEST(test_disks), FIXTURE_TEST(test_restored),
+    FIXTURE_TEST(test_plain_disk),  FIXTURE_TEST(test_depth), FIXTURE_TEST(test_not_sealed),
     FIXTURE_TEST(test_targets),     FIXTURE_TEST(test_many),  FIXTURE_TEST(test_refused),
     FIXTURE_TEST(test_source_dies),
 };

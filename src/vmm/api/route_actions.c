@@ -26,6 +26,16 @@ static int send_ctrl_alt_del(struct api_call *call, struct error *err)
     return vmm_send_ctrl_alt_del(call->vmm, err);
 }
 
+static int flush_disks(struct api_call *call, struct error *err)
+{
+    return vmm_disks_flush(call->vmm, err);
+}
+
+static int seal_disks(struct api_call *call, struct error *err)
+{
+    return vmm_disks_seal(call->vmm, err);
+}
+
 static const struct {
     const char *type;
     enum route_phase phase;
@@ -34,11 +44,14 @@ static const struct {
     {"InstanceStart", PHASE_PREBOOT, instance_start},
     {"SendCtrlAltDel", PHASE_POSTBOOT, send_ctrl_alt_del},
     {"FlushMetrics", PHASE_POSTBOOT, flush_metrics},
+    {"FlushDisks", PHASE_POSTBOOT, flush_disks},
+    {"SealDisks", PHASE_POSTBOOT, seal_disks},
 };
 
 int put_actions(struct api_call *call, struct error *err)
 {
-    static const char *const types[] = {"InstanceStart", "SendCtrlAltDel", "FlushMetrics", NULL};
+    static const char *const types[] = {"InstanceStart", "SendCtrlAltDel", "FlushMetrics",
+                                        "FlushDisks",    "SealDisks",      NULL};
     static const struct json_field fields[] = {
         {"action_type", FIELD_TEXT, true, .max = sizeof(struct choice), .choices = types}};
     struct choice type = {""};

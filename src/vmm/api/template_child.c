@@ -102,20 +102,20 @@ static int vm_make(struct template *template, struct child_body *body, struct vm
 
 /* Who can connect to the API finds the VM made. */
 static int begin(struct template *template, struct child_body *body, struct loop **loop,
-                 struct error *err)
+                 struct vmm **vmm, struct error *err)
 {
     const uint64_t begin_ns = time_monotonic_ns();
     int r = own_process_begin(&body->process, err);
     if (r < 0)
         return r;
     *loop = loop_create(err);
-    struct vmm *vmm = *loop ? vmm_create(body->id, *loop, err) : NULL;
-    if (!vmm)
+    *vmm = *loop ? vmm_create(body->id, *loop, err) : NULL;
+    if (!*vmm)
         return -EIO;
-    r = vm_make(template, body, vmm, err);
+    r = vm_make(template, body, *vmm, err);
     if (r < 0)
         return r;
-    if (!api_create(body->socket_path, API_BODY_LIMIT, *loop, vmm, err))
+    if (!api_create(body->socket_path, API_BODY_LIMIT, *loop, *vmm, err))
         return -EIO;
     log_info("%s: made of a template in %llu us, listening on %s", body->id,
              (unsigned long long)((time_monotonic_ns() - begin_ns) / 1000), body->socket_path);
@@ -126,10 +126,13 @@ _Noreturn void child_serve(struct template *template, struct child_body *body)
 {
     struct error err = {0};
     struct loop *loop = NULL;
+    struct vmm *vmm = NULL;
     (void)pthread_setname_np(pthread_self(), "tine-vmm"); /* only for people who look */
-    if (begin(template, body, &loop, &err) < 0) {
+    if (begin(template, body, &loop, &vmm, &err) < 0) {
         log_error("%s: %s", body->id, err.message);
         _exit(1);
     }
-    _exit(loop_run(loop));
+    int status = loop_run(loop);
+    vmm_end(vmm); /* nothing else is torn down, as of any VMM */
+    _exit(status);
 }

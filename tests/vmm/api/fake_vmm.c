@@ -128,6 +128,16 @@ int vmm_snapshot_load(struct vmm *vmm, const struct snapshot_load_request *reque
     return change(vmm, &calls->load, request->resume_vm ? VMM_RUNNING : VMM_PAUSED, err);
 }
 
+int vmm_disks_flush(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.disks_flush, vmm->state, err);
+}
+
+int vmm_disks_seal(struct vmm *vmm, struct error *err)
+{
+    return change(vmm, &vmm->calls.disks_seal, vmm->state, err);
+}
+
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)
 {
     return change(vmm, &vmm->calls.ctrl_alt_del, vmm->state, err);
@@ -157,8 +167,13 @@ pid_t vmm_template_fork(struct vmm *vmm, struct template **template, struct temp
     return r < 0 ? r : FAKE_TEMPLATE_PID;
 }
 
-/* Nobody becomes a template here. */
+/* Nobody becomes a template here, and no child of one. */
 uint64_t template_memory_bytes(const struct template *template)
+{
+    abort();
+}
+
+void vmm_end(struct vmm *vmm)
 {
     abort();
 }

@@ -37,6 +37,24 @@ static void test_actions(void **state)
     expect(f, 204, NULL, "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}");
 }
 
+static void test_disks(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_calls *calls = fake_vmm_calls(f->vmm);
+    const char *flush = "{\"action_type\":\"FlushDisks\"}";
+    const char *seal = "{\"action_type\":\"SealDisks\"}";
+    expect(f, 400, "before starting", "PUT", "/actions", flush);
+    expect(f, 400, "before starting", "PUT", "/actions", seal);
+    fixture_start(f);
+    expect(f, 204, NULL, "PUT", "/actions", flush);
+    expect(f, 204, NULL, "PATCH", "/vm", "{\"state\":\"Paused\"}");
+    expect(f, 204, NULL, "PUT", "/actions", seal);
+    assert_int_equal(calls->disks_flush, 1);
+    assert_int_equal(calls->disks_seal, 1);
+    fake_vmm_fail(f->vmm, ENOSPC, "drive data: no room");
+    expect(f, 400, "\"errno\":\"ENOSPC\"", "PUT", "/actions", seal);
+}
+
 static void test_vm(void **state)
 {
     struct fixture *f = *state;
@@ -312,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROUTE_TEST(test_actions),
+        ROUTE_TEST(test_disks),
         ROUTE_TEST(test_vm),
         ROUTE_TEST(test_template),
         ROUTE_TEST(test_snapshot_create),
