@@ -140,3 +140,37 @@ json_t *instance_json(const struct instance_record *record, const struct instanc
         json_object_set_new(instance, "exit_message", text_or_null(record->exit_message));
     return instance;
 }
+
+static json_t *disk_layers_json(const struct disk_stats *stats)
+{
+    json_t *layers = json_array();
+    for (unsigned i = 0; i < stats->layer_count; i++) {
+        const struct disk_layer_stats *layer = &stats->layers[i];
+        json_array_append_new(layers,
+                              json_pack("{s:i, s:I, s:I, s:I}", "number", (int)layer->number,
+                                        "link_count", (json_int_t)layer->link_count, "data_bytes",
+                                        (json_int_t)layer->data_bytes, "zero_bytes",
+                                        (json_int_t)layer->zero_bytes));
+    }
+    return layers;
+}
+
+static json_t *disk_stack_json(const struct disk_stats *stats)
+{
+    if (!stats->stack)
+        return json_null();
+    return json_pack("{s:I, s:o}", "top_allocated_bytes", (json_int_t)stats->top_allocated,
+                     "layers", disk_layers_json(stats));
+}
+
+void instance_json_disks(json_t *instance, const struct disk_stats *stats)
+{
+    json_t *disk;
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(instance, "tine"), "disks"), i, disk)
+    {
+        json_object_set_new(disk, "size_bytes", json_integer((json_int_t)stats[i].size_bytes));
+        json_object_set_new(disk, "link_count", json_integer((json_int_t)stats[i].link_count));
+        json_object_set_new(disk, "stack", disk_stack_json(&stats[i]));
+    }
+}

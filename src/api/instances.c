@@ -42,12 +42,16 @@ enum MHD_Result instance_get_one(struct request *request)
 {
     struct instance_record record;
     struct instance_stats stats;
+    struct disk_stats disks[GUEST_MAX_DISKS];
     struct error err = {0};
     if (instance_get(request->server->host, request->reference, &record, &err) < 0)
         return reply_error(request, &err);
     /* The instance may be gone or changing by now: then without the figures. */
     bool known = instance_stats(request->server->host, record.id, &stats, NULL) == 0;
-    return reply_json(request, MHD_HTTP_OK, instance_json(&record, known ? &stats : NULL));
+    json_t *instance = instance_json(&record, known ? &stats : NULL);
+    if (instance && instance_disk_stats(request->server->host, record.id, disks, NULL) == 0)
+        instance_json_disks(instance, disks);
+    return reply_json(request, MHD_HTTP_OK, instance);
 }
 
 enum MHD_Result instance_delete_one(struct request *request)

@@ -230,6 +230,25 @@ struct instance_stats {
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,
                    struct error *err);
 
+#define INSTANCE_MAX_DISK_LAYERS 32 /* over the base of a disk */
+
+/* A disk of an instance, by its files. */
+struct disk_stats {
+    uint64_t size_bytes; /* of the disk */
+    uint64_t link_count; /* of its file, or of the base of its stack */
+    bool stack;          /* (stack/disk_stack.h); the rest is of that */
+    uint64_t top_allocated;
+    /* What is sealed over the base, lowest first. */
+    struct disk_layer_stats {
+        unsigned number;
+        uint64_t link_count, data_bytes, zero_bytes; /* bytes of the disk, that it holds */
+    } layers[INSTANCE_MAX_DISK_LAYERS];
+    unsigned layer_count;
+};
+/* In the order of the record's disks. An operation that is under way may be in the way. */
+int instance_disk_stats(struct host *host, const char *reference,
+                        struct disk_stats stats[GUEST_MAX_DISKS], struct error *err);
+
 /* Opens a running guest's exec stream (agent frames); the caller owns the descriptor. The command
  * gets the instance's environment, under that of `exec`, and its working directory, if `exec` names
  * none. Operations may go on while it is open: their end of the VM ends the stream. */

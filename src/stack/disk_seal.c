@@ -126,6 +126,8 @@ static void unseal(struct disk_stack *stack)
     int r = disk_file_of(&base, stack->top.header->below + 1, &number, &cause);
     if (r == 0)
         r = number_has(stack, &number.file, &cause);
+    if (r == -EEXIST)
+        r = 0; /* somebody else's file of that name is no name of this one */
     if (r > 0 && unlinkat(stack->dirfd, number.name, 0) < 0)
         r = error_errno(&cause, errno, number.label, "remove %s", number.label);
     if (r >= 0)

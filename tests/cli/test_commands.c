@@ -98,6 +98,7 @@ static void test_run(void **state)
     assert_true(root);
     assert_true(json_is_number(json_object_get(json, "elapsed_ms")));
     json_decref(json);
+    expect_run(daemon, "inspect full", 0, "\"layers\":[{\"number\":3,\"link_count\":26,", NULL);
     json = run_json(daemon, "run --json --name web", 1);
     assert_string_equal(text_of(json, "code"), "name_conflict");
     json_decref(json);

@@ -107,6 +107,43 @@ static void test_fork_of_running(void **state)
     assert_text(fixture, web.id, "of web");
 }
 
+/* What is told of them. */
+static void test_stats(void **state)
+{
+    struct fixture *fixture = *state;
+    struct disk_stats stats[GUEST_MAX_DISKS];
+    struct error err = {0};
+    const struct instance_record web = fixture_create(fixture, "web");
+    assert_ok(instance_disk_stats(fixture->host, "web", stats, &err), &err);
+    assert_true(stats[0].stack && stats[0].layer_count == 0);
+    assert_false(stats[1].stack);
+    assert_int_equal(stats[1].link_count, guest_stat(fixture, web.id, "disks/1.img").st_nlink);
+    for (unsigned i = 0; i < 2; i++) {
+        disk_write_text(fixture, web.id, i == 0 ? "first" : "second");
+        sleep_now(fixture, "web");
+        fixture_fork(fixture, "web", i == 0 ? "a" : "b", INSTANCE_STOPPED);
+        wake(fixture, "web");
+    }
+    assert_ok(instance_disk_stats(fixture->host, web.id, stats, &err), &err);
+    assert_int_equal(stats[0].size_bytes, 1 << 20);
+    assert_int_equal(stats[0].link_count, 3);
+    assert_int_equal(stats[0].layer_count, 2);
+    assert_int_equal(stats[0].layers[0].number, 1);
+    assert_int_equal(stats[0].layers[0].link_count, 3);
+    assert_int_equal(stats[0].layers[1].number, 2);
+    assert_int_equal(stats[0].layers[1].link_count, 2);
+    assert_int_equal(stats[0].layers[1].data_bytes, 4096);
+    assert_int_equal(stats[0].layers[1].zero_bytes, 0);
+    const struct path layer = guest_path(fixture, web.id, "disks/0.img.1");
+    const struct path away = guest_path(fixture, web.id, "away");
+    assert_int_equal(rename(layer.text, away.text), 0);
+    assert_fails(instance_disk_stats(fixture->host, "web", stats, &err), &err, ERROR_CORRUPT,
+                 "0.img.1 is missing");
+    assert_int_equal(rename(away.text, layer.text), 0);
+    assert_fails(instance_disk_stats(fixture->host, "nobody", stats, &err), &err, ERROR_NOT_FOUND,
+                 "nobody");
+}
+
 /* The disk of an instance that was made before there were stacks. */
 static void make_plain(const struct fixture *fixture, const char *id, const char *text)
 {
@@ -221,9 +258,13 @@ static void test_failures(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_forks),      FIXTURE_TEST(test_fork_of_running),
-        FIXTURE_TEST(test_plain_file), FIXTURE_TEST(test_plain_file_of_a_snapshot),
-        FIXTURE_TEST(test_depth),      FIXTURE_TEST(test_failures),
+        FIXTURE_TEST(test_forks),
+        FIXTURE_TEST(test_fork_of_running),
+        FIXTURE_TEST(test_stats),
+        FIXTURE_TEST(test_plain_file),
+        FIXTURE_TEST(test_plain_file_of_a_snapshot),
+        FIXTURE_TEST(test_depth),
+        FIXTURE_TEST(test_failures),
     };
     return fixture_main(argc, argv, tests, ARRAY_SIZE(tests));
 }

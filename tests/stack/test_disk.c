@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk as a stack: what becomes of its files, where what fails leaves it, and what it refuses. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -210,6 +211,63 @@ static void test_depth(void **state)
     site_remove(&site);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    _cleanup_(closedir) DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    return count;
+}
+
+/* One that stays in use is sealed for ever, if somebody compacts it; old files are let go of. */
+static void test_sealed_for_ever(void **state)
+{
+    struct site site = site_make();
+    struct error err = {0};
+    freeze(&site);
+    struct disk_stack *stack = disk_open_good(site.fd, "0.img", true);
+    const unsigned begin = open_descriptors();
+    for (unsigned i = 0; i < 3 * DISK_STACK_DEEP + 1; i++) {
+        if (chain_of(&site).count >= DISK_STACK_DEEP)
+            assert_int_equal(disk_compact(&site.base, &err), 0);
+        disk_write(stack, &site.model, i * 3, 5, i + 1);
+        if (disk_stack_seal(stack, &err) < 0)
+            fail_msg("round %u: %s", i, err.message);
+        assert_true(open_descriptors() <= begin + DISK_STACK_DEEP);
+        disk_model_assert(stack, &site.model);
+    }
+    disk_stack_close(stack);
+    assert_true(chain_of(&site).count <= DISK_STACK_DEEP);
+    assert_content(&site);
+    site_remove(&site);
+}
+
+/* What can't be taken note of is told, and the stack is what it was. */
+static void test_compacted_and_damaged(void **state)
+{
+    struct site site = site_make();
+    struct error err = {0};
+    freeze(&site);
+    struct disk_stack *stack = disk_open_good(site.fd, "0.img", true);
+    for (unsigned i = 0; i < DISK_STACK_DEEP; i++) {
+        disk_write(stack, &site.model, i, 1, i + 1);
+        assert_int_equal(disk_stack_seal(stack, &err), 0);
+    }
+    disk_write(stack, &site.model, 50, 1, 50);
+    assert_int_equal(renameat(site.fd, "0.img.7", site.fd, "away"), 0);
+    assert_true(disk_stack_seal(stack, &err) < 0);
+    assert_non_null(strstr(err.message, "0.img.7 is missing"));
+    disk_model_assert(stack, &site.model);
+    assert_int_equal(renameat(site.fd, "away", site.fd, "0.img.7"), 0);
+    assert_int_equal(disk_stack_seal(stack, &err), 0);
+    disk_model_assert(stack, &site.model);
+    disk_stack_close(stack);
+    assert_content(&site);
+    site_remove(&site);
+}
+
 /* ---- what fails, and what dies ---- */
 
 static const char *const seal_steps[] = {"disk-seal-made",          "disk-seal-marked",
@@ -383,11 +441,18 @@ static void test_read_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_freeze),      cmocka_unit_test(test_share),
-        cmocka_unit_test(test_compact),     cmocka_unit_test(test_discard),
-        cmocka_unit_test(test_depth),       cmocka_unit_test(test_seal_fails),
-        cmocka_unit_test(test_seal_dies),   cmocka_unit_test(test_compact_dies),
-        cmocka_unit_test(test_flush_fails), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_compact),
+        cmocka_unit_test(test_discard),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_sealed_for_ever),
+        cmocka_unit_test(test_compacted_and_damaged),
+        cmocka_unit_test(test_seal_fails),
+        cmocka_unit_test(test_seal_dies),
+        cmocka_unit_test(test_compact_dies),
+        cmocka_unit_test(test_flush_fails),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_read_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

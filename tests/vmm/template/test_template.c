@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/unix_socket.h"
+#include "stack/disk_stack.h"
 
 #define MEMORY_BYTES ((off_t)MEMORY_MIB << 20)
 
@@ -40,6 +41,7 @@ struct family {
     char directory[64];
     struct process process; /* of the source */
     struct peer source, template;
+    bool stack; /* the source has a second drive, a stack */
 };
 
 static void name_in(const struct family *family, char path[160], const char *prefix,
@@ -257,6 +259,14 @@ static void begin_process(struct family *family)
            204);
 }
 
+static json_t *stack_drive(const struct family *family)
+{
+    char path[160];
+    name_in(family, path, "stack", "source");
+    return json_pack("{s:s, s:s, s:b, s:b}", "drive_id", "stack", "path_on_host", path,
+                     "is_root_device", 0, "is_stack", 1);
+}
+
 static void boot(struct family *family)
 {
     char kernel[160], disk[160], vsock[160];
@@ -275,6 +285,8 @@ static void boot(struct family *family)
         source, "PUT", "/drives/data",
         json_pack("{s:s, s:s, s:b}", "drive_id", "data", "path_on_host", disk, "is_root_device", 0),
         204);
+    if (family->stack)
+        expect(source, "PUT", "/drives/stack", stack_drive(family), 204);
     expect(source, "PUT", "/vsock", json_pack("{s:i, s:s}", "guest_cid", 3, "uds_path", vsock),
            204);
     expect(source, "PUT", "/entropy", json_object(), 204);
@@ -342,6 +354,100 @@ static void test_copies(void **state)
     for (unsigned i = 0; status_of(family, "children") != 1; i++)
         assert_true(i < PATIENCE_MS);
     peer_kill(&first);
+}
+
+/* ---- a drive that is a stack ---- */
+
+static struct stack_file stack_of(int directory, const struct peer *peer, char name[32])
+{
+    snprintf(name, 32, "stack.%s", peer->name);
+    return (struct stack_file){directory, name, NULL};
+}
+
+static void stack_say(const struct stack_file *base, const char *text)
+{
+    struct error err = {0};
+    struct iovec buffer = {(void *)(uintptr_t)text, strlen(text)};
+    uint64_t done = 0;
+    _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(base, true, &err);
+    if (!stack)
+        fail_msg("%s", err.message);
+    assert_int_equal(disk_stack_write(stack, &buffer, 1, 0, &done), 0);
+    assert_int_equal(disk_stack_flush(stack), 0);
+}
+
+static void expect_stack(const struct stack_file *base, const char *text)
+{
+    char found[32];
+    struct error err = {0};
+    struct iovec buffer = {found, strlen(text)};
+    uint64_t done = 0;
+    _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(base, false, &err);
+    if (!stack)
+        fail_msg("%s", err.message);
+    assert_int_equal(disk_stack_read(stack, &buffer, 1, 0, &done), 0);
+    assert_memory_equal(found, text, strlen(text));
+}
+
+static void expect_action(const struct peer *peer, const char *type, int status)
+{
+    expect(peer, "PUT", "/actions", json_pack("{s:s}", "action_type", type), status);
+}
+
+/* A new source, with a drive in which something was written before. */
+static void boot_with_stack(struct family *family, const struct stack_file *base)
+{
+    struct error err = {0};
+    char path[160];
+    process_kill(&family->process);
+    name_in(family, path, "stack", "source");
+    write_file(path, world_program, sizeof(world_program));
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    assert_int_equal(disk_freeze(base, &err), 0);
+    stack_say(base, "of the source");
+    family->stack = true;
+    boot_again(family);
+}
+
+/* Sealed in the pause, its drive is forked by links; either goes on over a top of its own. */
+static void test_stack(void **state)
+{
+    struct family *family = *state;
+    struct peer child;
+    struct error err = {0};
+    struct stack_result result;
+    struct disk_chain chain;
+    char name[32], its_name[32], path[160];
+    _cleanup_(close) int directory = dir_open(AT_FDCWD, family->directory, &err);
+    const struct stack_file base = stack_of(directory, &family->source, name);
+    boot_with_stack(family, &base);
+    expect_refused(&family->source, "/actions", json_pack("{s:s}", "action_type", "SealDisks"),
+                   "of a paused microVM");
+    expect_action(&family->source, "FlushDisks", 204);
+    vm_pause(&family->source);
+    expect_action(&family->source, "SealDisks", 204);
+    peer_init(family, &child, "child");
+    const struct stack_file its = stack_of(directory, &child, its_name);
+    if (disk_share(&base, &its, &result, &err) < 0)
+        fail_msg("%s", err.message);
+    make_template(family);
+    vm_resume(&family->source);
+    json_t *body = child_body(family, &child);
+    name_in(family, path, "stack", "child");
+    json_array_append_new(json_object_get(body, "drives"),
+                          json_pack("{s:s, s:s}", "drive_id", "stack", "path_on_host", path));
+    struct reply reply = call(&family->template, "PUT", "/children", body);
+    child.pid = pid_of(&reply);
+    wait_listening(&child);
+    count_on(family, &child);
+    expect_action(&child, "SealDisks", 204); /* nothing was written: there is nothing to do */
+    assert_int_equal(disk_chain_find(&its, &chain, &err), 0);
+    assert_true(chain.stack && chain.frozen && chain.count == 1);
+    peer_kill(&child);
+    process_kill(&family->process);
+    stack_say(&its, "of the child");
+    expect_stack(&base, "of the source");
+    expect_stack(&its, "of the child");
 }
 
 /* The source runs all the while, and is killed; so is the template; the child goes on, and makes
@@ -578,6 +684,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_copies, family_setup, family_teardown),
+        cmocka_unit_test_setup_teardown(test_stack, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_lives_on, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_diff_of_child, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_diff_of_booted_child, family_setup, family_teardown),
