@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/unix_socket.h"
 #include "hypervisor/hypervisor.h"
+#include "stack/disk_stack.h"
 #include "stack/stack.h"
 #include "support.h"
 
@@ -177,6 +178,63 @@ static void test_pause_resume_shutdown(void **state)
     char text[16];
     assert_int_equal(hypervisor.query(&hypervisor, &spec, text, &err), -ECONNREFUSED);
     assert_true(contains(err.message, guest));
+    end(&process);
+    guest_remove(guest);
+}
+
+static void asked_of_disks(int (*ask)(const struct hypervisor *self, const struct vm_spec *spec,
+                                      struct error *err),
+                           const struct vm_spec *spec)
+{
+    struct hypervisor hypervisor = driver();
+    struct error err = {0};
+    if (ask(&hypervisor, spec, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+static void write_to_stack(const struct stack_file *base)
+{
+    struct error err = {0};
+    struct iovec buffer = {(void *)(uintptr_t) "text", 4};
+    uint64_t done = 0;
+    _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(base, true, &err);
+    assert_non_null(stack);
+    assert_int_equal(disk_stack_write(stack, &buffer, 1, 0, &done), 0);
+    assert_int_equal(disk_stack_flush(stack), 0);
+}
+
+/* Disks that are stacks: sealed of a VM that is paused, and only then. */
+static void test_disks(void **state)
+{
+    struct hypervisor hypervisor = driver();
+    struct disk_chain chain;
+    struct error err = {0};
+    if (!is_builtin()) {
+        assert_null(hypervisor.disks_flush);
+        assert_null(hypervisor.disks_seal);
+        return;
+    }
+    char *guest = guest_make();
+    struct vm_spec spec = spec_of(guest);
+    spec.disk_count = 1;
+    write_file(in_guest(guest, "disks/0.img"), "disk");
+    assert_int_equal(truncate(in_guest(guest, "disks/0.img"), 1 << 20), 0);
+    _cleanup_(close) int directory = dir_open(AT_FDCWD, in_guest(guest, "disks"), &err);
+    const struct stack_file base = {directory, "0.img", NULL};
+    assert_int_equal(disk_freeze(&base, &err), 0);
+    write_to_stack(&base);
+    struct vm_process process = boot(&spec);
+    asked_of_disks(hypervisor.disks_flush, &spec);
+    assert_true(hypervisor.disks_seal(&hypervisor, &spec, &err) < 0);
+    assert_true(contains(err.message, "not paused"));
+    assert_int_equal(hypervisor.pause(&hypervisor, &spec, &err), 0);
+    write_file(in_guest(guest, "fake-vmm"), "full /actions no room\n");
+    assert_int_equal(hypervisor.disks_seal(&hypervisor, &spec, &err), -ENOSPC);
+    assert_int_equal(err.code, ERROR_RESOURCES);
+    assert_int_equal(unlink(in_guest(guest, "fake-vmm")), 0);
+    asked_of_disks(hypervisor.disks_seal, &spec);
+    assert_int_equal(disk_chain_find(&base, &chain, &err), 0);
+    assert_true(chain.frozen && chain.count == 1);
     end(&process);
     guest_remove(guest);
 }
@@ -611,6 +669,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_boot),
         cmocka_unit_test(test_pause_resume_shutdown),
+        cmocka_unit_test(test_disks),
         cmocka_unit_test(test_stale_sockets),
         cmocka_unit_test(test_bare_guest_directory),
         cmocka_unit_test(test_long_guest_directory),
