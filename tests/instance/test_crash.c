@@ -255,11 +255,11 @@ static void assert_works(struct fixture *fixture, const char *reference, const c
     assert_recalls(fixture, reference, letter == 'T' ? "" : note);
 }
 
-static void assert_disk(struct fixture *fixture, const char *reference)
+static void assert_disk(struct fixture *fixture, const char *reference, const char *text)
 {
     const struct instance_record record = fixture_get(fixture, reference);
     const struct path disks = guest_path(fixture, record.id, "disks");
-    disk_assert_text(&disks, DISK);
+    disk_assert_text(&disks, text);
 }
 
 /* If there is one, it is whole: it makes an instance that remembers what it should. */
@@ -363,14 +363,14 @@ static void check(struct fixture *fixture, const struct scenario *scenario, cons
     assert_snapshot_works(fixture, note);
     bool created = strcmp(scenario->name, "create") == 0;
     if (has_new && !created)
-        assert_disk(fixture, "new");
+        assert_disk(fixture, "new", DISK);
     if (has_new)
         assert_works(fixture, "new", created ? "" : note);
     if (used && scenario->from == INSTANCE_STANDBY)
         note = strcmp(scenario->name, "snapshot-restore") == 0 ? note_of_web(fixture) : LATER;
     if (letter == 'x')
         return;
-    assert_disk(fixture, "web");
+    assert_disk(fixture, "web", DISK);
     assert_works(fixture, "web", note);
 }
 
@@ -429,7 +429,37 @@ static void test_crash_twice(void **state)
     }
 }
 
+/* The VM whose disks were sealed for a fork that never came goes on over what was sealed, and is
+ * forked by the next tined. */
+static void test_sealed_for_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const points[] = {"live-sealed", "live-prepared", "live-made"};
+    const struct instance_fork_request request = {.name = "new", .from_running = true};
+    struct instance_record new;
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+        prepare(fixture, INSTANCE_RUNNING, false);
+        fixture_close(fixture);
+        crash(fixture, "fork", points[i]);
+        fixture_open(fixture);
+        assert_int_equal(letter_of(fixture, "web"), 'R');
+        const struct instance_record web = fixture_get(fixture, "web");
+        assert_absent(fixture, web.id, "disks/0.img.2");
+        assert_int_equal(guest_stat(fixture, web.id, "disks/0.img.1").st_nlink, 1);
+        assert_ok(instance_fork(fixture->host, "web", &request, &new, &err), &err);
+        assert_int_equal(guest_stat(fixture, web.id, "disks/0.img.1").st_nlink, 2);
+        disk_write_text(fixture, web.id, "of web");
+        disk_write_text(fixture, new.id, "of new");
+        assert_disk(fixture, "web", "of web");
+        assert_disk(fixture, "new", "of new");
+        assert_recalls(fixture, "new", NOTE);
+        clear(fixture);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    FIXTURE_TEST(test_sealed_for_nobody),
     FIXTURE_TEST(test_every_step_of_every_operation),
     FIXTURE_TEST(test_crash_twice),
 };
