@@ -16,8 +16,6 @@
 #include "hypervisor/api_driver.h"
 #include "hypervisor/process.h"
 
-#define IDLE_SECONDS 60 /* of a template that nobody ends because its tined has ended */
-
 /* A process that is to be made. */
 struct birth {
     const char *socket; /* of whom it is forked off */
@@ -135,7 +133,7 @@ int api_template_make(const struct hypervisor *self, const struct vm_spec *sourc
         .path = "/template",
         .body = json_pack("{s:s, s:s, s:s, s:i}", "socket_path", IN_GUEST_DIR(GUEST_API_SOCKET),
                           "log_path", IN_GUEST_DIR(GUEST_VMM_LOG), "mount_point",
-                          HYPERVISOR_GUEST_DIR, "idle_seconds", IDLE_SECONDS),
+                          HYPERVISOR_GUEST_DIR, "idle_seconds", (int)template->idle_seconds),
         .timeout_ms = self->request_ms};
     r = bear(&birth, template->guest_dir, process, err);
     *paused_ns = (uint64_t)json_integer_value(json_object_get(birth.answer, "paused_us")) * 1000;

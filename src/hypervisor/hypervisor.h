@@ -107,6 +107,7 @@ struct vm_restore {
 struct vm_template {
     const char *id;
     const char *guest_dir; /* on the host, absolute */
+    unsigned idle_seconds; /* it ends when it was asked for nothing for so long; 0: never */
 };
 
 struct api_variant;

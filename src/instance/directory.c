@@ -65,6 +65,22 @@ int draft_publish(struct operation *op, struct draft *draft, struct error *err)
     return r < 0 ? r : operation_open_directory(op, err);
 }
 
+int draft_sync(const struct draft *draft, struct error *err)
+{
+    return stack_sync_directory(draft->parent, draft->name, err);
+}
+
+int draft_publish_synced(struct operation *op, struct draft *draft, struct error *err)
+{
+    int r = stack_publish_synced_directory(draft->parent, draft->name, op->record.id, err);
+    if (r < 0) {
+        error_wrap(err, "instance %s", op->record.id);
+        return r;
+    }
+    free(TAKE_PTR(draft->name));
+    return operation_open_directory(op, err);
+}
+
 int draft_exchange(const struct owner *owner, const struct draft *draft, struct error *err)
 {
     int r = stack_exchange_directories(owner->parent, draft->name, owner->id, err);

@@ -24,6 +24,9 @@ int draft_exchange(const struct owner *owner, const struct draft *draft, struct 
 /* For guest directories: with run/ and log/; and op->guest_fd is opened. */
 int draft_make(struct operation *op, struct draft *draft, struct error *err);
 int draft_publish(struct operation *op, struct draft *draft, struct error *err);
+/* In two parts: syncs everything in it; then it only has to appear. */
+int draft_sync(const struct draft *draft, struct error *err);
+int draft_publish_synced(struct operation *op, struct draft *draft, struct error *err);
 void cleanup_draft(struct draft *draft);
 /* Opens a directory of the draft, made if missing. */
 int draft_subdirectory(const struct draft *draft, const char *name, struct error *err);

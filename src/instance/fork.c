@@ -24,6 +24,7 @@
 #include "instance/program_run.h"
 #include "instance/restart.h"
 #include "instance/source.h"
+#include "instance/warm_pools.h"
 
 int fork_check(const struct instance_fork_request *request, struct error *err)
 {
@@ -105,11 +106,12 @@ int fork_make(const struct owner *from, const struct instance_record *source,
         return r;
     fork->reserved = true;
     r = step("fork-reserved", err);
+    fork->live = live || fork->parked;
     if (r == 0)
-        r = make_directory(from, live, op, fork, err);
-    if (r < 0)
+        r = fork->parked ? parked_become(fork->parked, op, err)
+                         : make_directory(from, live, op, fork, err);
+    if (r < 0 || fork->parked)
         return r;
-    fork->live = live != NULL;
     if (live)
         return live_child(op, live, err);
     op->record.state = fork->with_memory ? INSTANCE_STANDBY : INSTANCE_STOPPED;
@@ -133,13 +135,13 @@ static int boot_first(struct operation *op, struct error *err)
     return boot_locked(op, err);
 }
 
-static int wake_first(struct operation *op, const struct fork *fork, struct error *err)
+static int wake_first(struct operation *op, struct fork *fork, struct error *err)
 {
-    int r = live_wake(op, err);
+    int r = live_wake(op, &fork->ran, err);
     return r < 0 || fork->target == INSTANCE_RUNNING ? r : standby_locked(op, err);
 }
 
-int fork_reach_target(struct operation *op, const struct fork *fork, struct error *err)
+int fork_reach_target(struct operation *op, struct fork *fork, struct error *err)
 {
     if (fork->live)
         return wake_first(op, fork, err);
@@ -161,15 +163,37 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
 {
     if (r == 0)
         r = fork_reach_target(op, fork, err);
-    if (r < 0) {
-        if (fork->reserved)
-            unmake(op);
+    if (r < 0 && fork->reserved)
+        unmake(op);
+    parked_end(TAKE_PTR(fork->parked));
+    if (r < 0)
         return trace_end(&fork->trace, r, err);
-    }
     if (op->record.expires_at_ns > 0)
         due_poke(op->host->expiry);
     operation_result(op, record);
     return trace_end(&fork->trace, 0, err);
+}
+
+int fork_take_ready(const struct owner *from, struct operation *op, struct fork *fork,
+                    struct error *err)
+{
+    struct host *host = op->host;
+    if (fork->cold || !fork->with_memory || fork->target != INSTANCE_RUNNING)
+        return 0;
+    fork->parked = warm_take(host->warm, from);
+    if (!fork->parked)
+        return 0;
+    fork->was_parked = true;
+    operation_end(op);
+    return operation_begin_as(host, fork->parked->record.id, op, err);
+}
+
+bool fork_again(struct fork *fork, int r)
+{
+    if (r == 0 || !fork->was_parked || fork->ran)
+        return false;
+    *fork = (struct fork){.request = fork->request, .cold = true};
+    return true;
 }
 
 /* Checked before the source is put to sleep for nothing; store_insert() decides. */
@@ -219,13 +243,29 @@ static int fork_source(struct host *host, const char *reference, struct fork *fo
         r = check_name_free(host, request->name, err);
     if (r < 0)
         return r;
-    fork_begin(op, fork, source.waited_ns, source.record.name);
-    source.waited_ns = 0; /* its standby and wake wait no more */
     enum instance_state state = source_state(&source);
     fork->target = request->has_target ? request->target : state;
     fork->with_memory = state != INSTANCE_STOPPED && fork->target != INSTANCE_STOPPED;
+    const struct owner from = operation_owner(&source);
+    if (state == INSTANCE_STANDBY)
+        r = fork_take_ready(&from, op, fork, err);
+    if (r < 0)
+        return r;
+    fork_begin(op, fork, source.waited_ns, source.record.name);
+    source.waited_ns = 0; /* its standby and wake wait no more */
     struct making making = {.op = op, .fork = fork};
     return source_link(&source, &wish, op, make, &making, err);
+}
+
+static int fork_once(struct host *host, const char *source, struct fork *fork,
+                     struct instance_record *record, struct error *err)
+{
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = operation_begin_new(host, &op, err);
+    if (r < 0)
+        return r;
+    r = fork_source(host, source, fork, &op, err);
+    return fork_finish(&op, fork, r, record, err);
 }
 
 int instance_fork(struct host *host, const char *source,
@@ -233,12 +273,12 @@ int instance_fork(struct host *host, const char *source,
                   struct error *err)
 {
     struct fork fork = {.request = request};
-    _cleanup_(operation) struct operation op = OPERATION_NONE;
     int r = fork_check(request, err);
-    if (r == 0)
-        r = operation_begin_new(host, &op, err);
     if (r < 0)
         return r;
-    r = fork_source(host, source, &fork, &op, err);
-    return fork_finish(&op, &fork, r, record, err);
+    r = fork_once(host, source, &fork, record, err);
+    if (!fork_again(&fork, r))
+        return r;
+    error_clear(err);
+    return fork_once(host, source, &fork, record, err);
 }

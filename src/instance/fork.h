@@ -4,7 +4,7 @@
 #ifndef TINE_INSTANCE_FORK_H
 #define TINE_INSTANCE_FORK_H
 
-#include "instance/live.h"
+#include "instance/hot.h"
 #include "instance/owner.h"
 #include "instance/trace.h"
 
@@ -12,9 +12,13 @@
 struct fork {
     const struct instance_fork_request *request;
     enum instance_state target;
-    bool with_memory; /* the source has a snapshot and the fork wants it */
-    bool live;        /* it has a VM already (live.h) */
-    bool reserved;    /* there is a row: a failure has something to remove */
+    bool with_memory;      /* the source has a snapshot and the fork wants it */
+    bool live;             /* it has a VM already (live.h) */
+    bool ran;              /* and that has begun to run */
+    bool cold;             /* it does not take one that is ready (warm.h) */
+    struct parked *parked; /* what it is to be made of; NULL: of the source's files */
+    bool was_parked;
+    bool reserved; /* there is a row: a failure has something to remove */
     struct trace trace;
 };
 
@@ -28,11 +32,18 @@ void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, con
  */
 int fork_make(const struct owner *from, const struct instance_record *source,
               const struct live *live, struct operation *op, struct fork *fork, struct error *err);
+/* The fork is of what `from`, which sleeps and is held, sleeps with, and is to run: takes one that
+ * is ready, if there is one. `op` begins anew with the id that that one has. */
+int fork_take_ready(const struct owner *from, struct operation *op, struct fork *fork,
+                    struct error *err);
 /* From Standby or Stopped, as it was made, to its target. */
-int fork_reach_target(struct operation *op, const struct fork *fork, struct error *err);
+int fork_reach_target(struct operation *op, struct fork *fork, struct error *err);
 /* The end of every fork, given how far it came: brings it to its target and fills `record` (may be
  * NULL), or removes it whole. */
 int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_record *record,
                 struct error *err);
+/* True after a fork that failed with what was ready, and never ran: it is to be made of the
+ * source's files. */
+bool fork_again(struct fork *fork, int r);
 
 #endif

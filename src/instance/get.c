@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/memory_image.h"
 #include "instance/paged.h"
+#include "instance/warm_pools.h"
 
 /* As others may see it: an operation's passing state over the row's. */
 static void shown(struct host *host, struct instance_record *record)
@@ -9,6 +10,7 @@ static void shown(struct host *host, struct instance_record *record)
     record_tidy(record);
     memory_look(host, record);
     paged_look(host, record);
+    warm_look(host->warm, record->id, &record->warm);
 }
 
 int instance_get(struct host *host, const char *reference, struct instance_record *record,

@@ -18,6 +18,7 @@
 #include "instance/recover.h"
 #include "instance/restart.h"
 #include "instance/telemetry.h"
+#include "instance/warm_pools.h"
 #include "instance/watch.h"
 
 #define AGENT_TIMEOUT_MS 120000
@@ -205,7 +206,10 @@ static int open_all(struct host *host, const struct host_options *options, struc
         paged_prune(host);
     if (r == 0)
         r = compressor_want_all(host, err);
-    return r < 0 ? r : start_threads(host, err);
+    if (r < 0)
+        return r;
+    host->warm = warm_start(host, &options->warm, err);
+    return host->warm ? start_threads(host, err) : -EIO;
 }
 
 struct host *host_open(const struct host_options *options, struct error *err)
@@ -234,6 +238,7 @@ const struct stack_compression *policy_compression(const struct host *host,
 bool host_quiesce(struct host *host)
 {
     bool busy = due_quiesce(host->expiry);
+    busy = warm_quiesce(host->warm) || busy;
     for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
         busy = due_quiesce(host->restarts[i]) || busy;
     return busy;
@@ -246,6 +251,7 @@ void host_close(struct host *host)
     for (size_t i = 0; i < ARRAY_SIZE(host->restarts); i++)
         due_stop(host->restarts[i]);
     due_stop(host->expiry);
+    warm_stop(TAKE_PTR(host->warm));
     console_cap_stop(host->console_cap);
     paging_stop(host->paging);
     watch_stop(host->watch);

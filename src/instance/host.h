@@ -23,6 +23,7 @@ struct image_store;
 struct paging;
 struct telemetry;
 struct trace;
+struct warm;
 struct watch;
 
 /* Nothing in it changes after host_open() but what its parts guard themselves. */
@@ -49,6 +50,7 @@ struct host {
     enum standby_memory standby_memory;
     struct compaction_options compaction;
     struct paging *paging; /* NULL: there are no pagers */
+    struct warm *warm;     /* NULL: not begun yet */
     struct due *expiry;
     struct due *restarts[4]; /* a guest that never gets ready does not hold up the others */
 };
@@ -74,6 +76,8 @@ int operation_begin_raw(struct host *host, const char *id, enum lock_kind kind,
                         struct operation *op, struct error *err);
 /* Begins with a new instance: a fresh id, locked for writing; no row, no directory yet. */
 int operation_begin_new(struct host *host, struct operation *op, struct error *err);
+/* The same with an id that was made for it, and that nobody else knows. */
+int operation_begin_as(struct host *host, const char *id, struct operation *op, struct error *err);
 /* Opens op->guest_fd. */
 int operation_open_directory(struct operation *op, struct error *err);
 /* Releases what it holds; safe to call twice. */

@@ -6,6 +6,7 @@
 #include "instance/host.h"
 #include "instance/telemetry.h"
 #include "instance/vmm_samples.h"
+#include "instance/warm_pools.h"
 #include "stack/stack.h"
 
 #define MEASURE_NS 100000000u /* of a scrape, for a walk over page tables */
@@ -58,6 +59,14 @@ static void set_pagers(const struct host *host)
     metric_set(telemetry->pagers_started, (double)counts.pagers_started, NULL);
 }
 
+static void set_warm(const struct host *host)
+{
+    const struct warm_sums sums = warm_sum(host->warm);
+    metric_set(host->telemetry->warm_wanted, sums.wanted, NULL);
+    metric_set(host->telemetry->warm_ready, sums.ready, NULL);
+    metric_set(host->telemetry->warm_pinned, (double)sums.pinned_bytes, NULL);
+}
+
 char *host_metrics(struct host *host, size_t *length, struct error *err)
 {
     _cleanup_(free) struct instance_record *records = NULL;
@@ -68,6 +77,7 @@ char *host_metrics(struct host *host, size_t *length, struct error *err)
     set_memory(host->telemetry, records, count);
     set_stack(host->telemetry);
     set_pagers(host);
+    set_warm(host);
     char *text = metrics_text(host->telemetry->metrics, length);
     if (!text)
         error_errno(err, ENOMEM, NULL, "write the metrics");

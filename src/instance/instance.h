@@ -55,6 +55,13 @@ struct compaction_options {
     uint64_t bytes_per_second; /* written at most; 0: no limit */
 };
 
+/* What is kept warm (warm.h), all together. */
+struct warm_options {
+    uint64_t memory_bytes; /* that it may have for itself; 0: no limit */
+    unsigned per_second;   /* so many forks are made ready; 0: the default */
+    unsigned idle_ms;      /* without a fork of a source: then it ends for that; 0: never */
+};
+
 struct host_options {
     const char *data_dir;      /* guests/ and tine.db live here */
     const char *vmm_binary;    /* tine-vmm */
@@ -68,6 +75,7 @@ struct host_options {
     struct pager_options pager; /* copied */
     enum standby_memory standby_memory;
     struct compaction_options compaction;
+    struct warm_options warm;
 };
 
 /* Opens the data directory (made if missing), sweeps half-made things, adopts running VMMs, and

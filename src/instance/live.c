@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/live.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,7 +17,8 @@
 #include "instance/wake.h"
 #include "instance/watch.h"
 
-#define TEMPLATE "template" /* its directory's name, as a temporary one */
+#define TEMPLATE     "template" /* its directory's name, as a temporary one */
+#define IDLE_SECONDS 60         /* of one that nobody ends because its tined has ended */
 
 /* ---- the template ---- */
 
@@ -46,7 +45,8 @@ static int directory_make(const struct operation *source, struct live *live, str
 
 static struct vm_template template_of(const struct live *live)
 {
-    return (struct vm_template){.id = live->owner.id, .guest_dir = live->path};
+    return (struct vm_template){
+        .id = live->owner.id, .guest_dir = live->path, .idle_seconds = IDLE_SECONDS};
 }
 
 static int template_make(struct operation *source, struct live *live, struct error *err)
@@ -217,12 +217,13 @@ static int record_running(struct operation *op, const struct vm_process *process
 }
 
 /* Until the row says Running it says Created: whoever finds it removes it. */
-static int run(struct operation *op, struct vm_process *process, struct error *err)
+static int run(struct operation *op, struct vm_process *process, bool *ran, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     trace_phase(op, "resume");
     int r = hypervisor->resume(hypervisor, &spec, err);
+    *ran = r == 0;
     if (r == 0)
         r = step("live-resumed", err);
     trace_phase(op, "agent");
@@ -232,59 +233,18 @@ static int run(struct operation *op, struct vm_process *process, struct error *e
     return r < 0 ? r : record_running(op, process, err);
 }
 
-int live_wake(struct operation *op, struct error *err)
+int live_wake(struct operation *op, bool *ran, struct error *err)
 {
     struct vm_process process;
     int r;
+    *ran = false;
     if (operation_process(op, &process))
-        r = run(op, &process, err);
+        r = run(op, &process, ran, err);
     else
         r = error_set(err, ERROR_SYSTEM, ECONNRESET, "the VMM of %s ended at its birth",
                       op->record.name);
     process_release(&process);
     if (r == 0)
         operation_show(op, INSTANCE_RUNNING);
-    return r;
-}
-
-/* ---- what was left behind ---- */
-
-static int end_stray(const struct operation *op, const struct stat *st, const struct proc_vmm *vmms,
-                     size_t count, struct error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
-        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
-            continue;
-        log_info("instance %s: ending a template that was left behind", op->record.id);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
-    }
-    return r;
-}
-
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
-                    struct error *err)
-{
-    int copy = dir_open(op->guest_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, op->guest_dir, "read %s", op->guest_dir);
-    }
-    const struct dirent *entry;
-    int r = 0;
-    while (r == 0 && (errno = 0, entry = readdir(dir))) {
-        struct stat st;
-        if (is_temporary_name(entry->d_name) &&
-            fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            r = end_stray(op, &st, vmms, count, err);
-    }
-    if (r == 0 && errno != 0)
-        r = error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
     return r;
 }

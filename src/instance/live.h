@@ -10,7 +10,6 @@
 #define TINE_INSTANCE_LIVE_H
 
 #include "instance/directory.h"
-#include "instance/proc.h"
 
 struct live {
     struct owner owner; /* of the files in its directory; strings are the source's */
@@ -36,12 +35,8 @@ static inline void cleanup_live(struct live *live)
 
 /* Gives a fork whose directory is there its VM, Paused; the row is not written. */
 int live_child(struct operation *op, const struct live *live, struct error *err);
-/* Lets it run, tells its agent who it is, and writes the row. A failure leaves the VM to be ended.
- */
-int live_wake(struct operation *op, struct error *err);
-
-/* Ends what templates of the instance a tined has left behind. */
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
-                    struct error *err);
+/* Lets it run, tells its agent who it is, and writes the row; `ran`: it has begun to. A failure
+ * leaves the VM to be ended. */
+int live_wake(struct operation *op, bool *ran, struct error *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include "instance/owner.h"
 #include "instance/paged.h"
 #include "instance/settle.h"
+#include "instance/warm_pools.h"
 
 #define LAST_WORDS_MS 2000
 
@@ -57,7 +58,12 @@ int operation_begin_new(struct host *host, struct operation *op, struct error *e
 {
     char id[INSTANCE_ID_LENGTH + 1];
     int r = id_make(id, err);
-    return r < 0 ? r : operation_init(host, id, LOCK_EXCLUSIVE, op, err);
+    return r < 0 ? r : operation_begin_as(host, id, op, err);
+}
+
+int operation_begin_as(struct host *host, const char *id, struct operation *op, struct error *err)
+{
+    return operation_init(host, id, LOCK_EXCLUSIVE, op, err);
 }
 
 int operation_open_directory(struct operation *op, struct error *err)
@@ -125,8 +131,11 @@ void operation_end(struct operation *op)
     free(op->guest_dir);
     op->guest_dir = NULL;
     if (op->hold.table) {
+        const bool wrote = op->hold.writing;
         lock_release(&op->hold);
         compressor_poke(op->host->compressor);
+        if (wrote)
+            warm_poke(op->host->warm, op->record.id);
     }
 }
 
@@ -170,6 +179,7 @@ void operation_result(const struct operation *op, struct instance_record *record
     record_tidy(record);
     memory_look(op->host, record);
     paged_look(op->host, record);
+    warm_look(op->host->warm, record->id, &record->warm);
 }
 
 struct vm_spec operation_spec(const struct operation *op)

@@ -10,10 +10,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/directory.h"
-#include "instance/live.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
 #include "instance/strangers.h"
+#include "instance/strays.h"
 #include "stack/stack.h"
 
 #define ENDED "the VMM ended while tined was not running"
@@ -120,7 +120,7 @@ static int recover_half_made(struct operation *op, struct error *err)
 
 static int recover_present(struct operation *op, const struct found *found, struct error *err)
 {
-    int r = live_end_strays(op, found->vmms, found->count, err);
+    int r = strays_end(op->guest_fd, op->guest_dir, found->vmms, found->count, err);
     if (r == 0)
         r = find_vmm(op, found, err);
     if (r < 0)
@@ -156,6 +156,8 @@ int recover(struct host *host, struct error *err)
     int r = store_list(host->store, &records, &count, err);
     if (r == 0)
         r = proc_vmms(&found.vmms, &found.count, err);
+    if (r == 0)
+        r = strays_end(host->guests_fd, host->guests_dir, found.vmms, found.count, err);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r < 0)

@@ -16,10 +16,24 @@ static int fork_snapshot(struct host *host, const char *id, const struct snapsho
     if (r < 0)
         return r;
     const struct owner from = snapshot_owner(&snapshot);
-    fork_begin(op, fork, snapshot.waited_ns, snapshot.record.id);
     fork->with_memory =
         snapshot.record.kind == INSTANCE_STANDBY && fork->target != INSTANCE_STOPPED;
+    r = fork_take_ready(&from, op, fork, err);
+    if (r < 0)
+        return r;
+    fork_begin(op, fork, snapshot.waited_ns, snapshot.record.id);
     return fork_make(&from, &snapshot.record.source, NULL, op, fork, err);
+}
+
+static int fork_once(struct host *host, const char *id, const struct snapshot_target *target,
+                     struct fork *fork, struct instance_record *record, struct error *err)
+{
+    _cleanup_(operation) struct operation op = OPERATION_NONE;
+    int r = operation_begin_new(host, &op, err);
+    if (r < 0)
+        return r;
+    r = fork_snapshot(host, id, target, &op, fork, err);
+    return fork_finish(&op, fork, r, record, err);
 }
 
 int snapshot_fork(struct host *host, const char *id, const char *name,
@@ -28,12 +42,12 @@ int snapshot_fork(struct host *host, const char *id, const char *name,
 {
     const struct instance_fork_request request = {.name = name};
     struct fork fork = {.request = &request};
-    _cleanup_(operation) struct operation op = OPERATION_NONE;
     int r = fork_check(&request, err);
-    if (r == 0)
-        r = operation_begin_new(host, &op, err);
     if (r < 0)
         return r;
-    r = fork_snapshot(host, id, target, &op, &fork, err);
-    return fork_finish(&op, &fork, r, record, err);
+    r = fork_once(host, id, target, &fork, record, err);
+    if (!fork_again(&fork, r))
+        return r;
+    error_clear(err);
+    return fork_once(host, id, target, &fork, record, err);
 }

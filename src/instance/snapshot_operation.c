@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "instance/compressor.h"
+#include "instance/warm_pools.h"
 
 static int begin(struct host *host, const char *id, enum lock_kind kind,
                  struct snapshot_operation *op, struct error *err)
@@ -69,8 +70,11 @@ void snapshot_end(struct snapshot_operation *op)
         close(op->fd);
     op->fd = -1;
     if (op->hold.table) {
+        const bool wrote = op->hold.writing;
         lock_release(&op->hold);
         compressor_poke(op->host->compressor);
+        if (wrote)
+            warm_poke(op->host->warm, op->record.id);
     }
 }
 

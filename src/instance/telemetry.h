@@ -22,6 +22,8 @@ struct telemetry {
     struct metric *instances, *private_bytes, *shared_bytes, *sampled;
     struct metric *fallbacks, *unshares, *unshare_bytes, *unshare_seconds, *memory_saves;
     struct metric *compactions;
+    struct metric *warm_wanted, *warm_ready, *warm_pinned;
+    struct metric *warm_taken, *warm_missed, *warm_refills, *warm_lost;
     struct metric *compressions, *raw_bytes, *compressed_bytes, *compression_seconds;
     struct metric *expansions, *expansion_seconds;
     struct metric *pager_sessions, *pager_begun, *pager_faults, *pager_takeovers,

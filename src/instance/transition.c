@@ -45,6 +45,7 @@ static const struct {
     [OPERATION_SNAPSHOT_STOPPED] = {"take a Stopped snapshot of", BIT(STOPPED), 0, ""},
     [OPERATION_SNAPSHOT_RESTORE] = {"restore a snapshot in", BIT(STOPPED) | BIT(STANDBY), 0, ""},
     [OPERATION_COPY] = {"copy files of", BIT(RUNNING), 0, ""},
+    [OPERATION_WARM] = {"keep forks ready of", BIT(STANDBY), 0, ""},
 };
 
 const char *operation_verb(enum instance_operation operation)

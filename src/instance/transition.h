@@ -17,6 +17,7 @@ enum instance_operation {
     OPERATION_SNAPSHOT_STOPPED,
     OPERATION_SNAPSHOT_RESTORE,
     OPERATION_COPY, /* files in or out, or a look at one */
+    OPERATION_WARM,
 };
 
 /* What it is called in messages, with the instance behind it: "execute in". */

@@ -74,6 +74,11 @@ static int sync_tree(int parent, const char *name, unsigned depth, struct error 
     return r < 0 ? r : dir_sync(fd, name, err);
 }
 
+int stack_sync_directory(int parent, const char *name, struct error *err)
+{
+    return sync_tree(parent, name, 0, err);
+}
+
 int stack_publish_directory(int parent, const char *temporary, const char *final, struct error *err)
 {
     int r = sync_tree(parent, temporary, 0, err);
@@ -81,7 +86,13 @@ int stack_publish_directory(int parent, const char *temporary, const char *final
         error_wrap(err, "publish %s", final);
         return r;
     }
-    r = failpoint("stack-publish-before-rename");
+    return stack_publish_synced_directory(parent, temporary, final, err);
+}
+
+int stack_publish_synced_directory(int parent, const char *temporary, const char *final,
+                                   struct error *err)
+{
+    int r = failpoint("stack-publish-before-rename");
     /* rename(2) replaces an empty directory and nothing else: ENOTEMPTY or ENOTDIR tell. */
     if (r == 0 && renameat(parent, temporary, parent, final) < 0)
         r = -errno;

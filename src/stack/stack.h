@@ -97,6 +97,11 @@ int stack_stat(const struct stack_file *file, struct stack_stat *stat, struct er
 int stack_publish_directory(int parent, const char *temporary, const char *final,
                             struct error *err);
 
+/* The same in two parts, for who has time for the first: everything is synced; then it appears. */
+int stack_sync_directory(int parent, const char *name, struct error *err);
+int stack_publish_synced_directory(int parent, const char *temporary, const char *final,
+                                   struct error *err);
+
 /* The same where `final` is a directory that is to be replaced: the two change places by one
  * rename(2) (RENAME_EXCHANGE), so that `final` is always one of them, whole; `temporary` is the old
  * one afterwards. ERROR_UNSUPPORTED where the file system can't. After a failure they are where

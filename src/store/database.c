@@ -181,6 +181,8 @@ static int open_all(struct store *store, struct error *err)
         r = snapshot_statements_prepare(store, err);
     if (r == 0)
         r = image_statements_prepare(store, err);
+    if (r == 0)
+        r = warm_statements_prepare(store, err);
     return r < 0 ? r : boot_statements_prepare(store, err);
 }
 

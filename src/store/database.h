@@ -36,6 +36,9 @@ enum store_statement {
     STATEMENT_IMAGE_DELETE,
     STATEMENT_IMAGE_GET,
     STATEMENT_IMAGE_LIST,
+    STATEMENT_WARM_SET,
+    STATEMENT_WARM_DELETE,
+    STATEMENT_WARM_LIST,
     STATEMENT_BOOT_GET,
     STATEMENT_BOOT_SET,
     STATEMENT_VMMS_FORGET,
@@ -76,10 +79,11 @@ int database_name_file(struct store *store, int r, struct error *err);
 int list_grow(struct store *store, void **list, size_t count, size_t record_size,
               struct error *err);
 
-/* instances.c, snapshots.c, images.c, boot.c: prepare the statements of their tables. */
+/* instances.c, snapshots.c, images.c, warm.c, boot.c: prepare the statements of their tables. */
 int statements_prepare(struct store *store, struct error *err);
 int snapshot_statements_prepare(struct store *store, struct error *err);
 int image_statements_prepare(struct store *store, struct error *err);
+int warm_statements_prepare(struct store *store, struct error *err);
 int boot_statements_prepare(struct store *store, struct error *err);
 
 /* disks.c: the disks of an instance or a snapshot, in rows of their own. */

@@ -127,6 +127,16 @@ static const char *const steps[] = {
     "ALTER TABLE instances ADD COLUMN memory_top TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE snapshots ADD COLUMN memory_layers INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE snapshots ADD COLUMN memory_top TEXT NOT NULL DEFAULT '';",
+    /* Of what forks are kept ready, and how many: a wish that ends with its owner. */
+    "CREATE TABLE warm ("
+    " owner_id TEXT PRIMARY KEY CHECK (length(owner_id) = 24),"
+    " snapshot INTEGER NOT NULL CHECK (snapshot IN (0, 1)),"
+    " ready INTEGER NOT NULL CHECK (ready > 0)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER warm_instance AFTER DELETE ON instances"
+    " BEGIN DELETE FROM warm WHERE owner_id = OLD.id; END;"
+    "CREATE TRIGGER warm_snapshot AFTER DELETE ON snapshots"
+    " BEGIN DELETE FROM warm WHERE owner_id = OLD.id; END;",
 };
 
 static int version_read(struct store *store, int *version, struct error *err)

@@ -59,6 +59,17 @@ struct pager_status {
     unsigned takeovers;      /* so often its pager was replaced */
 };
 
+/* What is kept ready for forks of an instance or a snapshot. Found when it is asked for, never
+ * stored but for `wanted`. */
+struct warm_status {
+    unsigned wanted;       /* forks; 0: it is not kept warm */
+    unsigned ready;        /* forks that wait, just before their first instruction */
+    char state[16];        /* "ready", "warming", "asleep", ... (instance/warm.h) */
+    char reason[256];      /* why it is not ready; empty: it is, or will be soon */
+    uint64_t pinned_bytes; /* memory that would be free without */
+    uint64_t taken, missed, refills, lost; /* forks, since tined's start */
+};
+
 /* The main program and what is around every command, as JSON text; empty: none. */
 struct program {
     char entrypoint[2048], cmd[8192]; /* arrays of strings: the argv is one behind the other */
@@ -115,6 +126,7 @@ struct instance_record {
     char memory_top[INSTANCE_MEMORY_TOP_SIZE];
     bool paged; /* its VM was restored through the pager, and may need it still */
     struct pager_status pager_status; /* with `paged` */
+    struct warm_status warm;
 };
 
 /* A capture of an instance that is independent of it. */
@@ -127,6 +139,7 @@ struct snapshot_record {
     char compression[16];             /* of the memory image, as wished: "zstd:1"; empty: none */
     struct compression_status compression_status;
     char tags[INSTANCE_TAGS_SIZE]; /* as an instance's; its source's are in `source` */
+    struct warm_status warm;
     /* The source as it was: its identity (id, name, hypervisor), which may be gone by now, and the
      * configuration that an instance made from the snapshot gets. The rest is not kept. */
     struct instance_record source;
@@ -202,6 +215,17 @@ int store_snapshot_get(struct store *store, const char *id, struct snapshot_reco
 /* In order of creation; owner: caller (free()). */
 int store_snapshot_list(struct store *store, const struct snapshot_filter *filter,
                         struct snapshot_record **records, size_t *count, struct error *err);
+
+/* A wish that forks of an instance or a snapshot are kept ready; it goes with its owner. */
+struct store_warm {
+    char owner_id[INSTANCE_ID_LENGTH + 1];
+    bool snapshot;  /* else an instance */
+    unsigned ready; /* so many; 0: none, and no wish */
+};
+int store_warm_set(struct store *store, const struct store_warm *warm, struct error *err);
+/* All; owner: caller (free()). */
+int store_warm_list(struct store *store, struct store_warm **list, size_t *count,
+                    struct error *err);
 
 /* Images. Insert: ERROR_NAME if the name is taken. Get: by the normalised name. */
 int store_image_insert(struct store *store, const struct image *image, struct error *err);

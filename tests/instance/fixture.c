@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/warm.h"
 #include "listing.h"
 
 #define BOOT_ID  "/proc/sys/kernel/random/boot_id"
@@ -83,7 +84,8 @@ struct host *fixture_host(const struct fixture *fixture, struct error *err)
                                          .hypervisor = &driver,
                                          .pager = fixture->pager,
                                          .standby_memory = fixture->standby_memory,
-                                         .compaction = fixture->compaction};
+                                         .compaction = fixture->compaction,
+                                         .warm = fixture->warm};
     return host_open(&options, err);
 }
 
@@ -173,6 +175,19 @@ void fixture_delete_instances(struct fixture *fixture)
         assert_ok(instance_delete(fixture->host, records[i].id, &err), &err);
 }
 
+/* What is ready for forks ends a little after its source. */
+static void end_warm(struct fixture *fixture)
+{
+    _cleanup_(free) struct warm_entry *entries = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(warm_list(fixture->host, &entries, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        assert_ok((entries[i].snapshot ? snapshot_warm : instance_warm)(
+                      fixture->host, entries[i].id, 0, NULL, &err),
+                  &err);
+}
+
 /* Children, and those of children that died (PR_SET_CHILD_SUBREAPER). */
 static void assert_no_process(void)
 {
@@ -187,6 +202,7 @@ static void assert_no_process(void)
 void fixture_clear(struct fixture *fixture)
 {
     static const char *const names[] = {"guests", "snapshots"};
+    end_warm(fixture);
     fixture_delete_instances(fixture);
     delete_snapshots(fixture);
     assert_no_process();

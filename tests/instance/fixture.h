@@ -26,6 +26,7 @@ struct fixture {
     struct pager_options pager;           /* the same; without a run_dir there are no pagers */
     enum standby_memory standby_memory;   /* the same; STANDBY_MERGE unless a test says otherwise */
     struct compaction_options compaction; /* the same */
+    struct warm_options warm;             /* the same */
     bool without_layers;                  /* the same: the driver knows none, as Firecracker's */
     struct host *host;
 };

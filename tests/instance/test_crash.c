@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/warm.h"
 #include "listing.h"
 
 #define NOTE  "remember me"
@@ -102,6 +103,10 @@ static const struct scenario scenarios[] = {
     {"snapshot-create", INSTANCE_STANDBY, false, "B", EXPAND SNAPSHOT, .packed = true},
     {"delete", INSTANCE_STANDBY, false, "xB", "delete-killed delete-renamed delete-forgotten ",
      .packed = true},
+    {"warm", INSTANCE_STANDBY, false, "B",
+     "warm-linked warm-loaded warm-template live-child warm-parked "},
+    {"fork-ready", INSTANCE_STANDBY, true, "B",
+     "fork-reserved warm-taken warm-published " PUBLISH "live-resumed live-recorded "},
 };
 
 static struct fixture *child_fixture(char **argv)
@@ -168,6 +173,28 @@ static int compress(struct fixture *fixture, struct error *err)
     return r;
 }
 
+static int warm(struct fixture *fixture, struct error *err)
+{
+    struct warm_status status = {.ready = 0};
+    int r = instance_warm(fixture->host, "web", 2, NULL, err);
+    while (r == 0 && strcmp(status.state, WARM_READY) != 0) {
+        time_sleep_ms(5);
+        status = fixture_get(fixture, "web").warm;
+    }
+    return r;
+}
+
+/* The pool is made before the failpoint counts. */
+static int fork_ready(struct fixture *fixture, const struct instance_fork_request *request,
+                      struct error *err)
+{
+    _cleanup_(free) char *failpoint = strdup(getenv("TINE_FAILPOINT"));
+    unsetenv("TINE_FAILPOINT");
+    int r = warm(fixture, err);
+    setenv("TINE_FAILPOINT", failpoint, 1);
+    return r < 0 ? r : instance_fork(fixture->host, "web", request, NULL, err);
+}
+
 static int run_operation(struct fixture *fixture, const char *name, struct error *err)
 {
     if (strncmp(name, "snapshot-", strlen("snapshot-")) == 0)
@@ -189,6 +216,10 @@ static int run_operation(struct fixture *fixture, const char *name, struct error
         return instance_restore(fixture->host, "web", NULL, err);
     if (strcmp(name, "fork") == 0)
         return instance_fork(fixture->host, "web", &fork, NULL, err);
+    if (strcmp(name, "fork-ready") == 0)
+        return fork_ready(fixture, &fork, err);
+    if (strcmp(name, "warm") == 0)
+        return warm(fixture, err);
     return instance_delete(fixture->host, "web", err);
 }
 
@@ -374,6 +405,20 @@ static void check(struct fixture *fixture, const struct scenario *scenario, cons
     assert_works(fixture, "web", note);
 }
 
+/* What the wish is made anew of has no part in what was left behind. */
+static void end_warm(struct fixture *fixture)
+{
+    struct error err = {0};
+    struct warm_status status;
+    assert_ok(instance_warm(fixture->host, "web", 0, &status, &err), &err);
+    assert_int_equal(status.wanted, 0);
+}
+
+static bool keeps_warm(const struct scenario *scenario)
+{
+    return strcmp(scenario->name, "warm") == 0 || strcmp(scenario->name, "fork-ready") == 0;
+}
+
 static void clear(struct fixture *fixture)
 {
     struct error err = {0};
@@ -405,6 +450,8 @@ static void test_every_step_of_every_operation(void **state)
             crash(fixture, scenarios[i].name, name);
             fixture_open(fixture);
             await_compression(fixture);
+            if (keeps_warm(&scenarios[i]))
+                end_warm(fixture);
             check(fixture, &scenarios[i], name);
             clear(fixture);
         }

@@ -716,28 +716,28 @@ static void test_migration_keeps_instances(void **state)
     written.memory_top[0] = '\0';
     assert_int_equal(store_insert(fixture->store, &written, NULL), 0);
     store_close(fixture->store);
-    run_sql(fixture->path,
-            "DROP TABLE images; DROP TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
-            "ALTER TABLE instances DROP COLUMN tags;"
-            "ALTER TABLE instances DROP COLUMN compression;"
-            "ALTER TABLE instances DROP COLUMN entrypoint;"
-            "ALTER TABLE instances DROP COLUMN cmd;"
-            "ALTER TABLE instances DROP COLUMN env;"
-            "ALTER TABLE instances DROP COLUMN working_dir;"
-            "ALTER TABLE instances DROP COLUMN has_exit_code;"
-            "ALTER TABLE instances DROP COLUMN exit_code;"
-            "ALTER TABLE instances DROP COLUMN expires_at_ns;"
-            "ALTER TABLE instances DROP COLUMN ttl_ns;"
-            "ALTER TABLE instances DROP COLUMN policies;"
-            "ALTER TABLE instances DROP COLUMN restart_attempts;"
-            "ALTER TABLE instances DROP COLUMN restart_last_ns;"
-            "ALTER TABLE instances DROP COLUMN restart_next_ns;"
-            "ALTER TABLE instances DROP COLUMN restart_blocked;"
-            "ALTER TABLE instances DROP COLUMN cache_key;"
-            "ALTER TABLE instances DROP COLUMN paged;"
-            "ALTER TABLE instances DROP COLUMN memory_layers;"
-            "ALTER TABLE instances DROP COLUMN memory_top;"
-            "PRAGMA user_version = 1");
+    run_sql(fixture->path, "DROP TABLE warm; DROP TRIGGER warm_instance; DROP TABLE images; DROP "
+                           "TABLE host; DROP TABLE snapshot_disks; DROP TABLE snapshots;"
+                           "ALTER TABLE instances DROP COLUMN tags;"
+                           "ALTER TABLE instances DROP COLUMN compression;"
+                           "ALTER TABLE instances DROP COLUMN entrypoint;"
+                           "ALTER TABLE instances DROP COLUMN cmd;"
+                           "ALTER TABLE instances DROP COLUMN env;"
+                           "ALTER TABLE instances DROP COLUMN working_dir;"
+                           "ALTER TABLE instances DROP COLUMN has_exit_code;"
+                           "ALTER TABLE instances DROP COLUMN exit_code;"
+                           "ALTER TABLE instances DROP COLUMN expires_at_ns;"
+                           "ALTER TABLE instances DROP COLUMN ttl_ns;"
+                           "ALTER TABLE instances DROP COLUMN policies;"
+                           "ALTER TABLE instances DROP COLUMN restart_attempts;"
+                           "ALTER TABLE instances DROP COLUMN restart_last_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_next_ns;"
+                           "ALTER TABLE instances DROP COLUMN restart_blocked;"
+                           "ALTER TABLE instances DROP COLUMN cache_key;"
+                           "ALTER TABLE instances DROP COLUMN paged;"
+                           "ALTER TABLE instances DROP COLUMN memory_layers;"
+                           "ALTER TABLE instances DROP COLUMN memory_top;"
+                           "PRAGMA user_version = 1");
     fixture->store = store_open(fixture->path, NULL);
     assert_non_null(fixture->store);
     assert_int_equal(store_get(fixture->store, ID_A, &read, NULL), 0);
@@ -747,6 +747,48 @@ static void test_migration_keeps_instances(void **state)
     assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
     struct snapshot_record kept;
     assert_int_equal(store_snapshot_get(fixture->store, ID_B, &kept, NULL), 0);
+}
+
+static void assert_warm(struct fixture *fixture, const struct store_warm *expected, size_t count)
+{
+    struct store_warm *list = NULL;
+    size_t found = 0;
+    assert_int_equal(store_warm_list(fixture->store, &list, &found, NULL), 0);
+    assert_int_equal(found, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(list[i].owner_id, expected[i].owner_id);
+        assert_int_equal(list[i].snapshot, expected[i].snapshot);
+        assert_int_equal(list[i].ready, expected[i].ready);
+    }
+    free(list);
+}
+
+/* What is to be kept warm is so until it is not, or gone. */
+static void test_warm(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct instance_record instance = sample(ID_A, "a");
+    const struct snapshot_record snapshot = sample_snapshot(ID_B, "", ID_A);
+    struct store_warm wishes[] = {{.owner_id = ID_A, .ready = 3},
+                                  {.owner_id = ID_B, .snapshot = true, .ready = 1}};
+    assert_int_equal(store_insert(fixture->store, &instance, NULL), 0);
+    assert_int_equal(store_snapshot_insert(fixture->store, &snapshot, NULL), 0);
+    assert_warm(fixture, NULL, 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(store_warm_set(fixture->store, &wishes[i], NULL), 0);
+    wishes[0].ready = 5;
+    assert_int_equal(store_warm_set(fixture->store, &wishes[0], NULL), 0);
+    assert_int_equal(store_update(fixture->store, &instance, NULL), 0);
+    assert_warm(fixture, wishes, 2);
+    assert_int_equal(store_delete(fixture->store, ID_A, NULL), 0);
+    assert_warm(fixture, wishes + 1, 1);
+    assert_int_equal(store_snapshot_delete(fixture->store, ID_B, NULL), 0);
+    assert_warm(fixture, NULL, 0);
+    assert_int_equal(store_insert(fixture->store, &instance, NULL), 0);
+    assert_int_equal(store_warm_set(fixture->store, &wishes[0], NULL), 0);
+    wishes[0].ready = 0;
+    assert_int_equal(store_warm_set(fixture->store, &wishes[0], NULL), 0);
+    assert_warm(fixture, NULL, 0);
 }
 
 static void test_images(void **state)
@@ -813,6 +855,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_every_field_comes_back),
+        TEST(test_warm),
         TEST(test_images),
         TEST(test_update_replaces_all),
         TEST(test_taken_name_and_id),

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the room: VMMs that a tined has left behind in directories that were only half made, or
+ * were never to be more: templates, and what was made of them (live.h, hot.h). Nobody knows them
+ * any more, and their directories are swept. */
+#ifndef TINE_INSTANCE_STRAYS_H
+#define TINE_INSTANCE_STRAYS_H
+
+#include "instance/proc.h"
+
+/* Ends those of `vmms` whose guest directory has a temporary name in `dirfd`; `path` is for
+ * messages. */
+int strays_end(int dirfd, const char *path, const struct proc_vmm *vmms, size_t count,
+               struct error *err);
+
+#endif
