@@ -398,6 +398,7 @@ static void test_layers_are_not_compressed(void **state)
     struct error err = {0};
     const struct stack_compression zstd = {STACK_ZSTD, 1};
     const struct standby_options options = {.has_compression = true, .compression = &zstd};
+    mode(site, STANDBY_LAYER); /* auto would write no layer */
     struct instance_record one = site_fork(site, "source", "one");
     assert_ok(instance_standby_with(site->fixture->host, "one", &options, NULL, &err), &err);
     struct compression_status status;
