@@ -185,6 +185,36 @@ void live_end(struct live *live)
 
 /* ---- a fork of it ---- */
 
+static int end_all_of(const char *id, const struct stat *st, const struct proc_vmm *vmms,
+                      size_t count, const char *what, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        struct vm_process process = {
+            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
+        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
+            continue;
+        log_info("instance %s: ending %s that was left behind", id, what);
+        r = vm_process_kill(&process, VMM_KILL_MS, err);
+    }
+    return r;
+}
+
+/* A template that ended before it could tell of its child may have made one. */
+static void end_unknown_child(const struct operation *op)
+{
+    _cleanup_(free) struct proc_vmm *vmms = NULL;
+    struct error err = {0};
+    struct stat st;
+    size_t count;
+    int r = fstat(op->guest_fd, &st) < 0 ? error_errno(&err, errno, NULL, "stat %s", op->guest_dir)
+                                         : proc_vmms(&vmms, &count, &err);
+    if (r == 0)
+        r = end_all_of(op->record.id, &st, vmms, count, "a VMM", &err);
+    if (r < 0)
+        log_error("instance %s: %s", op->record.id, err.message);
+}
+
 int live_child(struct operation *op, const struct live *live, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
@@ -193,8 +223,10 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
-    if (r < 0)
+    if (r < 0) {
+        end_unknown_child(op);
         return r;
+    }
     op->record.state = INSTANCE_PAUSED;
     op->record.vmm_pid = process.pid;
     op->record.vmm_start_ticks = process.start_ticks;
@@ -249,21 +281,6 @@ int live_wake(struct operation *op, struct error *err)
 
 /* ---- what was left behind ---- */
 
-static int end_stray(const struct operation *op, const struct stat *st, const struct proc_vmm *vmms,
-                     size_t count, struct error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
-        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
-            continue;
-        log_info("instance %s: ending a template that was left behind", op->record.id);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
-    }
-    return r;
-}
-
 int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
                     struct error *err)
 {
@@ -280,9 +297,12 @@ int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t co
     int r = 0;
     while (r == 0 && (errno = 0, entry = readdir(dir))) {
         struct stat st;
-        if (is_temporary_name(entry->d_name) &&
-            fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            r = end_stray(op, &st, vmms, count, err);
+        if (!is_temporary_name(entry->d_name))
+            continue;
+        if (fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return error_errno(err, errno, op->guest_dir, "stat %s/%s", op->guest_dir,
+                               entry->d_name);
+        r = end_all_of(op->record.id, &st, vmms, count, "a template", err);
     }
     if (r == 0 && errno != 0)
         r = error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
