@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/live.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -185,36 +183,6 @@ void live_end(struct live *live)
 
 /* ---- a fork of it ---- */
 
-static int end_all_of(const char *id, const struct stat *st, const struct proc_vmm *vmms,
-                      size_t count, const char *what, struct error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
-        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
-            continue;
-        log_info("instance %s: ending %s that was left behind", id, what);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
-    }
-    return r;
-}
-
-/* A template that ended before it could tell of its child may have made one. */
-static void end_unknown_child(const struct operation *op)
-{
-    _cleanup_(free) struct proc_vmm *vmms = NULL;
-    struct error err = {0};
-    struct stat st;
-    size_t count;
-    int r = fstat(op->guest_fd, &st) < 0 ? error_errno(&err, errno, NULL, "stat %s", op->guest_dir)
-                                         : proc_vmms(&vmms, &count, &err);
-    if (r == 0)
-        r = end_all_of(op->record.id, &st, vmms, count, "a VMM", &err);
-    if (r < 0)
-        log_error("instance %s: %s", op->record.id, err.message);
-}
-
 int live_child(struct operation *op, const struct live *live, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
@@ -224,7 +192,7 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
     if (r < 0) {
-        end_unknown_child(op);
+        live_end_unknown(op);
         return r;
     }
     op->record.state = INSTANCE_PAUSED;
@@ -276,35 +244,5 @@ int live_wake(struct operation *op, struct error *err)
     process_release(&process);
     if (r == 0)
         operation_show(op, INSTANCE_RUNNING);
-    return r;
-}
-
-/* ---- what was left behind ---- */
-
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
-                    struct error *err)
-{
-    int copy = dir_open(op->guest_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, op->guest_dir, "read %s", op->guest_dir);
-    }
-    const struct dirent *entry;
-    int r = 0;
-    while (r == 0 && (errno = 0, entry = readdir(dir))) {
-        struct stat st;
-        if (!is_temporary_name(entry->d_name))
-            continue;
-        if (fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return error_errno(err, errno, op->guest_dir, "stat %s/%s", op->guest_dir,
-                               entry->d_name);
-        r = end_all_of(op->record.id, &st, vmms, count, "a template", err);
-    }
-    if (r == 0 && errno != 0)
-        r = error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
     return r;
 }
