@@ -36,7 +36,7 @@ int fork_make(const struct owner *from, const struct instance_record *source,
  * is ready, if there is one. `op` begins anew with the id that that one has. */
 int fork_take_ready(const struct owner *from, struct operation *op, struct fork *fork,
                     struct error *err);
-/* From Standby or Stopped, as it was made, to its target. */
+/* From the state that it was made in to its target. */
 int fork_reach_target(struct operation *op, struct fork *fork, struct error *err);
 /* The end of every fork, given how far it came: brings it to its target and fills `record` (may be
  * NULL), or removes it whole. */

@@ -14,6 +14,7 @@
 #include "instance/memory_image.h"
 #include "instance/memory_stack.h"
 #include "instance/source.h"
+#include "instance/strays.h"
 #include "stack/stack.h"
 
 #define BASE_STATE  GUEST_BASE "/" SNAPSHOT_STATE
@@ -204,6 +205,8 @@ static int load(struct hot *hot, struct operation *op, struct error *err)
     if (r < 0)
         return r;
     r = template_make(hot, op, err);
+    if (r < 0) /* it may have been born all the same */
+        strays_end_in(hot->live.draft.fd, hot->live.path);
     if (vm_process_kill(&process, VMM_KILL_MS, &cause) < 0)
         log_error("end the loader of a template: %s", cause.message);
     process_release(&process);

@@ -193,8 +193,10 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
-    if (r < 0)
+    if (r < 0) {
+        live_end_unknown(op);
         return r;
+    }
     op->record.state = INSTANCE_PAUSED;
     op->record.vmm_pid = process.pid;
     op->record.vmm_start_ticks = process.start_ticks;

@@ -10,6 +10,7 @@
 #define TINE_INSTANCE_LIVE_H
 
 #include "instance/directory.h"
+#include "instance/proc.h"
 
 struct live {
     struct owner owner; /* of the files in its directory; strings are the source's */
@@ -38,5 +39,12 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
 /* Lets it run, tells its agent who it is, and writes the row; `ran`: it has begun to. A failure
  * leaves the VM to be ended. */
 int live_wake(struct operation *op, bool *ran, struct error *err);
+
+/* Ends what a tined has left behind of live forks of the instance (live_strays.c). */
+int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
+                    struct error *err);
+/* The same of a fork whose VM could not be made, or was made by a template that ended before it
+ * could tell. What fails is logged. */
+void live_end_unknown(const struct operation *op);
 
 #endif

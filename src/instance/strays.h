@@ -8,8 +8,10 @@
 #include "instance/proc.h"
 
 /* Ends those of `vmms` whose guest directory has a temporary name in `dirfd`; `path` is for
- * messages. */
+ * messages. How many that were. */
 int strays_end(int dirfd, const char *path, const struct proc_vmm *vmms, size_t count,
                struct error *err);
+/* Ends all whose guest directory that is. What fails is logged. */
+void strays_end_in(int guest_fd, const char *path);
 
 #endif
