@@ -7,6 +7,7 @@
 #include "api/json_text.h"
 #include "api/policies.h"
 #include "api/program_fields.h"
+#include "api/warm_json.h"
 #include "base/clock.h"
 #include "base/size.h"
 
@@ -96,14 +97,15 @@ static json_t *extension_json(const struct instance_record *record,
 {
     /* An instance with a kernel of its own has that kernel's path as its image. */
     bool own_kernel = record->image[0] == '/';
-    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:o, s:o, s:I}", "parent_id",
+    return json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:o, s:o, s:I, s:o}", "parent_id",
                      text_or_null(record->parent_id), "kernel",
                      own_kernel ? text_or_null(record->image) : json_null(), "initrd",
                      record->has_initrd, "cmdline", text_or_null(record->cmdline), "vmm_pid",
                      record->vmm_pid > 0 ? json_integer(record->vmm_pid) : json_null(),
                      "memory_bytes", (json_int_t)record->memory_bytes, "disks", disks_json(record),
                      "memory", memory_json(record, stats), "disk_bytes_copied",
-                     (json_int_t)record->disk_bytes_copied);
+                     (json_int_t)record->disk_bytes_copied, "warm",
+                     warm_json_or_null(&record->warm));
 }
 
 static json_t *restart_json(const struct instance_record *record)

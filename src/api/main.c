@@ -129,6 +129,7 @@ static int run(const struct tined_options *options, struct error *err)
         .pager = options->pager,
         .standby_memory = options->standby_memory,
         .compaction = options->compaction,
+        .warm = options->warm,
     };
     host_options.pager.binary = pager;
     struct host *host = host_open(&host_options, err);

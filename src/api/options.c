@@ -16,11 +16,13 @@
 #include "base/duration.h"
 #include "base/file.h"
 #include "base/rate.h"
+#include "base/size.h"
 
 #define CONFIG_LIMIT        (64u << 10)
 #define MAX_CONNECTIONS_MAX 100000ul
 #define BANDWIDTH_MIB_MAX   1048576u
 #define AT_ONCE_MAX         1024ul
+#define WARM_RATE_MAX       1000ul
 
 /* Stores the value at the option's target, or says what is wrong with it. */
 typedef int option_setter(void *target, const char *value, struct error *err);
@@ -150,6 +152,33 @@ static int set_compact_bandwidth(void *target, const char *value, struct error *
                : error_set(err, ERROR_INVALID, EINVAL, "%s is less than 1MiB/s", value);
 }
 
+static int set_memory_size(void *target, const char *value, struct error *err)
+{
+    uint64_t *bytes = target;
+    int r = size_parse(value, bytes, err);
+    return r < 0 || *bytes >> 20 > 0
+               ? r
+               : error_set(err, ERROR_INVALID, EINVAL, "%s is less than 1MiB", value);
+}
+
+static int set_warm_rate(void *target, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number == 0 || number > WARM_RATE_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL, "\"%.32s\" is not a number from 1 to %lu",
+                         value, WARM_RATE_MAX);
+    *(unsigned *)target = (unsigned)number;
+    return 0;
+}
+
+static int set_warm_idle(void *target, const char *value, struct error *err)
+{
+    unsigned *ms = target;
+    *ms = 0;
+    return strcmp(value, "never") == 0 ? 0 : set_milliseconds(target, value, err);
+}
+
 static int set_graduate_bandwidth(void *target, const char *value, struct error *err)
 {
     uint64_t bytes = 0;
@@ -249,6 +278,12 @@ static const struct row {
      set_graduate_bandwidth, TARGET(pager.graduation.bandwidth_mib)},
     {"graduate-at-once", "N", "VMs that do so at a time (default 2)", set_graduate_at_once,
      TARGET(pager.graduation.at_once)},
+    {"warm-memory", "SIZE", "of templates and ready forks, all together (default 1GiB)",
+     set_memory_size, TARGET(warm.memory_bytes)},
+    {"warm-rate", "N", "forks made ready per second (default 50)", set_warm_rate,
+     TARGET(warm.per_second)},
+    {"warm-idle", "TIME", "then ready forks that nobody takes end; never (default 1h)",
+     set_warm_idle, TARGET(warm.idle_ms)},
     {"agent-timeout", "TIME", "how long a guest may take to boot or wake (default 2m)",
      set_milliseconds, TARGET(agent_timeout_ms)},
     {"request-timeout", "TIME", "how long a client may be silent in a request (default 30s)",
@@ -393,6 +428,7 @@ int tined_options_parse(struct tined_options *options, int argc, char **argv, st
         .pager = {.run_dir = DEFAULT_RUN_DIR,
                   .graduation = {.after_ms = 60000, .at_once = 2, .bandwidth_mib = 256}},
         .compaction = {.on = true, .after_ms = 30000, .bytes_per_second = 64ull << 20},
+        .warm = {.memory_bytes = 1ull << 30, .per_second = 50, .idle_ms = 3600000},
         .agent_timeout_ms = 120000,
         .request_timeout_s = 30,
         .stop_timeout_ms = 60000,

@@ -35,6 +35,7 @@ struct tined_options {
     struct pager_options pager; /* its binary NULL: to be located */
     enum standby_memory standby_memory;
     struct compaction_options compaction;
+    struct warm_options warm;
     unsigned agent_timeout_ms;
     unsigned request_timeout_s;
     unsigned stop_timeout_ms;

@@ -3,6 +3,7 @@
 
 #include "api/compression.h"
 #include "api/instance_json.h"
+#include "api/warm_json.h"
 
 json_t *snapshot_json(const struct snapshot_record *record)
 {
@@ -15,6 +16,7 @@ json_t *snapshot_json(const struct snapshot_record *record)
                   time_json(record->created_at_ns), "size_bytes", (json_int_t)record->size_bytes);
     compression_add_json(json, record->compression, &record->compression_status,
                          source->memory_bytes);
+    json_object_set_new(json, "tine", json_pack("{s:o}", "warm", warm_json_or_null(&record->warm)));
     if (*record->tags)
         json_object_set_new(json, "tags", json_loads(record->tags, 0, NULL));
     return json;

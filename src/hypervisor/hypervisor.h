@@ -110,6 +110,12 @@ struct vm_template {
     unsigned idle_seconds; /* it ends when it was asked for nothing for so long; 0: never */
 };
 
+/* Pages of guest memory, by their place in a memory file. */
+struct vm_pages {
+    uint64_t page, count;
+};
+#define VM_POPULATE_MAX 512u /* runs at a time */
+
 struct api_variant;
 struct firecracker;
 
@@ -144,6 +150,10 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
+    /* Maps pages of a VM that was restored from a file, as if they had been read, at most
+     * VM_POPULATE_MAX runs. NULL for VMMs without templates: nothing else needs it. */
+    int (*populate)(const struct hypervisor *self, const struct vm_spec *spec,
+                    const struct vm_pages *runs, size_t count, struct error *err);
     /* Live fork, of VMMs that know it; these five are NULL for others. 0 if the VM's knows it, else
      * ERROR_UNSUPPORTED. */
     int (*template_check)(const struct hypervisor *self, const struct vm_spec *spec,

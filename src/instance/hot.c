@@ -15,6 +15,7 @@
 #include "instance/memory_stack.h"
 #include "instance/source.h"
 #include "instance/strays.h"
+#include "instance/working_set.h"
 #include "stack/stack.h"
 
 #define BASE_STATE  GUEST_BASE "/" SNAPSHOT_STATE
@@ -194,6 +195,15 @@ static int template_make(struct hot *hot, const struct operation *op, struct err
     return r < 0 ? r : step("warm-template", err);
 }
 
+static int map_working_set(const struct hot *hot, const struct operation *op, struct error *err)
+{
+    _cleanup_(close) int base = dir_open(hot->live.draft.fd, GUEST_BASE, err);
+    if (base < 0)
+        return base;
+    working_set_populate(op, base);
+    return 0;
+}
+
 static int load(struct hot *hot, struct operation *op, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
@@ -204,7 +214,9 @@ static int load(struct hot *hot, struct operation *op, struct error *err)
     int r = hypervisor->restore(hypervisor, &spec, &how, &process, err);
     if (r < 0)
         return r;
-    r = template_make(hot, op, err);
+    r = map_working_set(hot, op, err);
+    if (r == 0)
+        r = template_make(hot, op, err);
     if (r < 0) /* it may have been born all the same */
         strays_end_in(hot->live.draft.fd, hot->live.path);
     if (vm_process_kill(&process, VMM_KILL_MS, &cause) < 0)

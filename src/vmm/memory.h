@@ -76,6 +76,12 @@ int guest_memory_map(struct guest_memory *memory, uint64_t size, int fd, const c
 int guest_memory_map_stack(struct guest_memory *memory, uint64_t size,
                            const struct layer_stack *stack, struct error *err);
 
+/* Maps pages, by their place in a memory file, that are to be read soon: they are fetched if need
+ * be, and stay what they are. ERROR_INVALID if they are not all guest memory, ERROR_UNSUPPORTED of
+ * a page server's. */
+int guest_memory_populate(const struct guest_memory *memory, uint64_t page, uint64_t count,
+                          struct error *err);
+
 /* Anonymous memory whose pages the page server that listens at `socket_path` gives when they are
  * touched, in this process, in KVM or in a system call (page_server.h): whoever touches a page
  * waits for as long as the server takes, killable. */

@@ -149,6 +149,13 @@ int vmm_disks_seal(struct vmm *vmm, struct error *err)
     return disks_seal(vmm->machine, err);
 }
 
+int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err)
+{
+    if (!vmm->machine)
+        return not_started(err);
+    return guest_memory_populate(&vmm->machine->memory, page, count, err);
+}
+
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)
 {
     if (!vmm->machine)

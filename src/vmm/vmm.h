@@ -73,6 +73,8 @@ int vmm_disks_flush(struct vmm *vmm, struct error *err);
 /* The same of a paused VM, and it becomes a layer of each drive that forks can link; the VM goes on
  * over new tops. Drives that were sealed before one fails stay so. */
 int vmm_disks_seal(struct vmm *vmm, struct error *err);
+/* Of a VM that was started; see guest_memory_populate(). */
+int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err);
 /* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,
  * or Running with resume_vm. On failure the caller ends the process (status 1), as Firecracker
  * does. */

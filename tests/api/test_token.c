@@ -275,6 +275,13 @@ static void test_scopes(void **state)
     expect_scope("GET", "snapshots/s", "snapshot:read");
     expect_scope("POST", "snapshots/s/fork", "snapshot:write");
     expect_scope("DELETE", "snapshots/s", "snapshot:delete");
+    expect_scope("GET", "warm", "instance:read");
+    expect_scope("GET", "instances/x/warm", "instance:read");
+    expect_scope("PUT", "instances/x/warm", "instance:write");
+    expect_scope("DELETE", "instances/x/warm", "instance:write");
+    expect_scope("GET", "snapshots/s/warm", "snapshot:read");
+    expect_scope("PUT", "snapshots/s/warm", "snapshot:write");
+    expect_scope("DELETE", "snapshots/s/warm", "snapshot:write");
     expect_scope("GET", "images/a/b", "image:read");
     expect_scope("POST", "images", "image:write");
     expect_scope("DELETE", "images/a", "image:delete");

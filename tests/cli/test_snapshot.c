@@ -225,14 +225,58 @@ static void test_rm(void **state)
     expect_run(daemon, "inspect web", 0, "", NULL);
 }
 
+static void test_warm(void **state)
+{
+    struct daemon *daemon = *state;
+    expect_run(daemon, "warm", 0,
+               "NAME  ID  KIND  READY  WANTED  STATE  TAKEN  MISSED  MEMORY  REASON\n", NULL);
+    expect_run(daemon, "warm web --ready 3", 0, "web: 3 of 3 forks ready, ready\n", NULL);
+    expect_run(daemon, "warm --snapshot web/warm --ready 2", 0,
+               "web/warm: 2 of 2 forks ready, ready\n", NULL);
+    json_t *json = run_json(daemon, "warm --json", 0);
+    assert_int_equal(json_array_size(json), 2);
+    assert_string_equal(text_of(json_array_get(json, 0), "name"), "web");
+    assert_string_equal(text_of(json_array_get(json, 1), "kind"), "snapshot");
+    json_decref(json);
+    expect_run(daemon, "inspect web", 0, "", NULL);
+    expect_run(daemon, "warm web --off", 0, "web is not kept warm\n", NULL);
+    expect_run(daemon, "warm --snapshot web/warm --ready 0", 0, "web/warm is not kept warm\n",
+               NULL);
+    json = run_json(daemon, "warm web --ready 1 --json", 0);
+    assert_int_equal(json_integer_value(json_object_get(json, "ready")), 1);
+    json_decref(json);
+}
+
+static void test_warm_refused(void **state)
+{
+    struct daemon *daemon = *state;
+    expect_run(daemon, "warm web", 2, NULL, "--ready N, or --off");
+    expect_run(daemon, "warm web --off --ready 1", 2, NULL, "--off excludes --ready");
+    expect_run(daemon, "warm --ready 1", 2, NULL, "A NAME is needed");
+    expect_run(daemon, "warm web --ready some", 2, NULL, "\"some\" is not a number");
+    expect_run(daemon, "warm web --ready 257", 1, NULL, "ready");
+    expect_run(daemon, "warm off --ready 1", 1, NULL, "Stopped");
+    expect_run(daemon, "warm nobody --ready 1", 1, NULL, "nobody");
+    expect_run(daemon, "warm --snapshot web/none --ready 1", 1, NULL, "no snapshot \"web/none\"");
+    expect_run(daemon, "warm --snapshot off/warm --ready 1", 1, NULL, "Stopped");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, daemon_teardown)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_create),          TEST(test_compress),    TEST(test_ls),
-        TEST(test_which),           TEST(test_source_gone), TEST(test_fork),
-        TEST(test_fork_concurrent), TEST(test_restore),     TEST(test_rm),
+        TEST(test_create),
+        TEST(test_compress),
+        TEST(test_ls),
+        TEST(test_which),
+        TEST(test_source_gone),
+        TEST(test_fork),
+        TEST(test_fork_concurrent),
+        TEST(test_restore),
+        TEST(test_rm),
+        TEST(test_warm),
+        TEST(test_warm_refused),
     };
     if (argc != 3)
         return 2;

@@ -173,6 +173,8 @@ void fake_handle(struct fake *fake, const char *method, const char *path, json_t
         get(fake, path, answer);
     else if (!fake_knows(fake, path, body, fault, sizeof(fault)))
         refuse(answer, fault);
+    else if (strcmp(path, "/memory/populate") == 0 && fake->state == FAKE_PAUSED)
+        answer->status = 204;
     else if (strcmp(path, "/template") == 0 || strcmp(path, "/children") == 0) {
         if (fake_template(fake, path, body, answer) < 0)
             refuse(answer, "no template can be made now");

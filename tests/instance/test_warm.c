@@ -17,6 +17,7 @@
 #include "instance/proc.h"
 #include "instance/warm.h"
 #include "listing.h"
+#include "pager/touch_record.h"
 
 #define AWAIT_MS   30000
 #define READY      3
@@ -478,6 +479,69 @@ static void test_reopened(void **state)
     assert_recalls(fixture, "fork", "note");
 }
 
+/* What was asked for, of the driver. */
+static struct {
+    struct vm_pages runs[600];
+    size_t count, calls;
+} asked;
+
+static int count_populate(const struct hypervisor *self, const struct vm_spec *spec,
+                          const struct vm_pages *runs, size_t count, struct error *err)
+{
+    for (size_t i = 0; i < count && asked.count < ARRAY_SIZE(asked.runs); i++)
+        asked.runs[asked.count++] = runs[i];
+    asked.calls++;
+    const struct hypervisor builtin = hypervisor_builtin(self->binary);
+    return builtin.populate(self, spec, runs, count, err);
+}
+
+static void record_write(const struct fixture *fixture, const struct instance_record *source,
+                         const struct touch_record *record, const char *key)
+{
+    size_t length = 0;
+    struct error err = {0};
+    const struct path path = guest_path(fixture, source->id, GUEST_SNAPSHOT "/" PAGING_RECORD);
+    _cleanup_(free) uint8_t *data =
+        touch_record_encode(record, key, FIXTURE_MEMORY / 4096, &length);
+    assert_ok(file_publish(AT_FDCWD, path.text, data, length, 0600, &err), &err);
+}
+
+/* What other forks of the image needed first is mapped, in that order; a record of another image is
+ * of no use, and in nobody's way. */
+static void test_working_set(void **state)
+{
+    static const char other[] = "00000000000000000000000000000000";
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    struct touch_record record = {.runs = NULL};
+    struct instance_record source = sleeping_source(fixture);
+    source = fixture_get(fixture, "source");
+    for (uint64_t i = 0; i < VM_POPULATE_MAX + 1; i++)
+        assert_true(touch_record_add(&record, (VM_POPULATE_MAX - i) * 2, 1));
+    record_write(fixture, &source, &record, source.cache_key);
+    fixture_close(fixture);
+    struct hypervisor driver = hypervisor_builtin(fixture->vmm);
+    driver.populate = count_populate;
+    const struct host_options options = {.data_dir = fixture->data,
+                                         .kit_dir = fixture->kit,
+                                         .hypervisor = &driver,
+                                         .standby_memory = STANDBY_MERGE};
+    fixture->host = host_open(&options, &err);
+    assert_ok(fixture->host ? 0 : -1, &err);
+    warm(fixture, "source", 1);
+    assert_int_equal(asked.count, VM_POPULATE_MAX + 1);
+    assert_int_equal(asked.calls, 2);
+    for (uint64_t i = 0; i < asked.count; i++) {
+        assert_int_equal(asked.runs[i].page, record.runs[i].page);
+        assert_int_equal(asked.runs[i].count, 1);
+    }
+    warm(fixture, "source", 0);
+    record_write(fixture, &source, &record, other);
+    warm(fixture, "source", 1);
+    assert_int_equal(asked.calls, 2);
+    touch_record_free(&record);
+}
+
 static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_taken),       FIXTURE_TEST(test_off),
     FIXTURE_TEST(test_cold),        FIXTURE_TEST(test_many),
@@ -486,6 +550,6 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_failing),     FIXTURE_TEST(test_fails_when_taken),
     FIXTURE_TEST(test_reopened),    FIXTURE_TEST(test_limited),
     FIXTURE_TEST(test_idle),        FIXTURE_TEST(test_woken),
-    FIXTURE_TEST(test_metrics),
+    FIXTURE_TEST(test_metrics),     FIXTURE_TEST(test_working_set),
 };
 FIXTURE_MAIN(tests)

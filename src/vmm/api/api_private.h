@@ -81,5 +81,6 @@ int patch_vm(struct api_call *call, struct error *err);
 int put_snapshot_create(struct api_call *call, struct error *err);
 int put_snapshot_load(struct api_call *call, struct error *err);
 int put_template(struct api_call *call, struct error *err);
+int put_memory_populate(struct api_call *call, struct error *err);
 
 #endif

@@ -34,6 +34,7 @@ static const struct route routes[] = {
     {"PUT", "/snapshot/create", PHASE_POSTBOOT, put_snapshot_create},
     {"PUT", "/snapshot/load", PHASE_PREBOOT, put_snapshot_load},
     {"PUT", "/template", PHASE_POSTBOOT, put_template},
+    {"PUT", "/memory/populate", PHASE_POSTBOOT, put_memory_populate},
 };
 
 /* The id at the end of `path` if it fits the route ("" for a route without one), else NULL. */

@@ -138,6 +138,13 @@ int vmm_disks_seal(struct vmm *vmm, struct error *err)
     return change(vmm, &vmm->calls.disks_seal, vmm->state, err);
 }
 
+int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err)
+{
+    vmm->calls.populate_page = page;
+    vmm->calls.populate_count = count;
+    return change(vmm, &vmm->calls.populate, vmm->state, err);
+}
+
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)
 {
     return change(vmm, &vmm->calls.ctrl_alt_del, vmm->state, err);

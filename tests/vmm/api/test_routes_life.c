@@ -55,6 +55,37 @@ static void test_disks(void **state)
     expect(f, 400, "\"errno\":\"ENOSPC\"", "PUT", "/actions", seal);
 }
 
+static void test_populate(void **state)
+{
+    static const struct {
+        const char *body, *words;
+    } wrong[] = {
+        {"{}", "'runs' is missing"},
+        {"{\"runs\":3}", "'runs'"},
+        {"{\"runs\":[3]}", "two numbers"},
+        {"{\"runs\":[[3]]}", "two numbers"},
+        {"{\"runs\":[[1,2,3]]}", "two numbers"},
+        {"{\"runs\":[[1,\"2\"]]}", "two numbers"},
+        {"{\"runs\":[[-1,2]]}", "two numbers"},
+        {"{\"runs\":[[1,1.5]]}", "two numbers"},
+    };
+    struct fixture *f = *state;
+    const struct fake_calls *calls = fake_vmm_calls(f->vmm);
+    const char *two = "{\"runs\":[[0,1],[7,512]]}";
+    expect(f, 400, "before starting", "PUT", "/memory/populate", two);
+    fixture_start(f);
+    expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[]}");
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+        expect(f, 400, wrong[i].words, "PUT", "/memory/populate", wrong[i].body);
+    assert_int_equal(calls->populate, 0);
+    expect(f, 204, NULL, "PUT", "/memory/populate", two);
+    assert_int_equal(calls->populate, 2);
+    assert_int_equal(calls->populate_page, 7);
+    assert_int_equal(calls->populate_count, 512);
+    fake_vmm_fail(f->vmm, EINVAL, "not all in guest memory");
+    expect(f, 400, "not all in guest memory", "PUT", "/memory/populate", two);
+}
+
 static void test_vm(void **state)
 {
     struct fixture *f = *state;
@@ -331,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROUTE_TEST(test_actions),
         ROUTE_TEST(test_disks),
+        ROUTE_TEST(test_populate),
         ROUTE_TEST(test_vm),
         ROUTE_TEST(test_template),
         ROUTE_TEST(test_snapshot_create),

@@ -182,6 +182,49 @@ static void test_map_is_private(void **context)
     guest_memory_release(&memory);
 }
 
+/* The page's entry in /proc/self/pagemap. */
+static uint64_t page_entry(const uint8_t *host)
+{
+    uint64_t entry = 0;
+    _cleanup_(close) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    const off_t offset = (off_t)((uintptr_t)host / PAGE * sizeof(entry));
+    assert_int_equal(pread(fd, &entry, sizeof(entry), offset), sizeof(entry));
+    return entry;
+}
+
+static bool is_mapped(const struct guest_memory *memory, uint64_t page)
+{
+    return page_entry(memory->regions[0].host + page * PAGE) >> 63;
+}
+
+/* What is populated is there, and still the file's. */
+static void test_populate(void **context)
+{
+    (void)context;
+    _cleanup_(close) int fd = patterned_file(4 * MIB);
+    struct guest_memory memory;
+    struct error err = {0};
+    assert_int_equal(guest_memory_map(&memory, 4 * MIB, fd, "file", &err), 0);
+    assert_false(is_mapped(&memory, 300));
+    assert_int_equal(guest_memory_populate(&memory, 300, 17, &err), 0);
+    for (uint64_t page = 300; page < 317; page++) {
+        assert_true(is_mapped(&memory, page));
+        assert_true(page_entry(memory.regions[0].host + page * PAGE) >> 61 & 1);
+    }
+    assert_false(is_mapped(&memory, 900));
+    assert_int_equal(guest_memory_populate(&memory, 0, 0, &err), 0);
+    assert_int_equal(guest_memory_populate(&memory, 1024, 0, &err), 0);
+    assert_int_equal(guest_memory_populate(&memory, 1023, 1, &err), 0);
+    static const uint64_t wrong[][2] = {{1024, 1},       {1023, 2},       {1025, 0},
+                                        {1, UINT64_MAX}, {UINT64_MAX, 1}, {UINT64_MAX, UINT64_MAX}};
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        assert_int_equal(guest_memory_populate(&memory, wrong[i][0], wrong[i][1], &err), -EINVAL);
+        assert_non_null(strstr(err.message, "not all in guest memory"));
+    }
+    guest_memory_release(&memory);
+}
+
 static void test_map_needs_only_reading(void **context)
 {
     (void)context;
@@ -411,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_accessor_bounds),
         cmocka_unit_test(test_copy_is_all_or_nothing),
         cmocka_unit_test(test_map_is_private),
+        cmocka_unit_test(test_populate),
         cmocka_unit_test(test_map_needs_only_reading),
         cmocka_unit_test(test_map_wrong_size),
         cmocka_unit_test(test_map_not_a_file),
