@@ -17,14 +17,12 @@
 #include "instance/wake.h"
 #include "instance/watch.h"
 
-#define TEMPLATE "template" /* its directory's name, as a temporary one */
-
 /* ---- the template ---- */
 
 static int directory_make(const struct operation *source, struct live *live, struct error *err)
 {
     live->draft = (struct draft){.parent = source->guest_fd, .fd = -1};
-    live->draft.name = temporary_name(TEMPLATE);
+    live->draft.name = temporary_name(LIVE_DIRECTORY);
     if (!live->draft.name ||
         asprintf(&live->path, "%s/%s", source->guest_dir, live->draft.name) < 0) {
         live->path = NULL;
