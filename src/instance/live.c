@@ -17,15 +17,14 @@
 #include "instance/wake.h"
 #include "instance/watch.h"
 
-#define TEMPLATE     "template" /* its directory's name, as a temporary one */
-#define IDLE_SECONDS 60         /* of one that nobody ends because its tined has ended */
+#define IDLE_SECONDS 60 /* of a template that nobody ends because its tined has ended */
 
 /* ---- the template ---- */
 
 static int directory_make(const struct operation *source, struct live *live, struct error *err)
 {
     live->draft = (struct draft){.parent = source->guest_fd, .fd = -1};
-    live->draft.name = temporary_name(TEMPLATE);
+    live->draft.name = temporary_name(LIVE_DIRECTORY);
     if (!live->draft.name ||
         asprintf(&live->path, "%s/%s", source->guest_dir, live->draft.name) < 0) {
         live->path = NULL;

@@ -12,6 +12,8 @@
 #include "instance/directory.h"
 #include "instance/proc.h"
 
+#define LIVE_DIRECTORY "template" /* its name, as a temporary one */
+
 struct live {
     struct owner owner; /* of the files in its directory; strings are the source's */
     struct draft draft;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Templates, and VMs made of them, that nobody knows: who asked for them has died, or who was
  * asked. They are found by the guest directory that they see, which is their maker's until they
- * have moved into their own. */
+ * move into their own; for a moment in between they see none. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/live.h"
+
+#define LATE_MS      100
+#define LATE_STEP_MS 5
 
 struct strays {
     const struct operation *op;
@@ -18,20 +23,23 @@ struct strays {
     pid_t known; /* is none; 0: all are */
 };
 
-/* All that see the directory. */
+/* All that see the directory; returns how many. */
 static int end_in(const struct strays *strays, const struct stat *st, struct error *err)
 {
-    int r = 0;
-    for (size_t i = 0; i < strays->count && r == 0; i++) {
+    int ended = 0;
+    for (size_t i = 0; i < strays->count; i++) {
         const struct proc_vmm *vmm = &strays->vmms[i];
         struct vm_process process = {.pid = vmm->pid, .pidfd = -1, .start_ticks = vmm->start_ticks};
         if (vmm->device != st->st_dev || vmm->inode != st->st_ino || vmm->pid == strays->known)
             continue;
         log_info("instance %s: ending process %d, a template or a VM of one that nobody knows",
                  strays->op->record.id, vmm->pid);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
+        int r = vm_process_kill(&process, VMM_KILL_MS, err);
+        if (r < 0)
+            return r;
+        ended++;
     }
-    return r;
+    return ended;
 }
 
 static int end_in_guest_dir(const struct strays *strays, struct error *err)
@@ -43,18 +51,39 @@ static int end_in_guest_dir(const struct strays *strays, struct error *err)
     return end_in(strays, &st, err);
 }
 
+/* Looks anew. */
+static int end_in_now(const struct strays *strays, const struct stat *st, struct error *err)
+{
+    _cleanup_(free) struct proc_vmm *vmms = NULL;
+    struct strays now = *strays;
+    int r = proc_vmms(&vmms, &now.count, err);
+    now.vmms = vmms;
+    return r < 0 ? r : end_in(&now, st, err);
+}
+
+/* A template's directory that nobody sees may be of one that is about to. */
+static int end_in_template(const struct strays *strays, const struct stat *st, struct error *err)
+{
+    int ended = end_in(strays, st, err);
+    for (unsigned i = 0; ended == 0 && i < LATE_MS / LATE_STEP_MS; i++) {
+        time_sleep_ms(LATE_STEP_MS);
+        ended = end_in_now(strays, st, err);
+    }
+    return ended;
+}
+
 static int end_in_named(const struct strays *strays, const char *name, struct error *err)
 {
     const struct operation *op = strays->op;
     struct stat st;
-    if (!is_temporary_name(name))
+    if (!is_temporary_name(name) || strncmp(name, LIVE_DIRECTORY ".", sizeof(LIVE_DIRECTORY)) != 0)
         return 0;
     if (fstatat(op->guest_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, op->guest_dir, "stat %s/%s", op->guest_dir, name);
-    return end_in(strays, &st, err);
+    return end_in_template(strays, &st, err);
 }
 
-static int end_in_temporaries(const struct strays *strays, struct error *err)
+static int end_in_templates(const struct strays *strays, struct error *err)
 {
     const struct operation *op = strays->op;
     int copy = dir_open(op->guest_fd, ".", err);
@@ -85,10 +114,12 @@ int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, siz
     bool known = operation_process(op, &process);
     process_release(&process);
     const struct strays strays = {op, vmms, count, known ? process.pid : 0};
-    int r = end_in_temporaries(&strays, err);
-    if (r < 0 || !known || !operation_hypervisor(op)->template_make)
-        return r;
-    return end_in_guest_dir(&strays, err);
+    int r = 0;
+    if (known && operation_hypervisor(op)->template_make)
+        r = end_in_guest_dir(&strays, err);
+    if (r >= 0)
+        r = end_in_templates(&strays, err);
+    return r < 0 ? r : 0;
 }
 
 void live_end_unknown(const struct operation *op)
