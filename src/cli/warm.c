@@ -72,7 +72,6 @@ static int ready_parse(const struct cli *cli, const struct warm_options *options
         return cli_usage(cli, options->off ? "--off excludes --ready"
                                            : "say how many forks are to be ready: --ready N, or "
                                              "--off");
-    *ready = 0;
     if (options->off)
         return CLI_OK;
     unsigned long number = strtoul(options->ready, &end, 10);
@@ -107,7 +106,7 @@ static int print(const struct cli *cli, const char *reference, const json_t *sta
 static int want(const struct cli *cli, const struct warm_options *options, const char *reference)
 {
     struct failure failure = {0};
-    unsigned ready;
+    unsigned ready = 0;
     int status = ready_parse(cli, options, &ready);
     if (status != CLI_OK)
         return status;

@@ -93,7 +93,8 @@ void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, con
     snprintf(op->record.name, sizeof(op->record.name), "%s", fork->request->name);
     op->waited_ns = waited_ns;
     trace_begin(&fork->trace, op, "fork");
-    snprintf(fork->trace.note, sizeof(fork->trace.note), "from %.64s", source);
+    snprintf(fork->trace.note, sizeof(fork->trace.note), "from %.63s%s", source,
+             fork->parked ? ", ready" : "");
 }
 
 int fork_make(const struct owner *from, const struct instance_record *source,

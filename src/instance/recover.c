@@ -149,19 +149,6 @@ static int recover_one(struct host *host, const struct found *found, const char 
     return r < 0 ? settle_unknown(&op, cause.message, err) : 0;
 }
 
-/* One that is ended may have made another one since it was found. */
-static int find_vmms(struct host *host, struct found *found, struct error *err)
-{
-    for (;;) {
-        int r = proc_vmms(&found->vmms, &found->count, err);
-        if (r == 0)
-            r = strays_end(host->guests_fd, host->guests_dir, found->vmms, found->count, err);
-        if (r <= 0)
-            return r;
-        free(TAKE_PTR(found->vmms));
-    }
-}
-
 int recover(struct host *host, struct error *err)
 {
     _cleanup_(free) struct instance_record *records = NULL;
@@ -169,7 +156,9 @@ int recover(struct host *host, struct error *err)
     size_t count = 0;
     int r = store_list(host->store, &records, &count, err);
     if (r == 0)
-        r = find_vmms(host, &found, err);
+        r = strays_end(host->guests_fd, host->guests_dir, err);
+    if (r == 0)
+        r = proc_vmms(&found.vmms, &found.count, err);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r < 0)

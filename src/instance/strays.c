@@ -6,9 +6,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "instance/host.h"
+
+#define LATE_MS      100u
+#define LATE_STEP_MS 5u
 
 static int end_in(const char *path, const struct stat *st, const struct proc_vmm *vmms,
                   size_t count, struct error *err)
@@ -28,21 +32,31 @@ static int end_in(const char *path, const struct stat *st, const struct proc_vmm
     return ended;
 }
 
-static int end_in_named(int dirfd, const char *path, const char *name, const struct proc_vmm *vmms,
-                        size_t count, struct error *err)
+/* A look at all of them. */
+struct look {
+    const struct proc_vmm *vmms;
+    size_t count;
+    unsigned ended, unseen; /* processes; directories that nobody sees as his own */
+};
+
+static int end_in_named(struct look *look, int dirfd, const char *path, const char *name,
+                        struct error *err)
 {
     struct stat st;
     if (!is_temporary_name(name))
         return 0;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, path, "stat %s/%s", path, name);
-    return end_in(path, &st, vmms, count, err);
+    int r = end_in(path, &st, look->vmms, look->count, err);
+    if (r < 0)
+        return r;
+    look->ended += (unsigned)r;
+    look->unseen += r == 0;
+    return 0;
 }
 
-int strays_end(int dirfd, const char *path, const struct proc_vmm *vmms, size_t count,
-               struct error *err)
+static int end_in_all(struct look *look, int dirfd, const char *path, struct error *err)
 {
-    int ended = 0;
     int copy = dir_open(dirfd, ".", err);
     if (copy < 0)
         return copy;
@@ -56,12 +70,36 @@ int strays_end(int dirfd, const char *path, const struct proc_vmm *vmms, size_t 
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
-            return errno == 0 ? ended : error_errno(err, errno, path, "read %s", path);
-        int r = end_in_named(dirfd, path, entry->d_name, vmms, count, err);
+            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
+        int r = end_in_named(look, dirfd, path, entry->d_name, err);
         if (r < 0)
             return r;
-        ended += r;
     }
+}
+
+static int look_once(struct look *look, int dirfd, const char *path, struct error *err)
+{
+    _cleanup_(free) struct proc_vmm *vmms = NULL;
+    *look = (struct look){.count = 0};
+    int r = proc_vmms(&vmms, &look->count, err);
+    look->vmms = vmms;
+    return r < 0 ? r : end_in_all(look, dirfd, path, err);
+}
+
+/* One that was ended may just have made another one. */
+int strays_end(int dirfd, const char *path, struct error *err)
+{
+    struct look look;
+    for (unsigned late_ms = 0; late_ms < LATE_MS; late_ms += LATE_STEP_MS) {
+        int r = look_once(&look, dirfd, path, err);
+        if (r < 0 || look.ended + look.unseen == 0)
+            return r;
+        if (look.ended > 0)
+            late_ms = 0;
+        else
+            time_sleep_ms(LATE_STEP_MS);
+    }
+    return 0;
 }
 
 void strays_end_in(int guest_fd, const char *path)

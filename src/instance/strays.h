@@ -7,10 +7,10 @@
 
 #include "instance/proc.h"
 
-/* Ends those of `vmms` whose guest directory has a temporary name in `dirfd`; `path` is for
- * messages. How many that were. */
-int strays_end(int dirfd, const char *path, const struct proc_vmm *vmms, size_t count,
-               struct error *err);
+/* Ends all whose guest directory has a temporary name in `dirfd`; `path` is for messages. A process
+ * sees its maker's directory until it moves into its own, and for a moment none: it is waited for.
+ */
+int strays_end(int dirfd, const char *path, struct error *err);
 /* Ends all whose guest directory that is. What fails is logged. */
 void strays_end_in(int guest_fd, const char *path);
 

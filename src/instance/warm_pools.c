@@ -237,10 +237,12 @@ static int want(struct warm *warm, const struct warm_source *source, unsigned re
     if (!pool && ready == 0)
         return 0;
     int r = store_warm_set(warm->host->store, &wish, err);
-    if (r == 0 && !pool && !(pool = pool_add(warm, source)))
-        r = error_errno(err, ENOMEM, source->id, "keep %s warm", source->id);
     if (r < 0)
         return r;
+    if (!pool)
+        pool = pool_add(warm, source);
+    if (!pool)
+        return error_errno(err, ENOMEM, source->id, "keep %s warm", source->id);
     pool->status.wanted = ready;
     pool->look = true;
     pool->idle = false;

@@ -508,6 +508,48 @@ static void copy_to(const struct family *family, const char *from, const char *t
         assert_int_equal(write(out, page, sizeof(page)), sizeof(page));
 }
 
+/* In a new process, the source as it was last saved. */
+static void load_again(struct family *family, bool resume)
+{
+    char memory[160], saved[160], vsock[160];
+    name_in(family, memory, "memory", "source");
+    name_in(family, saved, "state", "source");
+    name_in(family, vsock, "vsock", "source");
+    process_kill(&family->process);
+    unlink(vsock);
+    begin_process(family);
+    expect(&family->source, "PUT", "/snapshot/load",
+           json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", saved, "mem_backend",
+                     "backend_type", "File", "backend_path", memory, "resume_vm", resume),
+           204);
+}
+
+/* Of a VM that is only loaded, and ends before there is a child. */
+static void test_never_ran(void **state)
+{
+    struct family *family = *state;
+    struct peer first, second;
+    vm_pause(&family->source);
+    uint64_t value = count_on(family, &family->source);
+    load_again(family, false);
+    expect(&family->source, "PUT", "/memory/populate",
+           json_pack("{s:[[ii][ii]]}", "runs", 0, 64, 100, 1), 204);
+    expect_refused(&family->source, "/memory/populate",
+                   json_pack("{s:[[Ii]]}", "runs", (json_int_t)(MEMORY_BYTES / 4096), 1),
+                   "not all in guest memory");
+    make_template(family);
+    process_kill(&family->process);
+    make_child(family, &first, "first");
+    make_child(family, &second, "second");
+    end_template(family);
+    assert_true(counted(family, &first) == value);
+    count_on(family, &first);
+    assert_true(counted(family, &second) == value);
+    count_on(family, &second);
+    peer_kill(&first);
+    peer_kill(&second);
+}
+
 /* The child of a VM that was restored from a file: what differs from that file, put into a copy of
  * it, is all of the child. */
 static void test_diff_of_child(void **state)
@@ -519,16 +561,7 @@ static void test_diff_of_child(void **state)
     vm_pause(&family->source);
     count_on(family, &family->source);
     name_in(family, memory, "memory", "source");
-    name_in(family, saved, "state", "source");
-    process_kill(&family->process);
-    char vsock[160];
-    name_in(family, vsock, "vsock", "source");
-    unlink(vsock);
-    begin_process(family);
-    expect(&family->source, "PUT", "/snapshot/load",
-           json_pack("{s:s, s:{s:s, s:s}, s:b}", "snapshot_path", saved, "mem_backend",
-                     "backend_type", "File", "backend_path", memory, "resume_vm", 1),
-           204);
+    load_again(family, true);
     vm_pause(&family->source);
     make_template(family);
     make_child(family, &child, "child");
@@ -722,6 +755,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copies, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_stack, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_lives_on, family_setup, family_teardown),
+        cmocka_unit_test_setup_teardown(test_never_ran, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_diff_of_child, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_diff_of_booted_child, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_own_mount, family_setup, family_teardown),
