@@ -277,8 +277,10 @@ void warm_poke(struct warm *warm, const char *id)
         return;
     pthread_mutex_lock(&warm->mutex);
     struct pool *pool = pool_find(warm, id);
-    if (pool)
+    if (pool) {
         pool->look = true;
+        snprintf(pool->status.state, sizeof(pool->status.state), WARM_WARMING); /* until it has */
+    }
     pthread_mutex_unlock(&warm->mutex);
     if (pool)
         warm_wake(warm);

@@ -7,6 +7,7 @@
  *   space_run.c        does it, in threads, under a failpoint or in a child that is killed
  *   space_model.c      which steps are legal, and what may come of one
  *   space_observe.c    what is really there
+ *   space_warm.c       what is kept ready for forks, which comes and goes by itself
  *   space_rules.c      every file of every owner */
 #ifndef TINE_TESTS_INSTANCE_SPACE_H
 #define TINE_TESTS_INSTANCE_SPACE_H
@@ -18,6 +19,7 @@
 #define SPACE_FORKS     3u
 #define SPACE_ALLOWED   24u
 #define SPACE_STEPS     20u
+#define SPACE_KILLED    64u
 
 enum place { PLACE_ABSENT, PLACE_STOPPED, PLACE_STANDBY, PLACE_RUNNING };
 
@@ -36,6 +38,7 @@ struct thing {
     char id[INSTANCE_ID_LENGTH + 1];
     char source_id[INSTANCE_ID_LENGTH + 1]; /* of a snapshot */
     bool diskless;
+    bool warm;                          /* forks of it are ready, as last seen */
     struct fact fact;                   /* as last seen */
     struct fact allowed[SPACE_ALLOWED]; /* what may come of the step */
     unsigned allowed_count;
@@ -55,6 +58,7 @@ enum step_kind {
     STEP_SNAPSHOT_RESTORE,
     STEP_FILL,
     STEP_TAG,
+    STEP_WARM,   /* so many forks are kept ready, of an instance or a snapshot */
     STEP_KILL,   /* the VMM is killed, then `then` */
     STEP_STORM,  /* forks of a source, and `then` on it at the same time */
     STEP_REOPEN, /* tined ends and comes back */
@@ -72,6 +76,9 @@ struct step {
     unsigned forks, slots[SPACE_FORKS]; /* the new instances */
     enum place goals[SPACE_FORKS];      /* ABSENT: none is given */
     uint64_t token;                     /* FILL, TAG */
+    unsigned ready;                     /* WARM */
+    bool of_snapshot;                   /* WARM: not of the instance */
+    bool kill_warm;                     /* most of what is ready is killed just before */
     char failpoint[64];                 /* empty: none */
     unsigned kill_us;                   /* 0: not; else tined is killed so long after its begin */
 };
@@ -91,6 +98,7 @@ struct ends {
 struct counts {
     unsigned sequences, steps, illegal, failed, crashed;
     unsigned compacted; /* images */
+    unsigned taken;     /* forks that were ready, but for those of a tined of its own */
     unsigned kinds[STEP_KINDS];
 };
 
@@ -103,6 +111,9 @@ struct world {
     uint64_t seed, random, fills;
     enum trouble trouble; /* what may happen in this sequence */
     bool layers;          /* its standbys may add layers, which get fewer when tined comes back */
+    unsigned temporaries; /* directories of what is kept warm */
+    int killed[SPACE_KILLED]; /* pidfds of what was killed of it and may not have ended yet */
+    unsigned killed_count;
     struct counts counts;
 };
 
@@ -139,6 +150,14 @@ int guest_pattern(struct host *host, const char *name, const char *command, uint
                   uint64_t second, struct error *err);
 /* True if memory (for Standby) and disk in a directory hold what the fact says. */
 bool files_hold(const char *directory, const struct fact *fact, bool diskless, char why[256]);
+
+/* space_warm.c */
+/* Waits until what is wished for is there, and nothing else: false if that does not come. */
+bool warm_settle(struct world *world);
+void warm_check(struct world *world);
+void warm_kill(struct world *world);
+/* Returns when it is ready, or has failed to be. */
+int warm_wish(struct host *host, const char *id, bool snapshot, unsigned ready, struct error *err);
 
 /* space_rules.c */
 void rules_check(struct world *world, bool thorough);

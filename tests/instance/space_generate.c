@@ -29,7 +29,10 @@
     "disk-top-after-rename disk-frozen disk-map-write disk-sync "
 #define LIVE \
     "live-paused live-sealed live-prepared live-made live-child live-resumed live-recorded "
-#define FORK SEAL SHARE PUBLISH LIVE "fork-reserved fork-linked fork-published "
+#define WARM "warm-linked warm-loaded warm-template live-child warm-parked "
+#define FORK                                                  \
+    WARM "warm-taken warm-published " SEAL SHARE PUBLISH LIVE \
+         "fork-reserved fork-linked fork-published "
 
 /* How often, and where trouble can be made. */
 static const struct {
@@ -56,6 +59,7 @@ static const struct {
          "stack-exchange-before-sync snapshot-restore-exchanged " SHARE RESTORE BOOT},
     [STEP_FILL] = {"fill", 12, ""},
     [STEP_TAG] = {"tag", 6, "update-begun "},
+    [STEP_WARM] = {"warm", 10, WARM SEAL SHARE},
     [STEP_KILL] = {"kill", 6, ""},
     [STEP_STORM] = {"storm", 5, ""},
     [STEP_REOPEN] = {"reopen", 6, ""},
@@ -160,6 +164,45 @@ static void pick_owner(struct world *world, struct step *step)
     }
 }
 
+static unsigned pick_if(const struct thing *things, unsigned count, unsigned slot,
+                        bool (*fits)(const struct thing *thing))
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (fits(&things[(slot + i) % count]))
+            return (slot + i) % count;
+    }
+    return slot;
+}
+
+static bool is_warm(const struct thing *thing)
+{
+    return thing->warm;
+}
+
+static bool sleeps(const struct thing *thing)
+{
+    return thing->fact.place == PLACE_STANDBY;
+}
+
+/* Of what is ready, if anything is, so that it is taken. */
+static void pick_ready(struct world *world, struct step *step)
+{
+    if (!random_percent(world, 60))
+        return;
+    step->instance = pick_if(world->instances, SPACE_INSTANCES, step->instance, is_warm);
+    step->snapshot = pick_if(world->snapshots, SPACE_SNAPSHOTS, step->snapshot, is_warm);
+    for (unsigned i = 0; i < step->forks; i++)
+        step->goals[i] = PLACE_RUNNING;
+}
+
+static void pick_warm(struct world *world, struct step *step)
+{
+    step->instance = pick_if(world->instances, SPACE_INSTANCES, step->instance, sleeps);
+    step->snapshot = pick_if(world->snapshots, SPACE_SNAPSHOTS, step->snapshot, sleeps);
+    step->of_snapshot = random_percent(world, 35);
+    step->ready = (unsigned)random_next(world, 4);
+}
+
 static struct step candidate(struct world *world)
 {
     struct step step = {.kind = pick_kind(world)};
@@ -168,6 +211,7 @@ static struct step candidate(struct world *world)
     step.snapshot = pick_present(world, world->snapshots, SPACE_SNAPSHOTS);
     step.from_running = random_percent(world, 80);
     step.diskless = random_percent(world, 25);
+    step.kill_warm = random_percent(world, 20);
     step.token = (world->seed & 0xffffffffu) << 16 | ++world->fills;
     if (step.kind == STEP_CREATE || random_percent(world, 3))
         step.instance = (unsigned)random_next(world, SPACE_INSTANCES);
@@ -176,9 +220,14 @@ static struct step candidate(struct world *world)
         pick_storm(world, &step);
     else if (step.kind == STEP_KILL)
         pick_kill(world, &step);
-    else if (step.kind == STEP_SNAPSHOT_FORK)
+    else if (step.kind == STEP_WARM)
+        pick_warm(world, &step);
+    else if (step.kind == STEP_FORK)
+        pick_ready(world, &step);
+    else if (step.kind == STEP_SNAPSHOT_FORK) {
+        pick_ready(world, &step);
         agree_on_goals(world, &step);
-    else if (step.kind == STEP_SNAPSHOT_RESTORE)
+    } else if (step.kind == STEP_SNAPSHOT_RESTORE)
         pick_owner(world, &step);
     else if (step.kind == STEP_SNAPSHOT_CREATE) {
         step.snapshot = (unsigned)random_next(world, SPACE_SNAPSHOTS);
@@ -262,6 +311,13 @@ void step_describe(const struct world *world, const struct step *step, char *tex
                          : step->race ? " racing"
                                       : "",
                          kinds[step->then].name);
+    if (step->kind == STEP_WARM)
+        used += snprintf(text + used, size - (size_t)used, "%s %u",
+                         step->of_snapshot ? " of s" : "", step->ready);
+    if (step->kind == STEP_WARM && step->of_snapshot)
+        used += snprintf(text + used, size - (size_t)used, " s-%u", step->snapshot);
+    if (step->kill_warm)
+        used += snprintf(text + used, size - (size_t)used, " cooled");
     if (step->failpoint[0])
         snprintf(text + used, size - (size_t)used, " at %s", step->failpoint);
     if (step->kill_us > 0)

@@ -107,6 +107,15 @@ static int legal_snapshot_restore(const struct world *world, const struct step *
     return r == STEP_LEGAL && instance->fact.place == PLACE_RUNNING ? ERROR_STATE : r;
 }
 
+static int legal_warm(const struct world *world, const struct step *step)
+{
+    const struct thing *thing =
+        step->of_snapshot ? &world->snapshots[step->snapshot] : &world->instances[step->instance];
+    if (thing->fact.place == PLACE_ABSENT)
+        return ERROR_NOT_FOUND;
+    return step->ready == 0 || thing->fact.place == PLACE_STANDBY ? STEP_LEGAL : ERROR_STATE;
+}
+
 int step_legal(const struct world *world, const struct step *step)
 {
     const struct thing *instance = &world->instances[step->instance];
@@ -130,6 +139,8 @@ int step_legal(const struct world *world, const struct step *step)
                                          : legal_simple(step->then, PLACE_STOPPED);
     case STEP_STORM:
         return STEP_ANY;
+    case STEP_WARM:
+        return legal_warm(world, step);
     case STEP_REOPEN:
         return STEP_LEGAL;
     default:
@@ -342,6 +353,7 @@ static void predict_legal(struct world *world, const struct step *step, const st
     case STEP_STORM:
         predict_storm(world, step, ends);
         break;
+    case STEP_WARM: /* nothing is changed by what is only ready */
     case STEP_REOPEN:
         break;
     default:

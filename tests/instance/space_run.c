@@ -100,6 +100,13 @@ static int run_snapshot_restore(struct job *job)
                             &job->err);
 }
 
+static int run_warm(struct job *job)
+{
+    const struct step *step = job->step;
+    return warm_wish(host_of(job), step->of_snapshot ? snapshot_of(job) : instance_of(job),
+                     step->of_snapshot, step->ready, &job->err);
+}
+
 static int retag(struct host *host, const char *name, const char *tags, struct error *err)
 {
     const struct instance_changes changes = {.tags = tags};
@@ -146,6 +153,8 @@ static int run_one(struct job *job)
         return snapshot_delete(host_of(job), snapshot_of(job), &job->err);
     case STEP_SNAPSHOT_RESTORE:
         return run_snapshot_restore(job);
+    case STEP_WARM:
+        return run_warm(job);
     case STEP_STORM:
         return job->index < step->forks ? run_fork(job) : run_simple(job, step->then);
     default:
@@ -197,8 +206,10 @@ static void child_main(struct world *world, const struct step *step, int begun)
     struct error err = {0};
     int status = 0;
     fixture->host = fixture_host(fixture, &err);
-    if (!fixture->host)
+    if (!fixture->host || !warm_settle(world))
         _exit(100);
+    if (step->kill_warm)
+        warm_kill(world);
     if (step->failpoint[0])
         setenv("TINE_FAILPOINT", step->failpoint, 1);
     close(begun);
@@ -283,6 +294,17 @@ static unsigned compactions(struct world *world, unsigned *done)
     return sum;
 }
 
+/* Of this host's life. */
+static unsigned taken(struct world *world)
+{
+    size_t length = 0;
+    struct error err = {0};
+    _cleanup_(free) char *text = host_metrics(world->fixture->host, &length, &err);
+    assert_non_null(text);
+    const char *at = strstr(text, "\ntine_warm_taken_total ");
+    return at ? (unsigned)strtoul(strchr(at, ' '), NULL, 10) : 0;
+}
+
 /* Of every instance that sleeps in layers it is looked whether fewer would do. */
 static void compact(struct world *world)
 {
@@ -308,6 +330,7 @@ static void compact(struct world *world)
 void step_run(struct world *world, const struct step *step, struct ends *ends)
 {
     *ends = (struct ends){.list = {ENDED_WELL}};
+    const unsigned before = taken(world);
     if (step->kind == STEP_REOPEN && world->layers)
         compact(world);
     else if (step->kind == STEP_REOPEN)
@@ -317,6 +340,12 @@ void step_run(struct world *world, const struct step *step, struct ends *ends)
     else {
         if (step->kind == STEP_KILL)
             kill_vmm(world, step);
+        if (step->kill_warm)
+            warm_kill(world);
         run_here(world, step, ends);
     }
+    if (!warm_settle(world))
+        fail_msg("what is kept warm does not come to rest");
+    const unsigned after = taken(world);
+    world->counts.taken += after > before ? after - before : 0;
 }

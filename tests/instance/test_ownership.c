@@ -117,9 +117,10 @@ static void sequence(struct world *world, uint64_t seed)
 
 static void report(const struct counts *counts)
 {
-    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed; %u compacted;",
+    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed; %u compacted; "
+                  "%u taken;",
                   counts->sequences, counts->steps, counts->illegal, counts->failed,
-                  counts->crashed, counts->compacted);
+                  counts->crashed, counts->compacted, counts->taken);
     for (unsigned i = 0; i < STEP_KINDS; i++)
         print_message(" %s %u", step_kind_name((enum step_kind)i), counts->kinds[i]);
     print_message("\n");
