@@ -30,11 +30,16 @@ struct codec {
      * library is -EIO and its words. */
     int (*encode)(void *encoder, const uint8_t *in, size_t length, uint8_t *out, size_t *made,
                   struct error *err);
-    void *(*decoder_new)(void);
+    /* Frames that need a larger window, of 2^window_log bytes, are refused: a frame may claim any,
+     * and its decoder allocates it. */
+    void *(*decoder_new)(unsigned window_log);
     void (*decoder_free)(void *decoder);
     /* One step on: NULL, or what is wrong with the input, in words. */
     const char *(*decode)(void *decoder, struct codec_step *step);
 };
+
+#define CODEC_CHUNK_WINDOW 18u /* a frame of a chunk has at most PACKED_CHUNK_SIZE bytes */
+#define CODEC_WHOLE_WINDOW 23u /* one of a whole image: what level 19 makes of it */
 
 extern const struct codec codec_zstd, codec_lz4;
 const struct codec *codec_of(enum stack_algorithm algorithm);

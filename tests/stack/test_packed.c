@@ -174,7 +174,7 @@ static void test_other_tools(void **state)
         pack(place, algorithms[i]);
         assert_int_equal(
             file_read_all(place->dir, name_of(algorithms[i]), 1 << 24, &file, &length, &err), 0);
-        void *decoder = codec->decoder_new();
+        void *decoder = codec->decoder_new(CODEC_WHOLE_WINDOW);
         struct codec_step step = {.in_length = 0};
         size_t used = 0, made = 0;
         while (used < length) {
@@ -440,6 +440,31 @@ static void test_lies_of_the_chunks(void **state)
     close(honest.fd);
 }
 
+/* A file of one chunk, with this frame and an index that is right; and what comes of it. */
+static void expect_bad_frame(const struct place *place, const uint8_t *frame, size_t length,
+                             const char *words)
+{
+    _cleanup_(free) uint8_t *chunk = calloc(1, PACKED_CHUNK_SIZE);
+    struct packed_entry entry = packed_entry_of(chunk, PACKED_CHUNK_SIZE - 1, length);
+    struct packed_head head;
+    struct packed_foot foot;
+    struct error err = {0};
+    entry.zeros = 1;
+    packed_seal(&entry, PACKED_CHUNK_SIZE, &head, &foot);
+    _cleanup_(close) int fd =
+        openat(place->dir, "memory.zst", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(file_write_exact(fd, frame, length, "frame", &err), 0);
+    assert_int_equal(file_write_exact(fd, &head, sizeof(head), "head", &err), 0);
+    assert_int_equal(file_write_exact(fd, &entry, sizeof(entry), "entry", &err), 0);
+    assert_int_equal(file_write_exact(fd, &foot, sizeof(foot), "foot", &err), 0);
+    _cleanup_(packed_decoder) struct packed_decoder *decoder = packed_decoder_new();
+    _cleanup_(packed_image) struct packed_image *image = image_open(place, STACK_ZSTD, &err);
+    assert_non_null(image);
+    assert_int_equal(packed_image_decode(image, decoder, 0, chunk, &err), -EUCLEAN);
+    if (!strstr(err.message, words))
+        fail_msg("no '%s' in: %s", words, err.message);
+}
+
 /* A frame that is whole, but of fewer or more bytes than the chunk has. */
 static void test_sizes_of_the_chunks(void **state)
 {
@@ -451,27 +476,26 @@ static void test_sizes_of_the_chunks(void **state)
     const struct place *place = *state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_(free) uint8_t *text = calloc(1, cases[i].bytes), *frame = malloc(65536);
-        struct packed_entry entry = packed_entry_of(text, PACKED_CHUNK_SIZE - 1, 0);
-        struct packed_head head;
-        struct packed_foot foot;
-        struct error err = {0};
-        entry.length = (uint32_t)ZSTD_compress(frame, 65536, text, cases[i].bytes, 1);
-        entry.zeros = 1;
-        packed_seal(&entry, PACKED_CHUNK_SIZE, &head, &foot);
-        _cleanup_(close) int fd =
-            openat(place->dir, "memory.zst", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        assert_int_equal(file_write_exact(fd, frame, entry.length, "frame", &err), 0);
-        assert_int_equal(file_write_exact(fd, &head, sizeof(head), "head", &err), 0);
-        assert_int_equal(file_write_exact(fd, &entry, sizeof(entry), "entry", &err), 0);
-        assert_int_equal(file_write_exact(fd, &foot, sizeof(foot), "foot", &err), 0);
-        _cleanup_(free) uint8_t *chunk = malloc(PACKED_CHUNK_SIZE);
-        _cleanup_(packed_decoder) struct packed_decoder *decoder = packed_decoder_new();
-        _cleanup_(packed_image) struct packed_image *image = image_open(place, STACK_ZSTD, &err);
-        assert_non_null(image);
-        assert_int_equal(packed_image_decode(image, decoder, 0, chunk, &err), -EUCLEAN);
-        if (!strstr(err.message, cases[i].words))
-            fail_msg("no '%s' in: %s", cases[i].words, err.message);
+        size_t length = ZSTD_compress(frame, 65536, text, cases[i].bytes, 1);
+        expect_bad_frame(place, frame, length, cases[i].words);
     }
+}
+
+/* One that claims a window of 128 MiB, as it may: its decoder would allocate that. Without the size
+ * of its content, which else says that less will do. */
+static void test_window_of_a_chunk(void **state)
+{
+    const struct place *place = *state;
+    _cleanup_(free) uint8_t *text = calloc(1, PACKED_CHUNK_SIZE), *frame = malloc(65536);
+    ZSTD_CCtx *encoder = ZSTD_createCCtx();
+    ZSTD_inBuffer in = {text, PACKED_CHUNK_SIZE, 0};
+    ZSTD_outBuffer out = {frame, 65536, 0};
+    assert_non_null(encoder);
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_windowLog, 27)));
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_flush), 0);
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_end), 0);
+    ZSTD_freeCCtx(encoder);
+    expect_bad_frame(place, frame, out.pos, "too much memory");
 }
 
 /* Whatever its length, it is refused or has no index any more; chunks that are gone can't be read.
@@ -508,6 +532,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_checksums_of_the_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lies_of_the_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sizes_of_the_chunks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_window_of_a_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
