@@ -88,11 +88,31 @@ static void take(const struct session_facts *facts, void *data)
     pthread_mutex_unlock(&paging->mutex);
 }
 
-/* Of a pager to be asked, a copy: 1, or 0 if it has no session. */
+/* A process that begins anew counts from 0. */
+static uint64_t grown(uint64_t now, uint64_t before)
+{
+    return now >= before ? now - before : now;
+}
+
+static void take_cache(struct paging *paging, struct pager *pager, const struct paging_cache *now)
+{
+    struct paging_cache *sum = &paging->counts.cache, *before = &pager->cache;
+    pthread_mutex_lock(&paging->mutex);
+    sum->hits += grown(now->hits, before->hits);
+    sum->misses += grown(now->misses, before->misses);
+    sum->ahead += grown(now->ahead, before->ahead);
+    sum->evictions += grown(now->evictions, before->evictions);
+    sum->failures += grown(now->failures, before->failures);
+    if (pager->process.pidfd >= 0)
+        *before = *now;
+    pthread_mutex_unlock(&paging->mutex);
+}
+
+/* True of a pager that has a session, or decoded pages that it is going to give back. */
 static bool is_asked(struct paging *paging, const struct pager *pager)
 {
-    bool asked = false;
     pthread_mutex_lock(&paging->mutex);
+    bool asked = pager->cache.bytes > 0;
     for (const struct paging_session *session = paging->sessions; session; session = session->next)
         asked = asked || (session->pager == pager && !session->orphan);
     asked = asked && pager->process.pidfd >= 0;
@@ -108,8 +128,11 @@ void sessions_sample(struct paging *paging)
         struct error err = {0};
         if (!is_asked(paging, pager))
             continue;
-        if (call_stats(pager->socket, take, &sample, &err) < 0)
+        struct paging_cache cache;
+        if (call_stats(pager->socket, take, &sample, &cache, &err) < 0)
             log_debug("%s", err.message); /* it has ended, or is going to be asked again */
+        else
+            take_cache(paging, pager, &cache);
         for (size_t i = 0; i < sample.changed_count; i++)
             paging->changed(paging->context, sample.changed[i]);
         free(sample.changed);

@@ -47,7 +47,7 @@ const struct codec *codec_of(enum stack_algorithm algorithm);
 /* Where the compressed image of a raw one is: "<name><suffix>". */
 struct packed_file {
     struct stack_file file; /* points into the rest */
-    char name[64], label[160];
+    char name[STACK_PACKED_NAME], label[160];
 };
 void packed_file_of(const struct stack_file *raw, enum stack_algorithm algorithm,
                     struct packed_file *packed);
@@ -60,5 +60,8 @@ int unpack(const struct codec *codec, int in, const char *in_label, int out, con
 /* The same of an image with an index. */
 int unpack_chunks(const struct packed_image *image, const char *in_label, int out,
                   const char *out_label, uint64_t size, struct error *err);
+/* The error of an image that has an index, and is not of `size` bytes. */
+int packed_wrong_size(const struct packed_image *image, const char *label, uint64_t size,
+                      struct error *err);
 
 #endif

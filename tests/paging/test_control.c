@@ -220,7 +220,7 @@ static void test_stats(void **state)
         struct session_facts facts = {.state = PAGING_NONE};
         struct error err = {0};
         pager_begin(&pager, cases[i].answer, 1);
-        assert_int_equal(call_stats(pager.socket, take, &facts, &err), cases[i].result);
+        assert_int_equal(call_stats(pager.socket, take, &facts, NULL, &err), cases[i].result);
         pager_end(&pager);
         assert_int_equal(facts.state, cases[i].wanted);
         if (cases[i].wanted != PAGING_NONE)
