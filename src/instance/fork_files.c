@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "instance/memory_stack.h"
 #include "paging/paging.h"
-#include "stack/stack.h"
+#include "stack/compression.h"
 
 /* A directory of an owner in both places. */
 struct pair {
@@ -81,6 +81,23 @@ static int give_disks(struct handover *handover, struct error *err)
     return r;
 }
 
+/* Of the lowest file that of the compressed image, if that is what there is. */
+static int memory_file(const struct pair *pair, unsigned number, char name[STACK_PACKED_NAME],
+                       struct error *err)
+{
+    struct stack_packed packed;
+    const struct label label =
+        owner_label(pair->handover->from, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY);
+    const struct stack_file raw = {pair->from, SNAPSHOT_MEMORY, label.text};
+    snprintf(name, STACK_PACKED_NAME, "%s", memory_name(number).text);
+    int r = number == 0 ? stack_find_packed(&raw, &packed, err) : 0;
+    if (r > 0)
+        stack_packed_name(SNAPSHOT_MEMORY, packed.algorithm, name);
+    else if (number == 0)
+        pair->handover->record->compression[0] = '\0';
+    return r < 0 ? r : 0;
+}
+
 static int give_memory(struct handover *handover, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
@@ -91,7 +108,10 @@ static int give_memory(struct handover *handover, struct error *err)
         r = give(&pair, SNAPSHOT_STATE, true, &result, err);
     record->memory_bytes_copied = 0;
     for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
-        r = give(&pair, memory_name(i).text, true, &result, err);
+        char name[STACK_PACKED_NAME];
+        r = memory_file(&pair, i, name, err);
+        if (r == 0)
+            r = give(&pair, name, true, &result, err);
         record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
         if (r == 0 && i == 0)
             snprintf(record->memory_method, sizeof(record->memory_method), "%s",
@@ -120,6 +140,8 @@ int fork_files(struct handover *handover, struct error *err)
     int r = give_boot(handover, err);
     if (r == 0)
         r = give_disks(handover, err);
+    if (!handover->memory)
+        handover->record->compression[0] = '\0';
     if (r == 0 && handover->memory)
         r = give_memory(handover, err);
     if (r == 0 && handover->memory)

@@ -79,7 +79,7 @@ static void become(struct instance_record *record, const struct instance_record 
     memcpy(record->memory_top, source->memory_top, sizeof(record->memory_top));
     record->paged = false;
     program_forget_end(record);
-    record->memory_method[0] = record->compression[0] = '\0';
+    record->memory_method[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
     restart_reset(record);
@@ -192,6 +192,7 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
     trace_phase(op, "link");
     compressor_drop(op->host->compressor, op->record.id);
     become(&op->record, &snapshot->record.source);
+    memcpy(op->record.compression, snapshot->record.compression, sizeof(op->record.compression));
     int r = link_files(&replacement, snapshot, err);
     if (r == 0)
         r = replace(&replacement, err);
@@ -212,7 +213,7 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
     int r = operation_begin(host, instance, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
         r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
-                 : memory_begin_snapshot(host, id, &snapshot, err);
+                 : memory_begin_snapshot(host, id, op.record.parent_id[0], &snapshot, err);
     if (r == 0)
         r = check_belongs(&op, &snapshot, err);
     if (r == 0)
