@@ -465,6 +465,57 @@ static void expect_bad_frame(const struct place *place, const uint8_t *frame, si
         fail_msg("no '%s' in: %s", words, err.message);
 }
 
+/* What there is to serve, without a look at the chunks. */
+static void test_check(void **state)
+{
+    const struct place *place = *state;
+    const struct stack_file raw = memory_of(place);
+    for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++) {
+        struct error err = {0};
+        struct stack_packed packed;
+        enum stack_algorithm algorithm;
+        pack(place, algorithms[i]);
+        assert_int_equal(stack_find_packed(&raw, &packed, &err), 1);
+        assert_int_equal(packed.algorithm, algorithms[i]);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), 1);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE + 1, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "it holds less than"));
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE - 1, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "it holds more than"));
+        _cleanup_(close) int fd = file_open(place, algorithms[i]);
+        uint8_t byte = 0xee;
+        uint64_t index = size_of(fd) - PACKED_FRAME_SIZE - CHUNKS * sizeof(struct packed_entry);
+        assert_int_equal(pwrite(fd, &byte, 1, (off_t)index + 20), 1);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "is damaged: the checksum of its index"));
+        assert_int_equal(ftruncate(fd, (off_t)index), 0);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), 0);
+        assert_true(stack_packed_name_is(name_of(algorithms[i]), "memory", &algorithm));
+        assert_int_equal(algorithm, algorithms[i]);
+        assert_int_equal(unlinkat(place->dir, name_of(algorithms[i]), 0), 0);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), -ENOENT);
+    }
+    enum stack_algorithm algorithm;
+    static const char *const others[] = {"memory", "memory.gz", "memory.zst.1", "memory.1", ""};
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_false(stack_packed_name_is(others[i], "memory", &algorithm));
+}
+
+/* A compressed file that had too many links left a copy for those that followed: it goes with it.
+ */
+static void test_expansion_takes_spread_copies(void **state)
+{
+    const struct place *place = *state;
+    const struct stack_file raw = memory_of(place);
+    struct stack_packed packed;
+    struct error err = {0};
+    pack(place, STACK_ZSTD);
+    assert_int_equal(file_publish(place->dir, "memory.zst.spread-1", "x", 1, 0600, &err), 0);
+    assert_int_equal(stack_expand(&raw, RAW_SIZE, &packed, &err), 1);
+    assert_int_equal(file_exists(place->dir, "memory.zst.spread-1", &err), 0);
+    assert_int_equal(file_exists(place->dir, "memory.zst", &err), 0);
+}
+
 /* A frame that is whole, but of fewer or more bytes than the chunk has. */
 static void test_sizes_of_the_chunks(void **state)
 {
@@ -533,6 +584,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lies_of_the_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sizes_of_the_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_window_of_a_chunk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expansion_takes_spread_copies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
