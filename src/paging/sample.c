@@ -88,23 +88,30 @@ static void take(const struct session_facts *facts, void *data)
     pthread_mutex_unlock(&paging->mutex);
 }
 
-/* A process that begins anew counts from 0. */
 static uint64_t grown(uint64_t now, uint64_t before)
 {
-    return now >= before ? now - before : now;
+    return now > before ? now - before : 0;
 }
 
-static void take_cache(struct paging *paging, struct pager *pager, const struct paging_cache *now)
+static void add_cache(struct paging_cache *sum, struct paging_cache *before,
+                      const struct paging_cache *now)
 {
-    struct paging_cache *sum = &paging->counts.cache, *before = &pager->cache;
-    pthread_mutex_lock(&paging->mutex);
     sum->hits += grown(now->hits, before->hits);
     sum->misses += grown(now->misses, before->misses);
     sum->ahead += grown(now->ahead, before->ahead);
     sum->evictions += grown(now->evictions, before->evictions);
     sum->failures += grown(now->failures, before->failures);
-    if (pager->process.pidfd >= 0)
-        *before = *now;
+    *before = *now;
+}
+
+/* What an earlier process said is past: this one counts from 0. */
+static void take_cache(const struct sample *sample, const struct paging_cache *now)
+{
+    struct paging *paging = sample->paging;
+    struct pager *pager = sample->pager;
+    pthread_mutex_lock(&paging->mutex);
+    if (pager->process.pidfd >= 0 && pager->started_ns < sample->asked_ns)
+        add_cache(&paging->counts.cache, &pager->cache, now);
     pthread_mutex_unlock(&paging->mutex);
 }
 
@@ -132,7 +139,7 @@ void sessions_sample(struct paging *paging)
         if (call_stats(pager->socket, take, &sample, &cache, &err) < 0)
             log_debug("%s", err.message); /* it has ended, or is going to be asked again */
         else
-            take_cache(paging, pager, &cache);
+            take_cache(&sample, &cache);
         for (size_t i = 0; i < sample.changed_count; i++)
             paging->changed(paging->context, sample.changed[i]);
         free(sample.changed);
