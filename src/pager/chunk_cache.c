@@ -285,7 +285,7 @@ static int make_room(struct chunk_cache *cache)
         cache->room = NULL;
         return -ENOMEM;
     }
-    uint64_t buckets = 2 * QUEUED_MAX;
+    uint64_t buckets = 2ull * QUEUED_MAX;
     while (buckets < 2ull * cache->slots)
         buckets *= 2;
     cache->bucket_mask = buckets - 1;

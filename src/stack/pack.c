@@ -184,17 +184,19 @@ static int prepare(struct pack *pack, const struct stack_compression *how,
     int r = open_both(pack, packing, err);
     if (r < 0)
         return r;
-    if (pack->size > PACKED_SIZE_LIMIT)
-        return error_set(err, ERROR_UNSUPPORTED, EFBIG, "%s is too large to be compressed",
-                         image_label(pack->raw));
+    if (pack->size > PACKED_SIZE_LIMIT) {
+        error_set(err, ERROR_UNSUPPORTED, EFBIG, "%s is too large to be compressed",
+                  image_label(pack->raw));
+        return -EFBIG;
+    }
     pack->encoder = pack->codec->encoder_new(how->level);
     pack->buffer = malloc(PACKED_CHUNK_SIZE);
     pack->frame = malloc(PACKED_CHUNK_LIMIT);
     pack->entries = calloc(packed_chunks(pack->size) + 1, sizeof(*pack->entries));
-    if (!pack->encoder || !pack->buffer || !pack->frame || !pack->entries)
-        return error_errno(err, ENOMEM, image_label(pack->raw), "compress %s",
-                           image_label(pack->raw));
-    return 0;
+    if (pack->encoder && pack->buffer && pack->frame && pack->entries)
+        return 0;
+    error_errno(err, ENOMEM, image_label(pack->raw), "compress %s", image_label(pack->raw));
+    return -ENOMEM;
 }
 
 int stack_pack(const struct stack_file *raw, const struct stack_compression *how,

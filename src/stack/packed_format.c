@@ -8,6 +8,8 @@
 
 #include "stack/copy.h"
 
+_Static_assert(PACKED_CHUNK_SIZE == PACKED_CHUNK_PAGES * PACKED_PAGE_SIZE, "a chunk is full");
+
 uint64_t packed_checksum(const void *bytes, size_t length)
 {
     return XXH3_64bits(bytes, length);

@@ -20,8 +20,8 @@
 #include "stack/compression.h"
 
 #define PACKED_PAGE_SIZE   4096u
-#define PACKED_CHUNK_PAGES 64u /* a bit each */
-#define PACKED_CHUNK_SIZE  (PACKED_CHUNK_PAGES * PACKED_PAGE_SIZE)
+#define PACKED_CHUNK_PAGES 64u                         /* a bit each */
+#define PACKED_CHUNK_SIZE  262144u                     /* bytes: so many pages */
 #define PACKED_CHUNK_LIMIT (PACKED_CHUNK_SIZE + 8192u) /* no frame of a chunk is longer */
 #define PACKED_SIZE_LIMIT  (1ull << 44)                /* bytes of an image */
 
