@@ -58,6 +58,8 @@ static int is_wanted(struct operation *op, const struct places *places, struct e
 {
     struct stack_stat stat;
     const struct stack_file memory = {places->base, SNAPSHOT_MEMORY, places->label.text};
+    if (op->host->standby_memory == STANDBY_AUTO && op->record.compression[0])
+        return 0; /* it is to be compressed, and layers are not */
     if (op->host->standby_memory == STANDBY_LAYER || op->record.memory_layers > 0 ||
         paged_reads_base(op))
         return 1;

@@ -244,6 +244,24 @@ static void test_snapshot_of_a_running_one(void **state)
     assert_holds(fixture, "one", OTHER_TOKEN);
 }
 
+/* Who asks for compression gets it: all memory is written then, also over a stack. */
+static void test_to_be_compressed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct stack_compression zstd = {.algorithm = STACK_ZSTD, .level = 1};
+    const struct standby_options options = {.has_compression = true, .compression = &zstd};
+    struct instance_record one = layered(fixture, "one");
+    restore(fixture, "one");
+    assert_ok(instance_standby_with(fixture->host, "one", &options, NULL, &err), &err);
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    struct path image = guest_path(fixture, one.id, "snapshot/memory.zst");
+    for (int i = 0; i < 1000 && access(image.text, F_OK) < 0; i++)
+        usleep(10000);
+    assert_int_equal(access(image.text, F_OK), 0);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
 static void test_modes(void **state)
 {
     struct fixture *fixture = *state;
@@ -651,6 +669,7 @@ static const struct CMUnitTest tests[] = {
     STACK_TEST(test_siblings_are_apart),
     STACK_TEST(test_snapshots),
     STACK_TEST(test_snapshot_of_a_running_one),
+    STACK_TEST(test_to_be_compressed),
     STACK_TEST(test_modes),
     STACK_TEST(test_damaged_layers),
     STACK_TEST(test_damaged_base),
