@@ -81,19 +81,22 @@ static int give_disks(struct handover *handover, struct error *err)
     return r;
 }
 
-/* Of the lowest file that of the compressed image, if that is what there is. */
+/* The name of one of the image's files: the lowest may be compressed. */
 static int memory_file(const struct pair *pair, unsigned number, char name[STACK_PACKED_NAME],
                        struct error *err)
 {
+    char path[64];
     struct stack_packed packed;
-    const struct label label =
-        owner_label(pair->handover->from, GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY);
-    const struct stack_file raw = {pair->from, SNAPSHOT_MEMORY, label.text};
     snprintf(name, STACK_PACKED_NAME, "%s", memory_name(number).text);
-    int r = number == 0 ? stack_find_packed(&raw, &packed, err) : 0;
+    if (number > 0)
+        return 0;
+    snprintf(path, sizeof(path), "%s/" SNAPSHOT_MEMORY, pair->directory);
+    const struct label label = owner_label(pair->handover->from, path);
+    const struct stack_file raw = {pair->from, SNAPSHOT_MEMORY, label.text};
+    int r = stack_find_packed(&raw, &packed, err);
     if (r > 0)
         stack_packed_name(SNAPSHOT_MEMORY, packed.algorithm, name);
-    else if (number == 0)
+    else
         pair->handover->record->compression[0] = '\0';
     return r < 0 ? r : 0;
 }

@@ -67,8 +67,7 @@ bool paged_takes_packed(const struct operation *op)
 }
 
 /* 1: through the pager. What the VMM can map itself `auto` maps: one raw file, and layers if it
- * knows these. A compressed file is still there only if it is to be served (memory_take()).
- */
+ * knows these. A compressed file is still there only if it is to be served (memory_take()). */
 static int is_wanted(const struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;

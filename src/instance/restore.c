@@ -230,6 +230,14 @@ static bool can_expand(const struct operation *op)
     return op->host->memory_backend == MEMORY_AUTO && memory_is_packed(op, &packed, NULL) > 0;
 }
 
+static int load_expanded(struct operation *op, struct vm_process *process, struct error *err)
+{
+    int r = memory_expand(op, err);
+    if (r == 0)
+        r = directory_clean_run(op, err);
+    return r < 0 ? r : load_image(op, process, err);
+}
+
 static int load(struct operation *op, struct vm_process *process, struct error *err)
 {
     struct error cause = {0};
@@ -240,14 +248,10 @@ static int load(struct operation *op, struct vm_process *process, struct error *
         return r;
     r = load_image(op, process, &cause);
     if (r < 0 && can_expand(op)) {
-        log_warning("instance %s: its memory is expanded, a pager can't serve it: %s",
+        log_warning("instance %s: it did not load through a pager, its memory is expanded: %s",
                     op->record.id, cause.message);
         error_clear(&cause);
-        r = memory_expand(op, &cause);
-        if (r == 0)
-            r = directory_clean_run(op, &cause);
-        if (r == 0)
-            r = load_image(op, process, &cause);
+        r = load_expanded(op, process, &cause);
     }
     if (r < 0 && err)
         *err = cause;

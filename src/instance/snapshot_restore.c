@@ -202,6 +202,22 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
     return trace_end(&trace, r, err);
 }
 
+/* 1: it may go on, to `state`. */
+static int check(const struct operation *op, struct snapshot_operation *snapshot,
+                 const struct snapshot_target *target, enum instance_state *state,
+                 struct error *err)
+{
+    int r = check_belongs(op, snapshot, err);
+    if (r == 0)
+        r = snapshot_target_check(snapshot, target, state, err);
+    if (r == 0)
+        r = transition_check(OPERATION_SNAPSHOT_RESTORE, &op->record, err);
+    if (r <= 0)
+        return r;
+    r = check_hypervisor(op, snapshot, err);
+    return r < 0 ? r : 1;
+}
+
 int snapshot_restore(struct host *host, const char *instance, const char *id,
                      const struct snapshot_target *target, struct instance_record *record,
                      struct error *err)
@@ -212,15 +228,16 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
     bool cold = target->has_state && target->state == INSTANCE_STOPPED;
     int r = operation_begin(host, instance, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
-        r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
-                 : memory_begin_snapshot(host, id, op.record.parent_id[0], &snapshot, err);
+        r = snapshot_begin(host, id, LOCK_SHARED, &snapshot, err);
     if (r == 0)
-        r = check_belongs(&op, &snapshot, err);
-    if (r == 0)
-        r = snapshot_target_check(&snapshot, target, &state, err);
-    if (r == 0)
-        r = transition_check(OPERATION_SNAPSHOT_RESTORE, &op.record, err);
-    if (r > 0 && (r = check_hypervisor(&op, &snapshot, err)) == 0)
+        r = check(&op, &snapshot, target, &state, err);
+    if (r > 0 && !cold) { /* anew: nothing is expanded for what is refused */
+        snapshot_end(&snapshot);
+        r = memory_begin_snapshot(host, id, op.record.parent_id[0], &snapshot, err);
+        if (r == 0)
+            r = check(&op, &snapshot, target, &state, err);
+    }
+    if (r > 0)
         r = restore_from(&op, &snapshot, state, err);
     if (r < 0)
         return r;

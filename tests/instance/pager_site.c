@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "compressed.h"
 #include "paging/control.h"
 #include "space.h"
 
@@ -238,6 +239,22 @@ void site_standby(struct site *site, const char *name)
 {
     struct error err = {0};
     assert_ok(instance_standby(site->fixture->host, name, NULL, &err), &err);
+}
+
+void site_standby_packed(struct site *site, const char *name, const struct stack_compression *how)
+{
+    const struct standby_options options = {.has_compression = true, .compression = how};
+    struct error err = {0};
+    assert_ok(instance_standby_with(site->fixture->host, name, &options, NULL, &err), &err);
+    await(site->fixture, name, COMPRESSION_DONE);
+}
+
+void assert_sleeps_packed(struct site *site, const char *name)
+{
+    const struct instance_record record = fixture_get(site->fixture, name);
+    assert_int_equal(record.state, INSTANCE_STANDBY);
+    assert_int_equal(record.compression_status.state, COMPRESSION_DONE);
+    assert_absent(site->fixture, record.id, RAW);
 }
 
 void site_restore(struct site *site, const char *name)

@@ -31,15 +31,6 @@
 
 static const enum memory_backend backends[] = {MEMORY_AUTO, MEMORY_PAGER};
 
-static void sleep_compressed(struct site *site, const char *name,
-                             const struct stack_compression *how)
-{
-    const struct standby_options options = {.has_compression = true, .compression = how};
-    struct error err = {0};
-    assert_ok(instance_standby_with(site->fixture->host, name, &options, NULL, &err), &err);
-    await(site->fixture, name, COMPRESSION_DONE);
-}
-
 /* "source" in Standby, compressed so. */
 static struct site *compressed_site(const struct paging_graduation *graduation,
                                     enum memory_backend backend,
@@ -50,7 +41,7 @@ static struct site *compressed_site(const struct paging_graduation *graduation,
     site->fixture->pager.cache_mib = CACHE_MIB;
     site_reopen(site);
     site_restore(site, "source");
-    sleep_compressed(site, "source", how);
+    site_standby_packed(site, "source", how);
     return site;
 }
 
@@ -84,14 +75,6 @@ static uint64_t links_of(struct site *site, const char *name, const char *file)
     return guest_stat(site->fixture, fixture_get(site->fixture, name).id, file).st_nlink;
 }
 
-static void assert_source_is_as_it_was(struct site *site)
-{
-    const struct instance_record source = fixture_get(site->fixture, "source");
-    assert_int_equal(source.state, INSTANCE_STANDBY);
-    assert_int_equal(source.compression_status.state, COMPRESSION_DONE);
-    assert_absent(site->fixture, source.id, RAW);
-}
-
 /* ---- what is served ---- */
 
 static void test_fork_is_served_as_it_is(void **state)
@@ -111,7 +94,7 @@ static void test_fork_is_served_as_it_is(void **state)
                          guest_stat(site->fixture, source.id, ZSTD).st_ino);
         assert_int_equal(links_of(site, "source", ZSTD), i + 2);
         assert_holds(site, name, SITE_TOKEN);
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
         assert_true(sample(site->fixture, EXPANDED) == 0);
     }
     assert_ok(instance_delete(site->fixture->host, "source", &err), &err);
@@ -158,7 +141,7 @@ static void test_forks_that_sleep(void **state)
     struct instance_record cold = fixture_fork(site->fixture, "source", "cold", INSTANCE_STOPPED);
     assert_string_equal(cold.compression, "");
     assert_absent(site->fixture, two.id, RAW);
-    assert_source_is_as_it_was(site);
+    assert_sleeps_packed(site, "source");
 }
 
 static void test_counters(void **state)
@@ -216,7 +199,7 @@ static void test_standby_writes_all(void **state)
         assert_false(fixture_get(site->fixture, name).paged);
         assert_holds(site, name, OTHER_TOKEN);
         assert_holds(site, "sibling", SITE_TOKEN);
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
     }
     assert_int_equal(pager_sessions(site, SITE_VERSION), 1);
 }
@@ -268,7 +251,7 @@ static void test_backend_file(void **state)
     assert_false(fixture_get(site->fixture, "one").paged);
     assert_int_equal(guest_stat(site->fixture, one.id, BASE_RAW).st_nlink, 1);
     assert_holds(site, "one", SITE_TOKEN);
-    assert_source_is_as_it_was(site);
+    assert_sleeps_packed(site, "source");
     fixture_fork(site->fixture, "source", "two", INSTANCE_RUNNING);
     assert_int_equal(links_of(site, "source", RAW), 2);
     assert_holds(site, "two", SITE_TOKEN);
@@ -289,7 +272,7 @@ static void test_graduation(void **state)
     site_restore(site, "one");
     assert_false(fixture_get(site->fixture, "one").paged);
     assert_holds(site, "one", OTHER_TOKEN);
-    assert_source_is_as_it_was(site);
+    assert_sleeps_packed(site, "source");
 }
 
 static void test_tined_starts_anew(void **state)
@@ -327,7 +310,7 @@ static void test_snapshot_and_its_forks(void **state)
     assert_string_equal(made.compression, "zstd:1");
     assert_int_equal(snapshot_of(site, made.id).compression_status.state, COMPRESSION_DONE);
     assert_int_equal(snapshot_stat(site->fixture, made.id, ZSTD).st_nlink, 2);
-    assert_source_is_as_it_was(site);
+    assert_sleeps_packed(site, "source");
     assert_ok(snapshot_fork(site->fixture->host, made.id, "one", &awake, &one, &err), &err);
     assert_true(one.paged);
     assert_ok(snapshot_fork(site->fixture->host, made.id, "two", &asleep, &two, &err), &err);
@@ -391,7 +374,7 @@ static void test_auto_does_without_a_pager(void **state)
         assert_holds(site, name, SITE_TOKEN);
         site->fixture->pager.binary = real;
         site_reopen(site);
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
     }
     assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
 }
@@ -485,7 +468,7 @@ static void test_damaged_index(void **state)
                      "snapshot/memory.zst is damaged: the checksum of its index does not match");
         assert_fails(instance_fork(site->fixture->host, "source", &request, NULL, &err), &err,
                      ERROR_CORRUPT, "snapshot/memory.zst is damaged");
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
         assert_state(site->fixture, "one", INSTANCE_STANDBY);
         assert_int_equal(guest_stat(site->fixture, one.id, ZSTD).st_nlink, 2);
     }
@@ -513,11 +496,37 @@ static void test_damaged_chunk(void **state)
     assert_non_null(strstr(one.state_error, "memory.zst is damaged: chunk 2 at "));
     assert_non_null(strstr(one.state_error, "delete it"));
     assert_true(site_metric(site, "tine_pager_sessions_lost_total") == 1);
-    assert_source_is_as_it_was(site);
+    assert_sleeps_packed(site, "source");
     assert_ok(instance_delete(site->fixture->host, "one", &err), &err);
     flip(fd, middle_of(fd, index, 2));
     site_fork(site, "source", "two");
     assert_holds(site, "two", SITE_TOKEN);
+}
+
+/* What the VMM itself needs before it answers is needed by the restore. */
+static void test_damage_where_the_vmm_looks(void **state)
+{
+    struct site *site = *state;
+    uint64_t index;
+    _cleanup_(close) int fd = open_packed(site, &index);
+    struct instance_record one = fixture_fork(site->fixture, "source", "one", INSTANCE_STANDBY);
+    flip(fd, middle_of(fd, index, 0));
+    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+        struct error err = {0};
+        reopen_with(site, backends[i]);
+        assert_int_not_equal(instance_restore(site->fixture->host, "one", NULL, &err), 0);
+        assert_non_null(strstr(err.message, "memory.zst is damaged: chunk 0 at "));
+        assert_state(site->fixture, "one", INSTANCE_STANDBY);
+        assert_int_equal(guest_stat(site->fixture, one.id, ZSTD).st_nlink, 2);
+        assert_absent(site->fixture, one.id, RAW);
+    }
+    assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+    flip(fd, middle_of(fd, index, 0));
+    for (unsigned i = 0; instance_restore(site->fixture->host, "one", NULL, NULL) < 0; i++) {
+        assert_true(i < 600); /* the pager tries it again after a second */
+        time_sleep_ms(10);
+    }
+    assert_holds(site, "one", SITE_TOKEN);
 }
 
 /* ---- tined is killed ---- */
@@ -534,10 +543,13 @@ static int run_child(struct host *host, struct error *err)
 static const struct {
     const char *failpoint;
     bool sleeps; /* afterwards */
+    bool later;  /* the next restore is not its first, by its row */
 } crashes[] = {
-    {"restore-prepared", true}, {"paging-wanted", true},    {"paging-begun", true},
-    {"restore-loaded", true},   {"paging-kept", true},      {"restore-recorded", true},
-    {"restore-renamed", false}, {"restore-resumed", false}, {"restore-told", false},
+    {"restore-prepared", true, false}, {"paging-wanted", true, false},
+    {"paging-begun", true, false},     {"restore-loaded", true, false},
+    {"paging-kept", true, false},      {"restore-recorded", true, true},
+    {"restore-renamed", false, false}, {"restore-resumed", false, false},
+    {"restore-told", false, false},
 };
 
 static void test_tined_is_killed_in_a_restore(void **state)
@@ -557,11 +569,11 @@ static void test_tined_is_killed_in_a_restore(void **state)
             fixture_await(site->fixture, "one", INSTANCE_RUNNING);
             await_pager(site, "one", "serving");
         }
-        assert_true(fixture_get(site->fixture, "one").paged);
+        assert_int_equal(fixture_get(site->fixture, "one").paged, !crashes[i].later);
         assert_holds(site, "one", SITE_TOKEN);
         pager_kill(site, SITE_VERSION);
         assert_holds(site, "one", SITE_TOKEN);
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
         assert_ok(instance_delete(site->fixture->host, "one", &err), &err);
     }
 }
@@ -576,7 +588,7 @@ static void test_tined_is_killed_in_a_fork(void **state)
         site_crash(site, points[i]);
         fixture_open(site->fixture);
         assert_int_equal(instance_get(site->fixture->host, "two", &record, NULL), -ENOENT);
-        assert_source_is_as_it_was(site);
+        assert_sleeps_packed(site, "source");
         assert_int_equal(links_of(site, "source", ZSTD), 1);
     }
     site_fork(site, "source", "two");
@@ -603,6 +615,7 @@ static const struct CMUnitTest tests[] = {
     PAGER_TEST(test_without_an_index),
     PAGER_TEST(test_damaged_index),
     PAGER_TEST(test_damaged_chunk),
+    PAGER_TEST(test_damage_where_the_vmm_looks),
     PAGER_TEST(test_tined_is_killed_in_a_restore),
     PAGER_TEST(test_tined_is_killed_in_a_fork),
 };
