@@ -20,9 +20,10 @@
 #include "stack/codec.h"
 #include "stack/packed_format.h"
 
-#define CHUNKS   6u
-#define TAIL     (5u * PACKED_PAGE_SIZE + 77)
-#define RAW_SIZE ((CHUNKS - 1) * PACKED_CHUNK_SIZE + TAIL)
+#define CHUNKS    6u
+#define TAIL      (5u * PACKED_PAGE_SIZE + 77)
+#define RAW_SIZE  ((CHUNKS - 1) * PACKED_CHUNK_SIZE + TAIL)
+#define FRAME_MAX 65536u
 
 static const enum stack_algorithm algorithms[] = {STACK_ZSTD, STACK_LZ4};
 
@@ -516,6 +517,22 @@ static void test_expansion_takes_spread_copies(void **state)
     assert_int_equal(file_exists(place->dir, "memory.zst", &err), 0);
 }
 
+/* A frame of so many zeros that claims a window of 2^window_log bytes. It does not tell the size of
+ * its content, which would say that less will do. */
+static size_t frame_make(size_t bytes, int window_log, uint8_t frame[FRAME_MAX])
+{
+    _cleanup_(free) uint8_t *text = calloc(1, bytes);
+    ZSTD_CCtx *encoder = ZSTD_createCCtx();
+    ZSTD_inBuffer in = {text, bytes, 0};
+    ZSTD_outBuffer out = {frame, FRAME_MAX, 0};
+    assert_non_null(encoder);
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_windowLog, window_log)));
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_flush), 0);
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_end), 0);
+    ZSTD_freeCCtx(encoder);
+    return out.pos;
+}
+
 /* A frame that is whole, but of fewer or more bytes than the chunk has. */
 static void test_sizes_of_the_chunks(void **state)
 {
@@ -526,27 +543,19 @@ static void test_sizes_of_the_chunks(void **state)
                  {PACKED_CHUNK_SIZE + 1, "it holds more than it should"}};
     const struct place *place = *state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        _cleanup_(free) uint8_t *text = calloc(1, cases[i].bytes), *frame = malloc(65536);
-        size_t length = ZSTD_compress(frame, 65536, text, cases[i].bytes, 1);
+        uint8_t frame[FRAME_MAX];
+        size_t length = frame_make(cases[i].bytes, CODEC_CHUNK_WINDOW, frame);
         expect_bad_frame(place, frame, length, cases[i].words);
     }
 }
 
-/* One that claims a window of 128 MiB, as it may: its decoder would allocate that. Without the size
- * of its content, which else says that less will do. */
+/* One that claims a window of 128 MiB, as it may: its decoder would allocate that. */
 static void test_window_of_a_chunk(void **state)
 {
     const struct place *place = *state;
-    _cleanup_(free) uint8_t *text = calloc(1, PACKED_CHUNK_SIZE), *frame = malloc(65536);
-    ZSTD_CCtx *encoder = ZSTD_createCCtx();
-    ZSTD_inBuffer in = {text, PACKED_CHUNK_SIZE, 0};
-    ZSTD_outBuffer out = {frame, 65536, 0};
-    assert_non_null(encoder);
-    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_windowLog, 27)));
-    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_flush), 0);
-    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_end), 0);
-    ZSTD_freeCCtx(encoder);
-    expect_bad_frame(place, frame, out.pos, "too much memory");
+    uint8_t frame[FRAME_MAX];
+    size_t length = frame_make(PACKED_CHUNK_SIZE, 27, frame);
+    expect_bad_frame(place, frame, length, "too much memory");
 }
 
 /* Whatever its length, it is refused or has no index any more; chunks that are gone can't be read.
