@@ -88,11 +88,20 @@ static struct site site_of(const struct world *world)
     return site;
 }
 
-/* Whoever is on it is taken over by another. */
-static void kill_pager(const struct world *world)
+/* It is killed, and whoever was on it is taken over by another: it and tined must not be away
+ * together. */
+static void replace_pager(const struct world *world)
 {
-    const struct site site = site_of(world);
+    struct site site = site_of(world);
+    _cleanup_(free) struct instance_record *records = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(instance_list(world->fixture->host, &records, &count, &err), &err);
     pager_kill(&site, SITE_VERSION);
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].paged)
+            await_takeovers(&site, records[i].id, records[i].pager_status.takeovers + 1);
+    }
 }
 
 static void step_once(struct world *world, bool thorough)
@@ -106,7 +115,7 @@ static void step_once(struct world *world, bool thorough)
     int legal = step_legal(world, &step);
     step_run(world, &step, &ends);
     if (world->packed && step.kind == STEP_REOPEN)
-        kill_pager(world);
+        replace_pager(world);
     judge(&step, legal, &ends);
     step_predict(world, &step, &ends);
     world_observe(world);
@@ -141,9 +150,10 @@ static void choose(struct world *world, uint64_t seed)
 /* None is started any more, and none is left to be a child of this process. */
 static void end_pagers(struct world *world)
 {
+    const struct site site = site_of(world);
     fixture_delete_instances(world->fixture);
     fixture_close(world->fixture);
-    kill_pager(world);
+    pager_kill(&site, SITE_VERSION);
     fixture_open(world->fixture);
 }
 
