@@ -25,8 +25,8 @@ int memory_is_packed(const struct operation *op, struct stack_packed *packed, st
  * it the lock is taken for writing meanwhile; who comes second finds it done. */
 int memory_begin(struct host *host, const char *reference, enum lock_kind kind,
                  struct operation *op, struct error *err);
-/* The same for a snapshot, as snapshot_begin() for reading. `for_fork`: whose first restore it is
- * to be is a fork; else it is raw in any case. */
+/* The same for a snapshot, as snapshot_begin() for reading. `for_fork`: it is for a fork's first
+ * restore; else it is raw in any case. */
 int memory_begin_snapshot(struct host *host, const char *id, bool for_fork,
                           struct snapshot_operation *op, struct error *err);
 
