@@ -13,7 +13,7 @@
 #include "stack/compression.h"
 
 #define DEFAULT_CONFIG "/etc/tine/tined.conf"
-#define OPTIONS_MAX    32
+#define OPTIONS_MAX    40
 
 struct tined_options {
     const char *config; /* NULL: DEFAULT_CONFIG if it is there */

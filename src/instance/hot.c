@@ -95,12 +95,38 @@ static int not_asleep(const char *name, enum instance_state state, struct error 
                      instance_state_name(state));
 }
 
+static int expand(struct host *host, const char *id, struct error *err)
+{
+    _cleanup_(operation) struct operation source = OPERATION_NONE;
+    int r = operation_begin(host, id, LOCK_EXCLUSIVE, &source, err);
+    return r < 0 || source.record.state != INSTANCE_STANDBY ? r : memory_expand(&source, err);
+}
+
+/* One that sleeps with an image that is compressed, and that pagers would serve, gets it raw: it is
+ * mapped, and once for all. */
+static int begin_raw(struct host *host, const char *id, struct operation *source, struct error *err)
+{
+    const struct source_wish wish = {.kind = OPERATION_FORK, .memory = true};
+    for (;;) {
+        struct stack_packed packed;
+        int r = source_begin(host, id, &wish, source, err);
+        if (r < 0 || source->record.state != INSTANCE_STANDBY)
+            return r;
+        r = memory_is_packed(source, &packed, err);
+        if (r <= 0)
+            return r;
+        operation_end(source);
+        r = expand(host, id, err);
+        if (r < 0)
+            return r;
+    }
+}
+
 static int link_instance(struct hot *hot, const char *id, struct image_mark *mark,
                          struct error *err)
 {
-    const struct source_wish wish = {.kind = OPERATION_FORK, .memory = true};
     _cleanup_(operation) struct operation source = OPERATION_NONE;
-    int r = source_begin(hot->host, id, &wish, &source, err);
+    int r = begin_raw(hot->host, id, &source, err);
     if (r < 0)
         return r;
     if (source.record.state != INSTANCE_STANDBY || source.hold.joined)
@@ -113,7 +139,7 @@ static int link_snapshot(struct hot *hot, const char *id, struct image_mark *mar
                          struct error *err)
 {
     _cleanup_(snapshot_operation) struct snapshot_operation snapshot = SNAPSHOT_OPERATION_NONE;
-    int r = memory_begin_snapshot(hot->host, id, &snapshot, err);
+    int r = memory_begin_snapshot(hot->host, id, false, &snapshot, err);
     if (r < 0)
         return r;
     if (snapshot.record.kind != INSTANCE_STANDBY)
@@ -316,6 +342,7 @@ int parked_become(struct parked *parked, struct operation *op, struct error *err
     mine->memory_bytes_copied = record->memory_bytes_copied;
     mine->disk_bytes_copied = record->disk_bytes_copied;
     mine->memory_layers = record->memory_layers;
+    mine->compression[0] = '\0';
     snprintf(mine->memory_method, sizeof(mine->memory_method), "%s", record->memory_method);
     snprintf(mine->memory_top, sizeof(mine->memory_top), "%s", record->memory_top);
     mine->vmm_pid = record->vmm_pid;

@@ -72,6 +72,7 @@ struct step {
     bool race;                          /* KILL: `then` begins before the VMM has ended */
     bool closed;                        /* KILL: while tined is away */
     bool from_running, diskless;        /* FORK; CREATE */
+    bool pack;                          /* STANDBY: what it writes is compressed */
     unsigned instance, snapshot;        /* slots */
     unsigned forks, slots[SPACE_FORKS]; /* the new instances */
     enum place goals[SPACE_FORKS];      /* ABSENT: none is given */
@@ -99,6 +100,8 @@ struct counts {
     unsigned sequences, steps, illegal, failed, crashed;
     unsigned compacted; /* images */
     unsigned taken;     /* forks that were ready, but for those of a tined of its own */
+    unsigned packed;    /* standbys whose image was compressed */
+    unsigned served; /* VMs that had such an image from their pager, each time one was looked at */
     unsigned kinds[STEP_KINDS];
 };
 
@@ -106,6 +109,7 @@ struct inodes;
 
 struct world {
     struct fixture *fixture;
+    char run_dir[96]; /* of pagers */
     struct thing instances[SPACE_INSTANCES], snapshots[SPACE_SNAPSHOTS];
     struct inodes *inodes; /* space_rules.c */
     uint64_t seed, random, fills;
@@ -114,6 +118,7 @@ struct world {
     unsigned temporaries; /* directories of what is kept warm */
     int killed[SPACE_KILLED]; /* pidfds of what was killed of it and may not have ended yet */
     unsigned killed_count;
+    bool packed; /* some are compressed, and a pager is there to serve them to forks */
     struct counts counts;
 };
 
