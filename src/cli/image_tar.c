@@ -103,7 +103,6 @@ static int entry_take(struct image_tar *tar, struct archive_entry *entry)
 static int tree_write(struct image_tar *tar)
 {
     for (;;) {
-        _cleanup_(free) char *name = NULL;
         struct archive_entry *entry = archive_entry_new();
         int r = entry ? archive_read_next_header2(tar->disk, entry) : ARCHIVE_FATAL;
         if (r == ARCHIVE_EOF) {

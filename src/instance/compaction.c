@@ -164,17 +164,6 @@ int compaction_make(struct host *host, struct compaction *compaction, struct err
 
 /* ---- the short part ---- */
 
-static int link_one(const struct operation *op, int from, int to, const char *name,
-                    struct error *err)
-{
-    char path[64];
-    struct stack_result result;
-    snprintf(path, sizeof(path), GUEST_SNAPSHOT "/%s", name);
-    const struct label label = operation_label(op, path), to_label = operation_label(op, name);
-    const struct stack_file source = {from, name, label.text}, link = {to, name, to_label.text};
-    return stack_share(&source, &link, &result, err);
-}
-
 /* What stays of the image, and the mark. */
 static int complete(const struct compaction *compaction, const struct operation *op,
                     const struct compaction_mark *mark, struct error *err)
@@ -185,18 +174,23 @@ static int complete(const struct compaction *compaction, const struct operation 
     _cleanup_(close) int to = dir_open(op->guest_fd, compaction->temporary, err);
     if (to < 0)
         return to;
-    int r = link_one(op, from, to, SNAPSHOT_STATE, err);
+    int r = operation_share(op, from, GUEST_SNAPSHOT, to, SNAPSHOT_STATE, err);
     for (unsigned i = 0; r == 0 && i < compaction->first; i++)
-        r = link_one(op, from, to, memory_name(i).text, err);
+        r = operation_share(op, from, GUEST_SNAPSHOT, to, memory_name(i).text, err);
     if (r == 0)
         r = compaction_mark_write(to, mark, err);
     return r < 0 ? r : step("compaction-linked", err);
 }
 
+static void take_new_image(struct instance_record *record, const struct compaction_mark *mark)
+{
+    record->memory_layers = mark->new_layers;
+    snprintf(record->memory_top, sizeof(record->memory_top), "%s", mark->new_top);
+}
+
 static int record_it(struct operation *op, const struct compaction_mark *mark, struct error *err)
 {
-    op->record.memory_layers = mark->new_layers;
-    snprintf(op->record.memory_top, sizeof(op->record.memory_top), "%s", mark->new_top);
+    take_new_image(&op->record, mark);
     int r = step("compaction-exchanged", err);
     if (r == 0)
         r = store_update(op->host->store, &op->record, err);
@@ -344,8 +338,7 @@ int compaction_settle(struct operation *op, struct error *err)
     if (r <= 0)
         return r;
     if (mark.old_layers == before.memory_layers && strcmp(mark.old_top, before.memory_top) == 0) {
-        op->record.memory_layers = mark.new_layers;
-        snprintf(op->record.memory_top, sizeof(op->record.memory_top), "%s", mark.new_top);
+        take_new_image(&op->record, &mark);
         r = memory_stack_check(snapshot, label.text, &op->record, err);
         if (r == 0)
             r = step("compaction-settled", err);

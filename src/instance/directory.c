@@ -138,9 +138,8 @@ static int sweep_in(struct operation *op, const char *name, struct error *err)
 int directory_sweep(struct operation *op, struct error *err)
 {
     int r = stack_sweep(op->guest_fd, op->guest_dir, err);
-    if (r >= 0)
-        r = sweep_in(op, GUEST_BASE,
-                     err); /* an unshare that was interrupted leaves its copy there */
+    if (r >= 0) /* an unshare that was interrupted leaves its copy there */
+        r = sweep_in(op, GUEST_BASE, err);
     if (r >= 0)
         r = sweep_in(op, GUEST_DISKS, err);
     return r < 0 ? r : 0;

@@ -2,6 +2,7 @@
 /* Looks without a lock, as stats.c. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -10,8 +11,7 @@
 
 #define BLOCK_BYTES 4096u /* of what a layer counts */
 
-_Static_assert(ARRAY_SIZE(((struct disk_chain *)NULL)->layers) == INSTANCE_MAX_DISK_LAYERS,
-               "there is room for every layer");
+_Static_assert(DISK_STACK_LIMIT == INSTANCE_MAX_DISK_LAYERS, "there is room for every layer");
 
 /* The file of the stack with that number. */
 static int file_stat(const struct stack_file *base, unsigned number, struct stack_stat *stat,
@@ -74,6 +74,7 @@ int instance_disk_stats(struct host *host, const char *reference,
 {
     struct instance_record record;
     char path[INSTANCE_ID_LENGTH + 32], name[16];
+    memset(stats, 0, GUEST_MAX_DISKS * sizeof(*stats));
     int r = instance_get(host, reference, &record, err);
     if (r < 0 || record.disk_count == 0)
         return r;

@@ -60,21 +60,35 @@ int disks_need_freeze(const struct operation *op, struct error *err)
     return disks_are_stacks(op->host, &op->record) ? for_writable(op, is_open, err) : 0;
 }
 
-static int compact_from(const struct stack_file *base, unsigned depth, struct error *err)
+/* Returns how many layers there are afterwards. If they can't be made fewer, `cause` says why. */
+static int compact_from(const struct stack_file *base, unsigned depth, struct error *cause,
+                        struct error *err)
 {
     struct disk_chain chain;
     int r = disk_chain_find(base, &chain, err);
     if (r < 0 || chain.count < depth)
-        return r;
-    r = disk_compact(base, err);
-    if (r == 0)
-        log_info("%s: %u layers are one", base->label, chain.count);
-    return r;
+        return r < 0 ? r : (int)chain.count;
+    if (disk_compact(base, cause) < 0)
+        return (int)chain.count;
+    log_info("%s: %u layers are one", base->label, chain.count);
+    return 1;
 }
 
+/* What can't be compacted is only slower, until there is no room for another layer. */
 static int make_room(const struct stack_file *base, struct error *err)
 {
-    return compact_from(base, DISK_STACK_DEEP, err);
+    struct error cause = {0};
+    int depth = compact_from(base, DISK_STACK_DEEP, &cause, err);
+    if (depth < 0 || cause.errnum == 0)
+        return depth < 0 ? depth : 0;
+    if ((unsigned)depth < DISK_STACK_LIMIT) {
+        log_warning("%s has %d layers, which can't be compacted: %s", base->label, depth,
+                    cause.message);
+        return 0;
+    }
+    return error_set(err, cause.code, cause.errnum,
+                     "%s has %d layers, may have no more, and they can't be compacted: %s",
+                     base->label, depth, cause.message);
 }
 
 static int freeze(const struct stack_file *base, struct error *err)
@@ -92,20 +106,18 @@ int disks_freeze(const struct operation *op, struct error *err)
 
 static int compact(const struct stack_file *base, struct error *err)
 {
-    return compact_from(base, DEEP, err);
-}
-
-static void try_compact(const struct operation *op, disk_visit *act)
-{
-    struct error err = {0};
-    if (for_writable(op, act, &err) < 0)
-        log_warning("instance %s: compact its disks: %s", op->record.id, err.message);
+    struct error cause = {0};
+    int r = compact_from(base, DEEP, &cause, err);
+    if (r >= 0 && cause.errnum != 0)
+        log_warning("compact %s: %s", base->label, cause.message);
+    return r < 0 ? r : 0;
 }
 
 void disks_compact(const struct operation *op)
 {
-    if (disks_are_stacks(op->host, &op->record))
-        try_compact(op, compact);
+    struct error err = {0};
+    if (disks_are_stacks(op->host, &op->record) && for_writable(op, compact, &err) < 0)
+        log_warning("instance %s: compact its disks: %s", op->record.id, err.message);
 }
 
 static int is_stack(const struct stack_file *base, struct error *err)
@@ -118,9 +130,8 @@ static int is_stack(const struct stack_file *base, struct error *err)
 int disks_prepare_seal(const struct operation *op, struct error *err)
 {
     int r = disks_are_stacks(op->host, &op->record) ? for_writable(op, is_stack, err) : 0;
-    if (r > 0)
-        try_compact(op, make_room);
-    return r;
+    int room = r > 0 ? for_writable(op, make_room, err) : 0;
+    return room < 0 ? room : r;
 }
 
 /* ---- syncing ---- */

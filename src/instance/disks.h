@@ -13,10 +13,12 @@ bool disks_are_stacks(const struct host *host, const struct instance_record *rec
 
 /* 1 if something of the instance, which has no VMM, must be sealed before it can be forked. */
 int disks_need_freeze(const struct operation *op, struct error *err);
-/* Seals it. The instance is held for writing. A stack that has become deep is compacted first. */
+/* Seals it. The instance is held for writing. A stack that has become deep is compacted first; that
+ * this fails is an error only where there is no room for another layer. */
 int disks_freeze(const struct operation *op, struct error *err);
 /* Before the VMM of an instance that runs, and is held for writing, seals them: 1 if it has any
- * that are stacks. Those that have become deep are compacted; what fails of that is logged. */
+ * that are stacks. Those that have become deep are compacted; that this fails is an error only
+ * where there is no room for another layer. */
 int disks_prepare_seal(const struct operation *op, struct error *err);
 /* Where a stack is deep, makes few files of many. The instance is held for writing. What fails is
  * logged: it is for the next time. */

@@ -3,8 +3,8 @@
  *
  *   hold the source (for reading; a Running one for writing, and make a template of it, or put it
  *   into standby); a row in state Created, which reserves the name; the fork's guest directory,
- * made of links and published whole; a VM of the template; wake a source that was put to sleep; let
- * go of the source; bring the fork to its target.
+ *   made of links and published whole; a VM of the template; wake a source that was put to sleep;
+ *   let go of the source; bring the fork to its target.
  *
  * The source is held only for as long as its files are linked, so forks of one source run at the
  * same time; those that ask for a Running source while it is on its way to standby for another fork

@@ -28,7 +28,7 @@ void fork_begin(struct operation *op, struct fork *fork, uint64_t waited_ns, con
  */
 int fork_make(const struct owner *from, const struct instance_record *source,
               const struct live *live, struct operation *op, struct fork *fork, struct error *err);
-/* From Standby or Stopped, as it was made, to its target. */
+/* From the state that it was made in to its target. */
 int fork_reach_target(struct operation *op, const struct fork *fork, struct error *err);
 /* The end of every fork, given how far it came: brings it to its target and fills `record` (may be
  * NULL), or removes it whole. */

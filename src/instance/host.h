@@ -122,6 +122,10 @@ struct label {
     char text[128];
 };
 struct label operation_label(const struct operation *op, const char *name);
+/* The file `name` of its directory `directory`, opened as `from`, gets that name in the directory
+ * `to` that is being made, too (stack_share()). */
+int operation_share(const struct operation *op, int from, const char *directory, int to,
+                    const char *name, struct error *err);
 /* Absolute path of a name in the guest directory; owner: caller, NULL: no memory. */
 char *operation_path(const struct operation *op, const char *name);
 

@@ -58,6 +58,8 @@ static int is_wanted(struct operation *op, const struct places *places, struct e
 {
     struct stack_stat stat;
     const struct stack_file memory = {places->base, SNAPSHOT_MEMORY, places->label.text};
+    if (op->host->standby_memory == STANDBY_AUTO && op->record.compression[0])
+        return 0; /* it is to be compressed, and layers are not */
     if (op->host->standby_memory == STANDBY_LAYER || op->record.memory_layers > 0 ||
         paged_reads_base(op))
         return 1;
@@ -101,15 +103,8 @@ static int link_base(const struct places *places, struct error *err)
 {
     const struct operation *op = places->op;
     for (unsigned i = 0; i <= op->record.memory_layers; i++) {
-        const struct memory_name name = memory_name(i);
-        char from_name[32];
-        snprintf(from_name, sizeof(from_name), GUEST_BASE "/%s", name.text);
-        const struct label from_label = operation_label(op, from_name);
-        const struct label to_label = operation_label(op, name.text);
-        const struct stack_file from = {places->base, name.text, from_label.text};
-        const struct stack_file to = {places->temporary, name.text, to_label.text};
-        struct stack_result result;
-        int r = stack_share(&from, &to, &result, err);
+        int r = operation_share(op, places->base, GUEST_BASE, places->temporary,
+                                memory_name(i).text, err);
         if (r < 0)
             return r;
     }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/live.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,14 +17,12 @@
 #include "instance/wake.h"
 #include "instance/watch.h"
 
-#define TEMPLATE "template" /* its directory's name, as a temporary one */
-
 /* ---- the template ---- */
 
 static int directory_make(const struct operation *source, struct live *live, struct error *err)
 {
     live->draft = (struct draft){.parent = source->guest_fd, .fd = -1};
-    live->draft.name = temporary_name(TEMPLATE);
+    live->draft.name = temporary_name(LIVE_DIRECTORY);
     if (!live->draft.name ||
         asprintf(&live->path, "%s/%s", source->guest_dir, live->draft.name) < 0) {
         live->path = NULL;
@@ -193,8 +189,10 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
-    if (r < 0)
+    if (r < 0) {
+        live_end_unknown(op);
         return r;
+    }
     op->record.state = INSTANCE_PAUSED;
     op->record.vmm_pid = process.pid;
     op->record.vmm_start_ticks = process.start_ticks;
@@ -244,47 +242,5 @@ int live_wake(struct operation *op, struct error *err)
     process_release(&process);
     if (r == 0)
         operation_show(op, INSTANCE_RUNNING);
-    return r;
-}
-
-/* ---- what was left behind ---- */
-
-static int end_stray(const struct operation *op, const struct stat *st, const struct proc_vmm *vmms,
-                     size_t count, struct error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
-        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
-            continue;
-        log_info("instance %s: ending a template that was left behind", op->record.id);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
-    }
-    return r;
-}
-
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
-                    struct error *err)
-{
-    int copy = dir_open(op->guest_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, op->guest_dir, "read %s", op->guest_dir);
-    }
-    const struct dirent *entry;
-    int r = 0;
-    while (r == 0 && (errno = 0, entry = readdir(dir))) {
-        struct stat st;
-        if (is_temporary_name(entry->d_name) &&
-            fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            r = end_stray(op, &st, vmms, count, err);
-    }
-    if (r == 0 && errno != 0)
-        r = error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
     return r;
 }

@@ -15,6 +15,7 @@
 #include "instance/owner.h"
 #include "instance/paged.h"
 #include "instance/settle.h"
+#include "stack/stack.h"
 
 #define LAST_WORDS_MS 2000
 
@@ -212,6 +213,17 @@ struct label operation_label(const struct operation *op, const char *name)
 {
     const struct owner owner = operation_owner(op);
     return owner_label(&owner, name);
+}
+
+int operation_share(const struct operation *op, int from, const char *directory, int to,
+                    const char *name, struct error *err)
+{
+    char path[64];
+    struct stack_result result;
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    const struct label label = operation_label(op, path), to_label = operation_label(op, name);
+    const struct stack_file source = {from, name, label.text}, link = {to, name, to_label.text};
+    return stack_share(&source, &link, &result, err);
 }
 
 char *operation_path(const struct operation *op, const char *name)

@@ -107,10 +107,10 @@ const struct live *source_live(const struct operation *source)
     return source->hold.nap;
 }
 
-/* The source runs on. */
-static int link_live(struct operation *source, struct live *live,
-                     int (*make)(struct operation *source, void *context, struct error *err),
-                     void *context, struct error *err)
+/* With a template the source runs on. */
+static int link_in_nap(struct operation *source, const struct live *live,
+                       int (*make)(struct operation *source, void *context, struct error *err),
+                       void *context, struct error *err)
 {
     lock_nap_open(&source->hold, live);
     int r = make(source, context, err);
@@ -126,11 +126,10 @@ static int link_asleep(struct operation *source, struct operation *asker,
     int r = traced(source, "standby", standby_locked, err);
     if (r < 0)
         return r;
-    int frozen = disks_freeze(source, err);
-    lock_nap_open(&source->hold, NULL);
-    r = frozen < 0 ? frozen : make(source, context, err);
+    r = disks_freeze(source, err);
+    if (r == 0)
+        r = link_in_nap(source, NULL, make, context, err);
     trace_phase(asker, "wake");
-    lock_nap_close(&source->hold);
     return wake(source, r, err);
 }
 
@@ -147,7 +146,7 @@ int source_link(struct operation *source, const struct source_wish *wish, struct
     trace_phase(asker, "template");
     int r = live_begin(source, &live, &cause);
     if (r == 0)
-        return link_live(source, &live, make, context, err);
+        return link_in_nap(source, &live, make, context, err);
     if (cause.code == ERROR_UNSUPPORTED)
         return link_asleep(source, asker, make, context, err);
     if (err)

@@ -6,8 +6,7 @@
 
 #include "base/error.h"
 #include "stack/disk_layer.h"
-
-#define DISK_STACK_LIMIT 32u /* sealed layers over a base */
+#include "stack/disk_stack.h"
 
 struct disk_below_run {
     uint16_t first; /* block of the region; the run goes on to the next one's */

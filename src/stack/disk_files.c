@@ -13,9 +13,6 @@
 #include "stack/image.h"
 #include "stack/sweep.h"
 
-_Static_assert(ARRAY_SIZE(((struct disk_chain *)NULL)->layers) == DISK_STACK_LIMIT,
-               "a chain has room for every layer");
-
 /* ---- names ---- */
 
 char *disk_stack_name(const char *base, unsigned number)

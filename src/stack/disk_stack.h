@@ -51,11 +51,13 @@ int disk_stack_flush(struct disk_stack *stack);
 
 /* Whoever has a stack sealed compacts it before it gets more layers than that: as long as that is
  * done, one that stays in use can be sealed as often as one likes. */
-#define DISK_STACK_DEEP 16u
+#define DISK_STACK_DEEP  16u
+#define DISK_STACK_LIMIT 32u /* sealed layers over a base */
 
 /* Flushes the top and makes it a sealed layer, which forks can link, with a new top over it. If it
- * holds nothing there is nothing to do. A failure leaves the old top in use. -EMLINK if there are
- * too many layers; where others have compacted them meanwhile, that is taken note of first. */
+ * holds nothing there is nothing to do. After a failure the old top is in use, or the new one; if
+ * that can't be had, writes fail from then on. -EMLINK if there are too many layers; where others
+ * have compacted them meanwhile, that is taken note of first. */
 int disk_stack_seal(struct disk_stack *stack, struct error *err);
 
 /* ---- its files; nobody has the top open ---- */
@@ -74,7 +76,7 @@ struct disk_chain {
         unsigned number;
         uint64_t id;
         uint64_t data_blocks, zero_blocks; /* of 4 KiB, that it holds */
-    } layers[32];
+    } layers[DISK_STACK_LIMIT];
 };
 int disk_chain_find(const struct stack_file *base, struct disk_chain *chain, struct error *err);
 

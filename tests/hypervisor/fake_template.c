@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -37,26 +38,45 @@ static void become(struct fake *fake, json_t *body)
     fake->mount_fd = fake->vsock_fd = -1;
 }
 
-static void be_template(struct fake *fake, json_t *body)
+static void die_if(const struct fake *fake, const char *moment)
 {
+    if (!fake->dies || strcmp(fake->dies, moment) != 0)
+        return;
+    while (strcmp(moment, "second") == 0 && !*fake->ready)
+        usleep(1000);
+    raise(SIGKILL);
+}
+
+static void be_template(struct fake *fake, pid_t parent, json_t *body)
+{
+    fake->dies = fake_order("template-dies", NULL);
+    fake->ready =
+        mmap(NULL, sizeof(*fake->ready), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (fake->ready == MAP_FAILED)
+        _exit(1);
     become(fake, body);
     fake->state = FAKE_TEMPLATE;
+    die_if(fake, "born");
     alarm((unsigned)json_integer_value(json_object_get(body, "idle_seconds")));
     _exit(fake_serve(fake, strdup(text_of(body, "socket_path"))));
 }
 
-static void be_child(struct fake *fake, json_t *body)
+/* Until it listens it ends with its template, as tine-vmm's do. */
+static void be_child(struct fake *fake, pid_t parent, json_t *body)
 {
     char fault[256];
     json_t *vsock = json_object_get(fake->config, "/vsock");
     alarm(0);
     become(fake, body);
+    if (getppid() != parent)
+        _exit(1);
     fake->id = strdup(text_of(body, "id"));
     fake->state = FAKE_PAUSED;
     if (vsock && fake_vsock_listen(fake, text_of(vsock, "uds_path"), fault, sizeof(fault)) < 0) {
         fprintf(stderr, "fake-vmm: %s\n", fault);
         _exit(1);
     }
+    *fake->ready = 1;
     _exit(fake_serve(fake, strdup(text_of(body, "socket_path"))));
 }
 
@@ -70,9 +90,16 @@ int fake_template(struct fake *fake, const char *path, json_t *body, struct fake
     }
     if (child != (fake->state == FAKE_TEMPLATE) || fake->state == FAKE_NOT_STARTED || fake->served)
         return -1;
+    if (child && fake->children++ == 0)
+        die_if(fake, "asked");
+    else if (child)
+        die_if(fake, "second");
+    const pid_t self = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        (child ? be_child : be_template)(fake, body);
+        (child ? be_child : be_template)(fake, self, body);
+    if (child)
+        die_if(fake, "bearing");
     answer->status = 200;
     answer->body = json_pack("{s:i, s:i}", "pid", (int)pid, "paused_us",
                              fake->state == FAKE_RUNNING ? 1000 : 0);

@@ -28,6 +28,9 @@
  *   bad-handshake         tells the pager of memory that its image does not have
  *   stays                 its guest does not power off when its program is over
  *   no-templates          knows no templates
+ *   template-dies MOMENT  its templates end "born", before they listen; "asked" for a child;
+ *                         "bearing", with a child made, before they say so; "second", asked for
+ *                         another child when the first one is ready
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
 #define TINE_TESTS_FAKE_VMM_H
@@ -70,6 +73,9 @@ struct fake {
     unsigned minor;      /* of that version */
     int tracking;        /* the log of dirty pages was asked for */
     int served;          /* memory comes from a pager */
+    const char *dies;    /* of a template: the moment; NULL: never */
+    unsigned children;   /* of a template, that were asked for */
+    volatile int *ready; /* shared with them: the first one is */
     uint8_t *logged;     /* memory when the log was last cleared; NULL: all of it was zero */
 };
 

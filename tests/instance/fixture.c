@@ -403,6 +403,29 @@ struct path snapshot_path(const struct fixture *fixture, const char *id, const c
     return path;
 }
 
+struct content content_of(const struct path *path)
+{
+    struct content content;
+    struct stat st;
+    struct error err = {0};
+    assert_int_equal(stat(path->text, &st), 0);
+    content.inode = st.st_ino;
+    assert_ok(file_read_all(AT_FDCWD, path->text, FIXTURE_MEMORY + 1, &content.bytes,
+                            &content.length, &err),
+              &err);
+    return content;
+}
+
+void assert_content(struct content *before, const struct path *path)
+{
+    struct content after = content_of(path);
+    assert_int_equal(before->inode, after.inode);
+    assert_int_equal(before->length, after.length);
+    assert_memory_equal(before->bytes, after.bytes, after.length);
+    free(before->bytes);
+    free(after.bytes);
+}
+
 struct stat snapshot_stat(const struct fixture *fixture, const char *id, const char *name)
 {
     const struct path path = snapshot_path(fixture, id, name);

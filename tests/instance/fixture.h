@@ -98,6 +98,15 @@ struct path {
 struct path guest_path(const struct fixture *fixture, const char *id, const char *name);
 struct stat guest_stat(const struct fixture *fixture, const char *id, const char *name);
 struct path snapshot_path(const struct fixture *fixture, const char *id, const char *name);
+/* All of a file, to see that not a byte of it changes. */
+struct content {
+    char *bytes;
+    size_t length;
+    ino_t inode;
+};
+struct content content_of(const struct path *path);
+/* It is the same file still; `before` is freed. */
+void assert_content(struct content *before, const struct path *path);
 struct stat snapshot_stat(const struct fixture *fixture, const char *id, const char *name);
 void assert_absent(const struct fixture *fixture, const char *id, const char *name);
 void file_make(const char *path, const char *text, off_t size);

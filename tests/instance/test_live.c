@@ -9,15 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "listing.h"
 #include "stack/disk_stack.h"
 
-#define BASE_FILE GUEST_BASE "/" SNAPSHOT_MEMORY
-#define ACTORS    12
+#define BASE_FILE   GUEST_BASE "/" SNAPSHOT_MEMORY
+#define ACTORS      12
+#define PATIENCE_MS 20000
 
 /* Memory and disks are filled, or hold that. */
 static void pattern(struct fixture *fixture, const char *reference, const char *command,
@@ -188,6 +191,35 @@ static void test_depth(void **state)
     pattern(fixture, "fork-0", "check", 1);
 }
 
+/* Where its layers can't be made fewer it is forked for as long as there may be one more. */
+static void test_no_compaction(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    struct instance_record source = running_source(fixture);
+    setenv("TINE_FAILPOINT", "disk-compact-data=ENOSPC", 1);
+    for (unsigned i = 1; i < DISK_STACK_LIMIT; i++) {
+        disk_write_text(fixture, source.id, "layer");
+        fork_live(fixture, "source", "fork");
+        discard(fixture, "fork");
+    }
+    disk_write_text(fixture, source.id, "the last layer");
+    fork_live(fixture, "source", "last");
+    disk_write_text(fixture, source.id, "too much");
+    assert_true(instance_fork(fixture->host, "source", &request, NULL, &err) == -ENOSPC);
+    assert_non_null(strstr(err.message, "has 32 layers, may have no more, and they can't be "
+                                        "compacted: "));
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    assert_recalls(fixture, "source", "note");
+    assert_tidy(fixture);
+    unsetenv("TINE_FAILPOINT");
+    fork_live(fixture, "source", "fork");
+    assert_disk(fixture, fixture_get(fixture, "fork").id, "too much");
+    assert_disk(fixture, fixture_get(fixture, "last").id, "the last layer");
+    assert_absent(fixture, source.id, "disks/0.img.1");
+}
+
 /* What can't be sealed can't be forked; the source runs on, over what it had. */
 static void test_not_sealed(void **state)
 {
@@ -318,10 +350,86 @@ static void test_source_dies(void **state)
     assert_tidy(fixture);
 }
 
+/* VMs that nobody knew have ended, or do so. */
+static void await_orphans(struct fixture *fixture)
+{
+    fixture_delete_instances(fixture);
+    for (unsigned i = 0; waitpid(-1, NULL, WNOHANG) >= 0; i++) {
+        assert_true(i < PATIENCE_MS);
+        time_sleep_ms(1);
+    }
+    assert_int_equal(errno, ECHILD);
+}
+
+/* A template that ends costs the fork that was to be made of it, and nothing else; no VM is left
+ * that nobody knows. */
+static void test_template_ends(void **state)
+{
+    static const char *const orders[] = {"template-dies born", "template-dies asked",
+                                         "template-dies bearing"};
+    struct fixture *fixture = *state;
+    const struct instance_fork_request request = {.name = "fork", .from_running = true};
+    struct instance_record source = running_source(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+        struct error err = {0};
+        guest_orders(fixture, source.id, orders[i]);
+        assert_true(instance_fork(fixture->host, "source", &request, NULL, &err) < 0);
+        guest_orders(fixture, source.id, NULL);
+        assert_state(fixture, "source", INSTANCE_RUNNING);
+        assert_recalls(fixture, "source", "note");
+        pattern(fixture, "source", "check", 1);
+        assert_true(instance_get(fixture->host, "fork", NULL, &err) < 0);
+        assert_tidy(fixture);
+    }
+    fork_live(fixture, "source", "fork");
+    pattern(fixture, "fork", "check", 1);
+    await_orphans(fixture);
+}
+
+/* The forks that it made before that live on. */
+static void test_template_ends_among_forks(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct actor fork = {.fixture = fixture,
+                               .run = actor_fork,
+                               .source = "source",
+                               .from_running = true,
+                               .target = INSTANCE_CREATED};
+    struct actor actors[ACTORS];
+    struct instance_record source = running_source(fixture);
+    unsigned made = 0;
+    guest_orders(fixture, source.id, "template-dies second");
+    crowd_fill(actors, ACTORS, &fork);
+    crowd_start_together(actors, ACTORS, &source);
+    for (int i = 0; i < ACTORS; i++) {
+        if (actor_join(&actors[i]) < 0) {
+            assert_true(instance_get(fixture->host, actors[i].name, NULL, NULL) < 0);
+            continue;
+        }
+        made++;
+        assert_state(fixture, actors[i].name, INSTANCE_RUNNING);
+        assert_recalls(fixture, actors[i].name, "note");
+        pattern(fixture, actors[i].name, "check", 1);
+    }
+    assert_in_range(made, 1, ACTORS - 1);
+    assert_state(fixture, "source", INSTANCE_RUNNING);
+    pattern(fixture, "source", "check", 1);
+    assert_tidy(fixture);
+}
+
 static const struct CMUnitTest tests[] = {
-    FIXTURE_TEST(test_booted),      FIXTURE_TEST(test_disks), FIXTURE_TEST(test_restored),
-    FIXTURE_TEST(test_plain_disk),  FIXTURE_TEST(test_depth), FIXTURE_TEST(test_not_sealed),
-    FIXTURE_TEST(test_targets),     FIXTURE_TEST(test_many),  FIXTURE_TEST(test_refused),
+    FIXTURE_TEST(test_booted),
+    FIXTURE_TEST(test_disks),
+    FIXTURE_TEST(test_restored),
+    FIXTURE_TEST(test_plain_disk),
+    FIXTURE_TEST(test_depth),
+    FIXTURE_TEST(test_not_sealed),
+    FIXTURE_TEST(test_targets),
+    FIXTURE_TEST(test_many),
+    FIXTURE_TEST(test_refused),
     FIXTURE_TEST(test_source_dies),
+    FIXTURE_TEST(test_no_compaction),
+    FIXTURE_TEST(test_template_ends),
+    FIXTURE_TEST(test_template_ends_among_forks),
 };
 FIXTURE_MAIN(tests)

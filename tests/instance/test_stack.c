@@ -77,36 +77,6 @@ static unsigned layers_of(struct fixture *fixture, const char *name)
     return fixture_get(fixture, name).memory_layers;
 }
 
-/* All of a file, to see that not a byte of it changes. */
-struct content {
-    char *bytes;
-    size_t length;
-    ino_t inode;
-};
-
-static struct content content_of(const struct path *path)
-{
-    struct content content;
-    struct stat st;
-    struct error err = {0};
-    assert_int_equal(stat(path->text, &st), 0);
-    content.inode = st.st_ino;
-    assert_ok(file_read_all(AT_FDCWD, path->text, FIXTURE_MEMORY + 1, &content.bytes,
-                            &content.length, &err),
-              &err);
-    return content;
-}
-
-static void assert_untouched(struct content *before, const struct path *path)
-{
-    struct content after = content_of(path);
-    assert_int_equal(before->inode, after.inode);
-    assert_int_equal(before->length, after.length);
-    assert_memory_equal(before->bytes, after.bytes, after.length);
-    free(before->bytes);
-    free(after.bytes);
-}
-
 /* A fork of the source that slept with one layer, in which a note is. */
 static struct instance_record layered(struct fixture *fixture, const char *name)
 {
@@ -133,7 +103,7 @@ static void test_only_what_changed_is_written(void **state)
     struct path image = guest_path(fixture, source.id, "snapshot/memory");
     struct content before = content_of(&image);
     struct instance_record one = layered(fixture, "one");
-    assert_untouched(&before, &image);
+    assert_content(&before, &image);
     struct stat base = guest_stat(fixture, one.id, "snapshot/memory");
     assert_int_equal(base.st_ino, guest_stat(fixture, source.id, "snapshot/memory").st_ino);
     assert_int_equal(base.st_nlink, 2);
@@ -191,7 +161,7 @@ static void test_siblings_are_apart(void **state)
     put_to_standby(fixture, "two");
     put_to_standby(fixture, "three");
     struct path kept = guest_path(fixture, two.id, "snapshot/memory.1");
-    assert_untouched(&before, &kept);
+    assert_content(&before, &kept);
     assert_int_equal(guest_stat(fixture, two.id, "snapshot/memory.1").st_nlink, 3);
     assert_wakes(fixture, "one", TOKEN, NOTE);
     assert_wakes(fixture, "two", OTHER_TOKEN, NOTE);
@@ -244,6 +214,24 @@ static void test_snapshot_of_a_running_one(void **state)
     assert_holds(fixture, "one", OTHER_TOKEN);
 }
 
+/* Who asks for compression gets it: all memory is written then, also over a stack. */
+static void test_to_be_compressed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct stack_compression zstd = {.algorithm = STACK_ZSTD, .level = 1};
+    const struct standby_options options = {.has_compression = true, .compression = &zstd};
+    struct instance_record one = layered(fixture, "one");
+    restore(fixture, "one");
+    assert_ok(instance_standby_with(fixture->host, "one", &options, NULL, &err), &err);
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    struct path image = guest_path(fixture, one.id, "snapshot/memory.zst");
+    for (int i = 0; i < 1000 && access(image.text, F_OK) < 0; i++)
+        usleep(10000);
+    assert_int_equal(access(image.text, F_OK), 0);
+    assert_wakes(fixture, "one", TOKEN, NOTE);
+}
+
 static void test_modes(void **state)
 {
     struct fixture *fixture = *state;
@@ -257,7 +245,7 @@ static void test_modes(void **state)
     assert_int_equal(layers_of(fixture, "one"), 0);
     struct instance_record source = fixture_get(fixture, "source");
     path = guest_path(fixture, source.id, "snapshot/memory");
-    assert_untouched(&before, &path);
+    assert_content(&before, &path);
     assert_wakes(fixture, "one", TOKEN, NOTE);
     mode(fixture, STANDBY_FULL);
     ino_t inode = guest_stat(fixture, one.id, "base/memory").st_ino;
@@ -347,7 +335,7 @@ static void test_every_failpoint(void **state)
         assert_recalls(fixture, "one", note);
         put_to_standby(fixture, "one");
         assert_int_equal(layers_of(fixture, "one"), 1); /* nothing has been forgotten */
-        assert_untouched(&before, &image);
+        assert_content(&before, &image);
         assert_wakes(fixture, "one", TOKEN, note);
         assert_ok(instance_delete(fixture->host, "one", &err), &err);
     }
@@ -404,7 +392,7 @@ static void test_layers_are_joined(void **state)
     assert_absent(fixture, one.id, "snapshot/compacted");
     assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory.4").st_nlink, 2);
     assert_int_equal(guest_stat(fixture, one.id, "snapshot/memory.5").st_nlink, 1);
-    assert_untouched(&before, &shared);
+    assert_content(&before, &shared);
     assert_wakes(fixture, "one", TOKEN, "more");
     assert_wakes(fixture, "two", TOKEN, NOTE);
 }
@@ -628,7 +616,7 @@ static void test_tined_is_killed(void **state)
         fixture_close(fixture);
         child_is_killed(argv);
         fixture_open(fixture);
-        assert_untouched(&before, &image);
+        assert_content(&before, &image);
         struct instance_record one = fixture_get(fixture, "one");
         if (one.state == INSTANCE_STANDBY) {
             assert_int_equal(one.memory_layers, 2);
@@ -651,6 +639,7 @@ static const struct CMUnitTest tests[] = {
     STACK_TEST(test_siblings_are_apart),
     STACK_TEST(test_snapshots),
     STACK_TEST(test_snapshot_of_a_running_one),
+    STACK_TEST(test_to_be_compressed),
     STACK_TEST(test_modes),
     STACK_TEST(test_damaged_layers),
     STACK_TEST(test_damaged_base),

@@ -138,12 +138,15 @@ static int put_child(struct call *call, struct error *err)
         error_errno(err, -r, NULL, "children: fork");
     if (r < 0)
         return r;
+    const pid_t self = getpid();
     pid_t pid = fork();
     if (pid < 0)
         return error_errno(err, errno, NULL, "children: fork");
     if (pid == 0)
-        child_serve(call->server->template, &body);
+        child_serve(call->server->template, self, &body);
     call->server->children++;
+    if ((r = failpoint("vmm-child-forked")) < 0)
+        return error_errno(err, -r, NULL, "children");
     call->answer = json_pack("{s:i}", "pid", (int)pid);
     return call->answer ? 0 : error_errno(err, ENOMEM, NULL, "build the answer");
 }

@@ -40,8 +40,9 @@ int child_body_read(const json_t *object, struct http_descriptors *descriptors,
                     struct child_body *body, struct error *err);
 void child_body_free(struct child_body *body);
 
-/* The rest of the life of a process that was forked off the template: the VM is made, and run if
- * that is wished for; then its API listens. */
-_Noreturn void child_serve(struct template *template, struct child_body *body);
+/* The rest of the life of a process that was forked off the template, process `parent`: the VM is
+ * made, and run if that is wished for; then its API listens. Until then it ends with the template:
+ * who asked for it may not know that it exists. */
+_Noreturn void child_serve(struct template *template, pid_t parent, struct child_body *body);
 
 #endif

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -100,19 +101,34 @@ static int vm_make(struct template *template, struct child_body *body, struct vm
     return r < 0 || !body->resume_vm ? r : vmm_resume(vmm, err);
 }
 
+/* Ends when its parent does; or, with 0, no more. */
+static int end_with_parent(int signal, struct error *err)
+{
+    return prctl(PR_SET_PDEATHSIG, signal) < 0
+               ? error_errno(err, errno, NULL, "tell when the template ends")
+               : 0;
+}
+
+static int begin_with(pid_t parent, struct own_process *process, struct error *err)
+{
+    int r = end_with_parent(SIGKILL, err);
+    if (r == 0 && getppid() != parent)
+        r = error_set(err, ERROR_STATE, ECHILD, "its template has ended");
+    return r < 0 ? r : own_process_begin(process, err);
+}
+
 /* Who can connect to the API finds the VM made. */
 static int begin(struct template *template, struct child_body *body, struct loop **loop,
                  struct vmm **vmm, struct error *err)
 {
     const uint64_t begin_ns = time_monotonic_ns();
-    int r = own_process_begin(&body->process, err);
-    if (r < 0)
-        return r;
     *loop = loop_create(err);
     *vmm = *loop ? vmm_create(body->id, *loop, err) : NULL;
     if (!*vmm)
         return -EIO;
-    r = vm_make(template, body, *vmm, err);
+    int r = vm_make(template, body, *vmm, err);
+    if (r == 0)
+        r = end_with_parent(0, err);
     if (r < 0)
         return r;
     if (!api_create(body->socket_path, API_BODY_LIMIT, *loop, *vmm, err))
@@ -122,13 +138,14 @@ static int begin(struct template *template, struct child_body *body, struct loop
     return 0;
 }
 
-_Noreturn void child_serve(struct template *template, struct child_body *body)
+_Noreturn void child_serve(struct template *template, pid_t parent, struct child_body *body)
 {
     struct error err = {0};
     struct loop *loop = NULL;
     struct vmm *vmm = NULL;
     (void)pthread_setname_np(pthread_self(), "tine-vmm"); /* only for people who look */
-    if (begin(template, body, &loop, &vmm, &err) < 0) {
+    if (begin_with(parent, &body->process, &err) < 0 ||
+        begin(template, body, &loop, &vmm, &err) < 0) {
         log_error("%s: %s", body->id, err.message);
         _exit(1);
     }

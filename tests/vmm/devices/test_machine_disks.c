@@ -27,7 +27,7 @@
 enum { FIRST, PLAIN, LAST, DRIVES };
 
 struct site {
-    char directory[32];
+    char *directory;
     int fd;
     struct fixture drives[DRIVES];
     pthread_mutex_t lock;
@@ -58,7 +58,8 @@ static int setup(void **state)
 {
     struct site *site = calloc(1, sizeof(*site));
     assert_non_null(site);
-    snprintf(site->directory, sizeof(site->directory), "/tmp/tine-disks-XXXXXX");
+    site->directory = strdup("/tmp/tine-disks-XXXXXX");
+    assert_non_null(site->directory);
     assert_non_null(mkdtemp(site->directory));
     site->fd = dir_open(AT_FDCWD, site->directory, NULL);
     pthread_mutex_init(&site->lock, NULL);
@@ -77,6 +78,7 @@ static int teardown(void **state)
     close(site->fd);
     assert_int_equal(tree_remove(AT_FDCWD, site->directory, NULL), 0);
     pthread_mutex_destroy(&site->lock);
+    free(site->directory);
     free(site);
     return 0;
 }

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "pages.h"
 #include "vmm/memory.h"
 #include "vmm/page_map.h"
 
@@ -86,21 +87,6 @@ static struct guest_memory map(int fd, uint64_t size)
     struct error err = {0};
     assert_int_equal(guest_memory_map(&memory, size, fd, "base", &err), 0);
     return memory;
-}
-
-static uint8_t *page_of(const struct guest_memory *memory, uint64_t number)
-{
-    uint8_t *page = guest_pointer(memory, number * PAGE, PAGE);
-    assert_non_null(page);
-    return page;
-}
-
-static uint8_t *remember(const struct guest_memory *memory)
-{
-    uint8_t *bytes = malloc(memory->size);
-    assert_non_null(bytes);
-    memcpy(bytes, memory->regions[0].host, memory->size);
-    return bytes;
 }
 
 /* Read, not mapped. */

@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "pages.h"
 #include "stack/layer_stack.h"
 #include "vmm/memory.h"
 
@@ -119,21 +120,6 @@ static struct guest_memory map(const struct image *image, uint64_t size)
     if (guest_memory_map_stack(&memory, size, stack, &err) < 0)
         fail_msg("%s", err.message);
     return memory;
-}
-
-static uint8_t *page_of(const struct guest_memory *memory, uint64_t number)
-{
-    uint8_t *page = guest_pointer(memory, number * PAGE, PAGE);
-    assert_non_null(page);
-    return page;
-}
-
-static uint8_t *remember(const struct guest_memory *memory)
-{
-    uint8_t *bytes = malloc(memory->size);
-    assert_non_null(bytes);
-    memcpy(bytes, memory->regions[0].host, memory->size);
-    return bytes;
 }
 
 static int write_layer(struct image *image, const struct guest_memory *memory, struct error *err)

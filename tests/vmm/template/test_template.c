@@ -25,7 +25,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/unix_socket.h"
+#include "http/client.h"
 #include "stack/disk_stack.h"
 
 #define MEMORY_BYTES ((off_t)MEMORY_MIB << 20)
@@ -666,6 +668,40 @@ static void test_failures(void **state)
     count_on(family, &family->source);
 }
 
+/* One that ends before it can tell of its child takes it along; the source goes on. */
+static void test_killed_in_birth(void **state)
+{
+    struct family *family = *state;
+    struct peer child;
+    struct error err = {0};
+    process_kill(&family->process);
+    setenv("TINE_FAILPOINT", "vmm-child-forked", 1);
+    boot_again(family);
+    make_template(family);
+    peer_init(family, &child, "child");
+    _cleanup_(json) json_t *body = child_body(family, &child);
+    _cleanup_(free) char *text = json_dumps(body, 0);
+    const struct http_call request = {.server = "template",
+                                      .socket = family->template.api.control,
+                                      .method = "PUT",
+                                      .path = "/children",
+                                      .body = text,
+                                      .timeout_ms = PATIENCE_MS};
+    _cleanup_(http_reply) struct http_reply reply = {.status = 0};
+    assert_true(http_call(&request, &reply, &err) < 0);
+    assert_int_equal(reply.status, 0);
+    wait_gone(&family->template);
+    family->template.pid = 0;
+    vm_pause(&family->source);
+    count_on(family, &family->source);
+    process_kill(&family->process);
+    for (unsigned i = 0; waitpid(-1, NULL, WNOHANG) >= 0; i++) {
+        assert_true(i < PATIENCE_MS);
+        time_sleep_ms(1);
+    }
+    assert_int_equal(errno, ECHILD);
+}
+
 static void test_idle(void **state)
 {
     struct family *family = *state;
@@ -691,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_mount, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_refused, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_failures, family_setup, family_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_in_birth, family_setup, family_teardown),
         cmocka_unit_test_setup_teardown(test_idle, family_setup, family_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
