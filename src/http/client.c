@@ -140,9 +140,10 @@ static int exchange_receive(struct exchange *exchange, struct error *err)
             r = receive_some(exchange);
     } while (r > 0);
     if (r < 0)
-        return failed(exchange, -r, err);
-    exchange->answer[exchange->length] = '\0';
-    return 0;
+        failed(exchange, -r, err);
+    else
+        exchange->answer[exchange->length] = '\0';
+    return r;
 }
 
 static int exchange_read(const struct exchange *exchange, struct error *err)
