@@ -34,6 +34,7 @@ static void fail(struct pool *pool, const char *what)
     const uint64_t pause = RETRY_NS << doublings;
     pool->failures = calm ? 1 : pool->failures + 1;
     pool->failed_ns = now;
+    rest(pool, WARM_FAILING, now);
     pool->again_ns = now + (pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
     snprintf(pool->status.reason, sizeof(pool->status.reason), "%.255s", what);
     log_warning("%s %s is to be kept warm: %s", pool->source.snapshot ? "snapshot" : "instance",
@@ -74,6 +75,7 @@ void pool_clear(struct warm *warm, struct pool *pool)
     struct hot *hot = TAKE_PTR(pool->hot);
     struct parked *list = TAKE_PTR(pool->parked);
     pool->status.ready = 0;
+    rest(pool, WARM_WARMING, 0);
     image_mark_drop(&pool->mark);
     end_these(warm, hot, list);
 }
