@@ -80,8 +80,8 @@ const char *command_word(const struct command *command);
 extern const struct command run_command, ps_command, inspect_command, logs_command, exec_command,
     cp_command, standby_command, restore_command, fork_command, stop_command, start_command,
     rm_command, stats_command, snapshot_command, image_command, top_command, events_command,
-    tree_command, wait_command, warm_command, update_command, token_command, completion_command, doctor_command,
-    version_command, help_command;
+    tree_command, wait_command, warm_command, update_command, token_command, completion_command,
+    doctor_command, version_command, help_command;
 
 extern const struct command snapshot_create_command, snapshot_ls_command, snapshot_inspect_command,
     snapshot_restore_command, snapshot_fork_command, snapshot_rm_command;

@@ -14,12 +14,12 @@
 #define COMMANDS_MAX 64
 
 const struct command *const commands[] = {
-    &run_command,   &ps_command,     &inspect_command,    &logs_command,     &exec_command,
-    &cp_command,    &fork_command,   &standby_command,    &restore_command,  &stop_command,
-    &start_command, &rm_command,     &update_command,     &snapshot_command, &warm_command, &image_command,
-    &stats_command, &top_command,    &events_command,     &tree_command,     &wait_command,
-    &token_command, &doctor_command, &completion_command, &version_command,  &help_command,
-    NULL,
+    &run_command,   &ps_command,    &inspect_command, &logs_command,       &exec_command,
+    &cp_command,    &fork_command,  &standby_command, &restore_command,    &stop_command,
+    &start_command, &rm_command,    &update_command,  &snapshot_command,   &warm_command,
+    &image_command, &stats_command, &top_command,     &events_command,     &tree_command,
+    &wait_command,  &token_command, &doctor_command,  &completion_command, &version_command,
+    &help_command,  NULL,
 };
 
 const char *command_word(const struct command *command)
