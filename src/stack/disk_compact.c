@@ -119,7 +119,7 @@ static int make_one(const struct stack_file *base, const struct disk_chain *chai
     _cleanup_(disk_layer) struct disk_layer layer = DISK_LAYER_NONE;
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
     const struct disk_header like = {.image_size = chain->image_size, .id = chain->layers[0].id};
-    struct stat st;
+    struct stat st = {.st_mode = 0};
     int r = disk_file_of(base, chain->layers[0].number, &file, err);
     if (r == 0)
         r = image_stat(&file.file, &st, err);
