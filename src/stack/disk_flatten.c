@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/file.h"
-#include "stack/copy.h"
 #include "stack/disk_private.h"
 #include "stack/image.h"
 
