@@ -98,22 +98,17 @@ int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, siz
     bool lives = operation_process(op, &process);
     process_release(&process);
     const struct strays strays = {op, vmms, count, lives ? process.pid : 0};
-    int copy = dir_open(op->guest_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, op->guest_dir, "read %s", op->guest_dir);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(op->guest_fd, op->guest_dir, &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno == 0 ? 0
                               : error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
-        int r = is_of_template(entry->d_name) ? end_of_template(&strays, entry->d_name, err) : 0;
+        r = is_of_template(entry->d_name) ? end_of_template(&strays, entry->d_name, err) : 0;
         if (r < 0)
             return r;
     }
