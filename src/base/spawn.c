@@ -21,7 +21,7 @@ void spawn_attributes_init(posix_spawnattr_t *attributes, short flags)
 int spawn_environment_init(struct spawn_environment *environment, struct error *err)
 {
     static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
-    const char *list = getenv("TINE_FAILPOINT");
+    const char *list = getenv("TINE_CHILD_FAILPOINT");
     *environment = (struct spawn_environment){.list = {path}};
     if (!list)
         return 0;

@@ -11,8 +11,9 @@
  * POSIX_SPAWN_ ones. */
 void spawn_attributes_init(posix_spawnattr_t *attributes, short flags);
 
-/* PATH for programs that the program may run; TINE_FAILPOINT so that tests reach it; nothing else,
- * since tined's environment may hold tokens. */
+/* PATH for programs that the program may run; TINE_FAILPOINT, if a test wants to reach it: what it
+ * is told in TINE_CHILD_FAILPOINT, as ours are not its. Nothing else, since tined's environment may
+ * hold tokens. */
 struct spawn_environment {
     char *list[3]; /* as execve(2) wants it */
     char *failpoints;

@@ -22,10 +22,10 @@ struct launch {
 /* Starts a VMM as its own session in its own mount namespace, where the guest directory is
  * HYPERVISOR_GUEST_DIR and the working directory, and nothing else of the host's /run is seen.
  * Standard input is /dev/null, output and errors are appended to GUEST_VMM_LOG (started anew when
- * it was over 4 MiB); no other descriptor, no signal setting and no environment is inherited but
- * PATH and TINE_FAILPOINT. The VMM outlives tined. Returns when the program has replaced the child;
- * what fails before that is told with its step, and no process is left. `log_start` receives the
- * size of the log before this launch. */
+ * it was over 4 MiB); no other descriptor and no signal setting is inherited, and the environment
+ * is that of spawn.h. The VMM outlives tined. Returns when the program has replaced the child; what
+ * fails before that is told with its step, and no process is left. `log_start` receives the size of
+ * the log before this launch. */
 int launch_vmm(const struct launch *launch, struct vm_process *process, uint64_t *log_start,
                struct error *err);
 

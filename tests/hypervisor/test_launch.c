@@ -201,14 +201,17 @@ static void test_log_is_appended_until_large(void **state)
     guest_remove(guest);
 }
 
-static void test_failpoints_reach_it(void **state)
+static void test_failpoints_of_its_own_reach_it(void **state)
 {
     char *guest = guest_make();
-    assert_int_equal(setenv("TINE_FAILPOINT", "some-point=EIO", 1), 0);
-    run_shell(guest, "echo $TINE_FAILPOINT");
+    assert_int_equal(setenv("TINE_FAILPOINT", "our-point=EIO", 1), 0);
+    run_shell(guest, "echo =$TINE_FAILPOINT=");
+    assert_int_equal(setenv("TINE_CHILD_FAILPOINT", "its-point=EIO", 1), 0);
+    run_shell(guest, "echo =$TINE_FAILPOINT=");
     unsetenv("TINE_FAILPOINT");
+    unsetenv("TINE_CHILD_FAILPOINT");
     char *log = read_file(in_guest(guest, GUEST_VMM_LOG));
-    assert_string_equal(log, "some-point=EIO\n");
+    assert_string_equal(log, "==\n=its-point=EIO=\n");
     free(log);
     guest_remove(guest);
 }
@@ -414,7 +417,7 @@ int main(void)
         cmocka_unit_test(test_two_instances),
         cmocka_unit_test(test_mounts_do_not_leak),
         cmocka_unit_test(test_log_is_appended_until_large),
-        cmocka_unit_test(test_failpoints_reach_it),
+        cmocka_unit_test(test_failpoints_of_its_own_reach_it),
         cmocka_unit_test(test_bad_binaries),
         cmocka_unit_test(test_bad_guest_directory),
         cmocka_unit_test(test_below_run),

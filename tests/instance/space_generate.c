@@ -26,11 +26,10 @@
 #define STANDBY                                                                                   \
     MERGE LAYER "standby-paused standby-saved standby-synced standby-published standby-recorded " \
                 "stack-publish-before-rename stack-publish-after-rename "
-/* Not where a VMM fails, too: one that is started meanwhile would do so for good. */
 #define SEAL                                                                 \
     "disk-seal-made disk-seal-marked disk-seal-link disk-seal-linked "       \
     "disk-seal-before-rename disk-seal-after-rename disk-top-before-rename " \
-    "disk-top-after-rename disk-frozen "
+    "disk-top-after-rename disk-frozen disk-map-write disk-sync "
 #define LIVE \
     "live-paused live-sealed live-prepared live-made live-child live-resumed live-recorded "
 #define PAGING "expand-begun expand-done paging-wanted paging-begun paging-kept "
