@@ -45,6 +45,8 @@ struct warm {
 
 void warm_wake(const struct warm *warm);
 struct pool *pool_find(struct warm *warm, const char *id);
+/* There is something to do for it: what is told of its state is not so any more. */
+void pool_changes(struct pool *pool);
 /* Memory that would be free without it. */
 uint64_t pool_bytes(const struct pool *pool);
 

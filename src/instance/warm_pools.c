@@ -25,6 +25,11 @@ struct pool *pool_find(struct warm *warm, const char *id)
     return pool;
 }
 
+void pool_changes(struct pool *pool)
+{
+    snprintf(pool->status.state, sizeof(pool->status.state), WARM_WARMING);
+}
+
 uint64_t pool_bytes(const struct pool *pool)
 {
     uint64_t sum = pool->hot ? pool->hot_bytes : 0;
@@ -43,7 +48,7 @@ static struct pool *pool_add(struct warm *warm, const struct warm_source *source
         return NULL;
     pool->source = *source;
     pool->mark = (struct image_mark)IMAGE_MARK_NONE;
-    snprintf(pool->status.state, sizeof(pool->status.state), WARM_WARMING);
+    pool_changes(pool);
     *link = pool;
     return pool;
 }
@@ -244,6 +249,7 @@ static int want(struct warm *warm, const struct warm_source *source, unsigned re
     if (!pool)
         return error_errno(err, ENOMEM, source->id, "keep %s warm", source->id);
     pool->status.wanted = ready;
+    pool_changes(pool);
     pool->look = true;
     pool->idle = false;
     pool->failures = 0;
@@ -279,7 +285,7 @@ void warm_poke(struct warm *warm, const char *id)
     struct pool *pool = pool_find(warm, id);
     if (pool) {
         pool->look = true;
-        snprintf(pool->status.state, sizeof(pool->status.state), WARM_WARMING); /* until it has */
+        pool_changes(pool);
     }
     pthread_mutex_unlock(&warm->mutex);
     if (pool)

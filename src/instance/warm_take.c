@@ -35,6 +35,8 @@ static struct parked *take(const struct warm *warm, struct pool *pool, const str
 {
     const struct telemetry *telemetry = warm->host->telemetry;
     struct parked *parked = has_image_of(pool, from) ? take_first(pool) : NULL;
+    if (parked || pool->idle)
+        pool_changes(pool);
     pool->used_ns = time_monotonic_ns();
     pool->idle = false;
     if (parked)
