@@ -57,21 +57,16 @@ static int end_in_named(struct look *look, int dirfd, const char *path, const ch
 
 static int end_in_all(struct look *look, int dirfd, const char *path, struct error *err)
 {
-    int copy = dir_open(dirfd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, path, "read %s", path);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(dirfd, path, &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
-        int r = end_in_named(look, dirfd, path, entry->d_name, err);
+        r = end_in_named(look, dirfd, path, entry->d_name, err);
         if (r < 0)
             return r;
     }
