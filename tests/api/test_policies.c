@@ -115,9 +115,8 @@ static void expect_wish(struct daemon *daemon, const char *path, const char *bod
                         const char *algorithm)
 {
     json_t *json = http_expect(daemon, "POST", path, body, status);
-    const json_t *tine = json_object_get(json, "tine");
-    const json_t *wish =
-        json_object_get(tine ? json_object_get(tine, "memory") : json, "compression");
+    const json_t *memory = json_object_get(json_object_get(json, "tine"), "memory");
+    const json_t *wish = json_object_get(memory ? memory : json, "compression"); /* a snapshot's */
     if (algorithm)
         assert_string_equal(text_of(wish, "algorithm"), algorithm);
     else
