@@ -22,9 +22,10 @@
 #include "instance/warm.h"
 #include "listing.h"
 
-#define BOOT_ID  "/proc/sys/kernel/random/boot_id"
-#define AGENT_MS 20000
-#define AWAIT_MS 20000
+#define BOOT_ID    "/proc/sys/kernel/random/boot_id"
+#define AGENT_MS   20000
+#define AWAIT_MS   20000
+#define ORPHANS_MS 20000
 
 static const char *fake_vmm;
 
@@ -188,6 +189,14 @@ static void end_warm(struct fixture *fixture)
                   &err);
 }
 
+/* Nothing waits for those who have died, where a tined has. */
+static void wait_for_orphans(void)
+{
+    const uint64_t deadline = time_monotonic_ns() + ORPHANS_MS * 1000000ull;
+    while (waitpid(-1, NULL, WNOHANG) >= 0 && time_monotonic_ns() < deadline)
+        time_sleep_ms(1);
+}
+
 /* Children, and those of children that died (PR_SET_CHILD_SUBREAPER). */
 static void assert_no_process(void)
 {
@@ -205,6 +214,9 @@ void fixture_clear(struct fixture *fixture)
     end_warm(fixture);
     fixture_delete_instances(fixture);
     delete_snapshots(fixture);
+    if (fixture->orphans)
+        wait_for_orphans();
+    fixture->orphans = false;
     assert_no_process();
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         char path[128];

@@ -28,6 +28,7 @@ struct fixture {
     struct compaction_options compaction; /* the same */
     struct warm_options warm;             /* the same */
     bool without_layers;                  /* the same: the driver knows none, as Firecracker's */
+    bool orphans; /* a tined has died: what it had killed may die later, and has nobody to wait */
     struct host *host;
 };
 

@@ -264,6 +264,7 @@ static void run_in_child(struct world *world, const struct step *step, struct en
     /* VMMs that it ended are children of this process, which has no descriptor of them. */
     while (waitpid(-1, NULL, WNOHANG) > 0) {
     }
+    world->fixture->orphans = true;
     fixture_open(world->fixture);
     for (unsigned i = 0; i < step_results(step); i++)
         ends->list[i] = killed                          ? ENDED_CRASHED
