@@ -174,12 +174,29 @@ int fork_finish(struct operation *op, struct fork *fork, int r, struct instance_
     return trace_end(&fork->trace, 0, err);
 }
 
+/* Checked before the source is put to sleep, or a fork that is ready taken, for nothing;
+ * store_insert() decides. */
+static int check_name_free(struct host *host, const char *name, struct error *err)
+{
+    char id[INSTANCE_ID_LENGTH + 1];
+    struct instance_record *record = calloc(1, sizeof(*record));
+    int r = record ? store_resolve(host->store, name, id, NULL) : -ENOMEM;
+    if (r == 0)
+        r = store_get(host->store, id, record, NULL);
+    bool taken = r == 0 && strcmp(record->name, name) == 0;
+    free(record);
+    return taken ? error_set(err, ERROR_NAME, EEXIST, "the name '%s' is taken", name) : 0;
+}
+
 int fork_take_ready(const struct owner *from, struct operation *op, struct fork *fork,
                     struct error *err)
 {
     struct host *host = op->host;
     if (fork->cold || !fork->with_memory || fork->target != INSTANCE_RUNNING)
         return 0;
+    int r = check_name_free(host, fork->request->name, err);
+    if (r < 0)
+        return r;
     fork->parked = warm_take(host->warm, from);
     if (!fork->parked)
         return 0;
@@ -194,19 +211,6 @@ bool fork_again(struct fork *fork, int r)
         return false;
     *fork = (struct fork){.request = fork->request, .cold = true};
     return true;
-}
-
-/* Checked before the source is put to sleep for nothing; store_insert() decides. */
-static int check_name_free(struct host *host, const char *name, struct error *err)
-{
-    char id[INSTANCE_ID_LENGTH + 1];
-    struct instance_record *record = calloc(1, sizeof(*record));
-    int r = record ? store_resolve(host->store, name, id, NULL) : -ENOMEM;
-    if (r == 0)
-        r = store_get(host->store, id, record, NULL);
-    bool taken = r == 0 && strcmp(record->name, name) == 0;
-    free(record);
-    return taken ? error_set(err, ERROR_NAME, EEXIST, "the name '%s' is taken", name) : 0;
 }
 
 static struct source_wish wish_of(const struct instance_fork_request *request)

@@ -254,6 +254,10 @@ static void test_snapshot(void **state)
     assert_ok(snapshot_fork(fixture->host, snapshot.id, "fork", &running, &fork, &err), &err);
     assert_false(was_asked(fixture, fork.id, "/snapshot/load"));
     assert_recalls(fixture, "fork", "note");
+    assert_fails(snapshot_fork(fixture->host, snapshot.id, "fork", &running, NULL, &err), &err,
+                 ERROR_NAME, "is taken");
+    assert_ok(snapshot_get(fixture->host, snapshot.id, &snapshot, &err), &err);
+    assert_int_equal(snapshot.warm.taken, 1); /* not for nothing */
     assert_ok(snapshot_warm(fixture->host, snapshot.id, 0, &status, &err), &err);
     assert_int_equal(status.wanted, 0);
     assert_tidy(fixture);
