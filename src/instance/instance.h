@@ -62,6 +62,7 @@ struct warm_options {
     uint64_t memory_bytes; /* that it may have for itself; 0: no limit */
     unsigned per_second;   /* so many forks are made ready; 0: the default */
     unsigned idle_ms;      /* without a fork of a source: then it ends for that; 0: never */
+    unsigned retry_max_ms; /* from a failure to the next attempt; 0: the default */
 };
 
 struct host_options {

@@ -13,7 +13,8 @@
 #include "instance/warm.h"
 #include "instance/warm_pool.h"
 
-#define PER_SECOND 50
+#define PER_SECOND   50
+#define RETRY_MAX_MS 300000
 
 /* ---- the list ---- */
 
@@ -191,6 +192,8 @@ struct warm *warm_start(struct host *host, const struct warm_options *options, s
     warm->options = *options;
     if (warm->options.per_second == 0)
         warm->options.per_second = PER_SECOND;
+    if (warm->options.retry_max_ms == 0)
+        warm->options.retry_max_ms = RETRY_MAX_MS;
     pthread_mutex_init(&warm->mutex, NULL);
     pthread_cond_init(&warm->ended, NULL);
     if (begin(warm, err) == 0)

@@ -12,11 +12,10 @@
 #include "instance/warm.h"
 #include "instance/warm_pool.h"
 
-#define MS           1000000ull
-#define RETRY_NS     (100 * MS)
-#define RETRY_MAX_NS (300000 * MS)
-#define CALM_NS      (60000 * MS) /* without a failure: the next is the first again */
-#define ROOM_NS      (5000 * MS)  /* until it is looked for room again */
+#define MS       1000000ull
+#define RETRY_NS (100 * MS)
+#define CALM_NS  (60000 * MS) /* without a failure: the next is the first again */
+#define ROOM_NS  (5000 * MS)  /* until it is looked for room again */
 
 static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
 {
@@ -26,16 +25,16 @@ static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
     return until_ns;
 }
 
-static void fail(struct pool *pool, const char *what)
+static void fail(const struct warm *warm, struct pool *pool, const char *what)
 {
-    const uint64_t now = time_monotonic_ns();
+    const uint64_t now = time_monotonic_ns(), longest = warm->options.retry_max_ms * MS;
     const bool calm = pool->failures == 0 || now - pool->failed_ns > CALM_NS;
     const unsigned doublings = calm ? 0 : pool->failures < 16 ? pool->failures : 16;
     const uint64_t pause = RETRY_NS << doublings;
     pool->failures = calm ? 1 : pool->failures + 1;
     pool->failed_ns = now;
     rest(pool, WARM_FAILING, now);
-    pool->again_ns = now + (pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS);
+    pool->again_ns = now + (pause < longest ? pause : longest);
     snprintf(pool->status.reason, sizeof(pool->status.reason), "%.255s", what);
     log_warning("%s %s is to be kept warm: %s", pool->source.snapshot ? "snapshot" : "instance",
                 pool->source.id, what);
@@ -108,12 +107,11 @@ static void reap(struct warm *warm, struct pool *pool)
         pool->status.lost++;
         metric_add(warm->host->telemetry->warm_lost, 1, NULL);
     }
-    if (dead)
-        fail(pool, "a fork that was ready ended by itself");
-    if (pool->hot && !vm_process_alive(&pool->hot->live.process)) {
+    if (pool->hot && !vm_process_alive(&pool->hot->live.process))
         hot = TAKE_PTR(pool->hot);
-        fail(pool, "the template ended by itself");
-    }
+    if (hot || dead)
+        fail(warm, pool,
+             hot ? "the template ended by itself" : "a fork that was ready ended by itself");
     end_these(warm, hot, dead);
 }
 
@@ -142,7 +140,7 @@ static void look(struct warm *warm, struct pool *pool)
         &pool->mark, pool->source.snapshot ? host->snapshots_fd : host->guests_fd, path, &err);
     pool->sleeps = found != IMAGE_NONE;
     if (found < 0)
-        fail(pool, err.message);
+        fail(warm, pool, err.message);
     if (found == IMAGE_NONE && source_is_gone(warm, &pool->source))
         pool->status.wanted = 0;
     if (found != IMAGE_SAME)
@@ -220,7 +218,7 @@ static void make_hot(struct warm *warm, struct pool *pool)
         pool->look = true;
         pool->again_ns = time_monotonic_ns() + RETRY_NS;
     } else {
-        fail(pool, err.message);
+        fail(warm, pool, err.message);
     }
     image_mark_drop(&mark);
     if (hot && is_too_much(warm))
@@ -247,7 +245,7 @@ static void make_parked(struct warm *warm, struct pool *pool)
     pthread_mutex_lock(&warm->mutex);
     refilled(warm, pool, parked != NULL);
     if (!parked) {
-        fail(pool, err.message);
+        fail(warm, pool, err.message);
         return;
     }
     if (parked->private_bytes > pool->parked_bytes)

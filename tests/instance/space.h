@@ -20,6 +20,7 @@
 #define SPACE_ALLOWED   24u
 #define SPACE_STEPS     20u
 #define SPACE_KILLED    64u
+#define SPACE_RETRY_MS  200u /* what is killed more often than in life is made anew as soon */
 
 enum place { PLACE_ABSENT, PLACE_STOPPED, PLACE_STANDBY, PLACE_RUNNING };
 

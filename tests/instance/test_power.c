@@ -317,6 +317,8 @@ static void check_cut(struct power *power, unsigned i)
     mount_disk(power, path);
     found.fixture = fixture_on(power->inner);
     fixture_open(found.fixture);
+    if (!warm_settle(&found))
+        fail_msg("what is kept warm does not come to rest after cut %u", i);
     predict_cut(power, cut, &found);
     loosen(&found);
     world_observe(&found);
@@ -403,6 +405,7 @@ static void run_on(const char *type, uint64_t fallback)
     world->trouble = TROUBLE_NONE;
     world->fixture = fixture_make(power->inner);
     world->fixture->saving = HYPERVISOR_SAVES_MERGED;
+    world->fixture->warm.retry_max_ms = SPACE_RETRY_MS;
     fixture_reopen(world->fixture);
     inner_sync(power); /* the files that instances are made of are not what is tested */
     assert_int_equal(pthread_create(&power->cutter, NULL, cut_run, power), 0);
