@@ -164,6 +164,8 @@ int live_begin(struct operation *source, struct live *live, struct error *err)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP, "%s can't be forked without a nap",
                          source->record.name);
     int r = hypervisor->template_check(hypervisor, &spec, err);
+    if (r == 0 && !(live->capture = capture_new()))
+        r = error_errno(err, ENOMEM, source->guest_dir, "make a template");
     if (r == 0)
         r = make(source, live, err);
     if (r < 0)
@@ -179,14 +181,15 @@ void live_end(struct live *live)
     process_release(&live->process);
     live->process.pid = 0;
     cleanup_draft(&live->draft);
+    capture_put(live->capture);
     free(live->path);
     *live = (struct live)LIVE_NONE;
 }
 
 /* ---- a fork of it ---- */
 
-static int end_all_of(const char *id, const struct stat *st, const struct proc_vmm *vmms,
-                      size_t count, const char *what, struct error *err)
+static int end_all_of(const char *path, const struct stat *st, const struct proc_vmm *vmms,
+                      size_t count, struct error *err)
 {
     int r = 0;
     for (size_t i = 0; i < count && r == 0; i++) {
@@ -194,7 +197,7 @@ static int end_all_of(const char *id, const struct stat *st, const struct proc_v
             .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
         if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
             continue;
-        log_info("instance %s: ending %s that was left behind", id, what);
+        log_info("ending a VMM that was left behind in %s", path);
         r = vm_process_kill(&process, VMM_KILL_MS, err);
     }
     return r;
@@ -210,7 +213,7 @@ static void end_unknown_child(const struct operation *op)
     int r = fstat(op->guest_fd, &st) < 0 ? error_errno(&err, errno, NULL, "stat %s", op->guest_dir)
                                          : proc_vmms(&vmms, &count, &err);
     if (r == 0)
-        r = end_all_of(op->record.id, &st, vmms, count, "a VMM", &err);
+        r = end_all_of(op->guest_dir, &st, vmms, count, &err);
     if (r < 0)
         log_error("instance %s: %s", op->record.id, err.message);
 }
@@ -281,17 +284,17 @@ int live_wake(struct operation *op, struct error *err)
 
 /* ---- what was left behind ---- */
 
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
+int live_end_strays(int directory, const char *path, const struct proc_vmm *vmms, size_t count,
                     struct error *err)
 {
-    int copy = dir_open(op->guest_fd, ".", err);
+    int copy = dir_open(directory, ".", err);
     if (copy < 0)
         return copy;
     _cleanup_(closedir) DIR *dir = fdopendir(copy);
     if (!dir) {
         int saved = errno;
         close(copy);
-        return error_errno(err, saved, op->guest_dir, "read %s", op->guest_dir);
+        return error_errno(err, saved, path, "read %s", path);
     }
     const struct dirent *entry;
     int r = 0;
@@ -299,12 +302,11 @@ int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t co
         struct stat st;
         if (!is_temporary_name(entry->d_name))
             continue;
-        if (fstatat(op->guest_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return error_errno(err, errno, op->guest_dir, "stat %s/%s", op->guest_dir,
-                               entry->d_name);
-        r = end_all_of(op->record.id, &st, vmms, count, "a template", err);
+        if (fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return error_errno(err, errno, path, "stat %s/%s", path, entry->d_name);
+        r = end_all_of(path, &st, vmms, count, err);
     }
     if (r == 0 && errno != 0)
-        r = error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
+        r = error_errno(err, errno, path, "read %s", path);
     return r;
 }

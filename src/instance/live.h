@@ -9,6 +9,7 @@
 #ifndef TINE_INSTANCE_LIVE_H
 #define TINE_INSTANCE_LIVE_H
 
+#include "instance/capture.h"
 #include "instance/directory.h"
 #include "instance/proc.h"
 
@@ -17,6 +18,7 @@ struct live {
     struct draft draft;
     char *path; /* of the directory, absolute */
     struct vm_process process;
+    struct capture *capture; /* for those who snapshot it; owned */
 };
 
 /* clang-format off */ /* its versions differ on braces in macros */
@@ -40,8 +42,9 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
  */
 int live_wake(struct operation *op, struct error *err);
 
-/* Ends what templates of the instance a tined has left behind. */
-int live_end_strays(struct operation *op, const struct proc_vmm *vmms, size_t count,
+/* Ends the templates, and the VMs of captures (capture.h), that a tined has left behind: what sees
+ * a directory as its own that has a temporary name in `directory`, which messages call `path`. */
+int live_end_strays(int directory, const char *path, const struct proc_vmm *vmms, size_t count,
                     struct error *err);
 
 #endif

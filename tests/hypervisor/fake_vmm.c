@@ -158,6 +158,10 @@ static int misbehave(struct connection *connection, const char *path, struct fak
         turn_pass(connection);
     while (text)
         pause();
+    while ((text = fake_order("wait", path))) {
+        free(text);
+        usleep(1000);
+    }
     text = fake_order("garbage", path);
     if (text) {
         free(text);
