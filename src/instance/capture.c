@@ -101,7 +101,9 @@ static int make_directory(struct capture *capture, const struct live *live,
                                 .base = true,
                                 .disks = &live->owner,
                                 .stacks = disks_are_stacks(op->host, &op->record)};
-    int r = draft_make_for(&to, &capture->draft, err);
+    struct owner place = to;
+    place.id = CAPTURE_DIRECTORY;
+    int r = draft_make_for(&place, &capture->draft, err);
     if (r < 0)
         return r;
     op->guest_fd = capture->draft.fd;

@@ -3,7 +3,7 @@
  * made of its template (live.h) and never runs writes it, as a standby would (saving.h), in a
  * directory of its own among the snapshots:
  *
- *   snapshots/<id of the source>.tine-tmp-<16 hex digits>/
+ *   snapshots/capture.tine-tmp-<16 hex digits>/
  *     boot/, disks/, base/   links, as a fork has them, and what the VM needs for itself
  *     snapshot/              state and memory, when they are written: for the snapshots to link
  *
@@ -14,6 +14,8 @@
 #define TINE_INSTANCE_CAPTURE_H
 
 #include "instance/directory.h"
+
+#define CAPTURE_DIRECTORY "capture" /* its name, as a temporary one */
 
 struct capture;
 struct live;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "instance/live.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,14 +17,12 @@
 #include "instance/wake.h"
 #include "instance/watch.h"
 
-#define TEMPLATE "template" /* its directory's name, as a temporary one */
-
 /* ---- the template ---- */
 
 static int directory_make(const struct operation *source, struct live *live, struct error *err)
 {
     live->draft = (struct draft){.parent = source->guest_fd, .fd = -1};
-    live->draft.name = temporary_name(TEMPLATE);
+    live->draft.name = temporary_name(LIVE_DIRECTORY);
     if (!live->draft.name ||
         asprintf(&live->path, "%s/%s", source->guest_dir, live->draft.name) < 0) {
         live->path = NULL;
@@ -188,36 +184,6 @@ void live_end(struct live *live)
 
 /* ---- a fork of it ---- */
 
-static int end_all_of(const char *path, const struct stat *st, const struct proc_vmm *vmms,
-                      size_t count, struct error *err)
-{
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
-        if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
-            continue;
-        log_info("ending a VMM that was left behind in %s", path);
-        r = vm_process_kill(&process, VMM_KILL_MS, err);
-    }
-    return r;
-}
-
-/* A template that ended before it could tell of its child may have made one. */
-static void end_unknown_child(const struct operation *op)
-{
-    _cleanup_(free) struct proc_vmm *vmms = NULL;
-    struct error err = {0};
-    struct stat st;
-    size_t count;
-    int r = fstat(op->guest_fd, &st) < 0 ? error_errno(&err, errno, NULL, "stat %s", op->guest_dir)
-                                         : proc_vmms(&vmms, &count, &err);
-    if (r == 0)
-        r = end_all_of(op->guest_dir, &st, vmms, count, &err);
-    if (r < 0)
-        log_error("instance %s: %s", op->record.id, err.message);
-}
-
 int live_child(struct operation *op, const struct live *live, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
@@ -227,7 +193,7 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
     if (r < 0) {
-        end_unknown_child(op);
+        live_end_unknown(op);
         return r;
     }
     op->record.state = INSTANCE_PAUSED;
@@ -279,34 +245,5 @@ int live_wake(struct operation *op, struct error *err)
     process_release(&process);
     if (r == 0)
         operation_show(op, INSTANCE_RUNNING);
-    return r;
-}
-
-/* ---- what was left behind ---- */
-
-int live_end_strays(int directory, const char *path, const struct proc_vmm *vmms, size_t count,
-                    struct error *err)
-{
-    int copy = dir_open(directory, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, path, "read %s", path);
-    }
-    const struct dirent *entry;
-    int r = 0;
-    while (r == 0 && (errno = 0, entry = readdir(dir))) {
-        struct stat st;
-        if (!is_temporary_name(entry->d_name))
-            continue;
-        if (fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return error_errno(err, errno, path, "stat %s/%s", path, entry->d_name);
-        r = end_all_of(path, &st, vmms, count, err);
-    }
-    if (r == 0 && errno != 0)
-        r = error_errno(err, errno, path, "read %s", path);
     return r;
 }

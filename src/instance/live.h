@@ -13,6 +13,8 @@
 #include "instance/directory.h"
 #include "instance/proc.h"
 
+#define LIVE_DIRECTORY "template" /* its name, as a temporary one */
+
 struct live {
     struct owner owner; /* of the files in its directory; strings are the source's */
     struct draft draft;
@@ -42,9 +44,14 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
  */
 int live_wake(struct operation *op, struct error *err);
 
-/* Ends the templates, and the VMs of captures (capture.h), that a tined has left behind: what sees
- * a directory as its own that has a temporary name in `directory`, which messages call `path`. */
-int live_end_strays(int directory, const char *path, const struct proc_vmm *vmms, size_t count,
+/* Ends what a tined has left behind of live forks of the instance (live_strays.c). */
+int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
                     struct error *err);
+/* The same of snapshots of instances that ran on (capture.h). */
+int live_end_captures(const struct host *host, const struct proc_vmm *vmms, size_t count,
+                      struct error *err);
+/* The same of a fork whose VM could not be made, or was made by a template that ended before it
+ * could tell. What fails is logged. */
+void live_end_unknown(const struct operation *op);
 
 #endif

@@ -120,7 +120,7 @@ static int recover_half_made(struct operation *op, struct error *err)
 
 static int recover_present(struct operation *op, const struct found *found, struct error *err)
 {
-    int r = live_end_strays(op->guest_fd, op->guest_dir, found->vmms, found->count, err);
+    int r = live_end_strays(op, found->vmms, found->count, err);
     if (r == 0)
         r = find_vmm(op, found, err);
     if (r < 0)
@@ -159,7 +159,7 @@ int recover(struct host *host, struct error *err)
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r == 0)
-        r = live_end_strays(host->snapshots_fd, host->snapshots_dir, found.vmms, found.count, err);
+        r = live_end_captures(host, found.vmms, found.count, err);
     if (r < 0)
         return r;
     /* Last: a temporary name is how a half-done delete is told. */
