@@ -21,6 +21,8 @@
 #define MAX_CONNECTIONS_MAX 100000ul
 #define BANDWIDTH_MIB_MAX   1048576u
 #define AT_ONCE_MAX         1024ul
+#define CACHE_MIB_MIN       16ul /* as tine-pager has it */
+#define CACHE_MIB_MAX       1048576ul
 
 /* Stores the value at the option's target, or says what is wrong with it. */
 typedef int option_setter(void *target, const char *value, struct error *err);
@@ -174,6 +176,18 @@ static int set_graduate_at_once(void *target, const char *value, struct error *e
     return 0;
 }
 
+static int set_decoded_cache(void *target, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number < CACHE_MIB_MIN || number > CACHE_MIB_MAX)
+        return error_set(err, ERROR_INVALID, EINVAL,
+                         "\"%.32s\" is not a number of MiB from %lu to %lu", value, CACHE_MIB_MIN,
+                         CACHE_MIB_MAX);
+    *(unsigned *)target = (unsigned)number;
+    return 0;
+}
+
 /* Two numbers below 2^32 - 1, which stands for nobody in particular. */
 static int set_user(void *target, const char *value, struct error *err)
 {
@@ -235,6 +249,8 @@ static const struct row {
      set_text, TARGET(pager.binary)},
     {"pager-dir", "DIR", "pagers have their sockets in DIR/pager (default " DEFAULT_RUN_DIR ")",
      set_directory, TARGET(pager.run_dir)},
+    {"decoded-cache", "MIB", "of a pager, for pages of compressed memory (default 256)",
+     set_decoded_cache, TARGET(pager.cache_mib)},
     {"memory-backend", "HOW", "of a fork's first restore: file, pager or auto (default auto)",
      set_memory_backend, TARGET(pager.backend)},
     {"standby-memory", "HOW", "of a restored VM: merge, layer, full or auto (default auto)",

@@ -19,10 +19,10 @@ int proc_stat_parse(const char *text, const char *name, struct proc_stat *stat, 
     uint64_t user, kernel;
     int64_t pages;
     if (!rest || sscanf(rest + 1,
-                        " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+                        " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
                         " %*d %*d %*d %*d %" SCNu32 " %*d %" SCNu64 " %" SCNu64 " %" SCNd64,
-                        &found.state, &user, &kernel, &found.threads, &found.start_ticks,
-                        &found.vms_bytes, &pages) != 7)
+                        &found.state, &found.parent, &user, &kernel, &found.threads,
+                        &found.start_ticks, &found.vms_bytes, &pages) != 8)
         return error_set(err, ERROR_SYSTEM, EPROTO, "%s is not as proc(5) says", name);
     found.cpu_seconds = ((double)user + (double)kernel) / (double)sysconf(_SC_CLK_TCK);
     found.rss_bytes = pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;

@@ -10,6 +10,7 @@
 
 struct proc_stat {
     char state;           /* field 3: 'R', 'S', ...; 'Z' is dead but not reaped, 'X' is dead */
+    pid_t parent;         /* 4 */
     double cpu_seconds;   /* 14 and 15, of all its threads */
     uint32_t threads;     /* 20 */
     uint64_t start_ticks; /* 22, since the boot: with the pid it names a process of this boot */

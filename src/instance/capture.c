@@ -122,8 +122,8 @@ static int make(struct capture *capture, const struct live *live, const struct o
     op->host = source->host;
     op->record = source->record;
     op->record.vmm_pid = 0;
-    snprintf(op->record.compression, sizeof(op->record.compression), "%s", compression);
     int r = make_directory(capture, live, source, err);
+    snprintf(op->record.compression, sizeof(op->record.compression), "%s", compression);
     if (r == 0)
         r = live_child(op, live, err);
     if (r < 0)

@@ -16,6 +16,7 @@
 #include "instance/memory_stack.h"
 #include "instance/paged.h"
 #include "instance/telemetry.h"
+#include "paging/paging.h"
 
 void compaction_init(const struct host *host, struct compaction *compaction, const char *id)
 {
@@ -164,6 +165,17 @@ int compaction_make(struct host *host, struct compaction *compaction, struct err
 
 /* ---- the short part ---- */
 
+/* The image is the same page for page. Without the record, VMs made of it are only slower. */
+static void carry_record(const struct operation *op, int from, int to)
+{
+    struct error cause = {0};
+    int r = file_exists(from, PAGING_RECORD, &cause);
+    if (r > 0)
+        r = operation_share(op, from, GUEST_SNAPSHOT, to, PAGING_RECORD, &cause);
+    if (r < 0)
+        log_warning("instance %s: %s", op->record.id, cause.message);
+}
+
 /* What stays of the image, and the mark. */
 static int complete(const struct compaction *compaction, const struct operation *op,
                     const struct compaction_mark *mark, struct error *err)
@@ -177,6 +189,7 @@ static int complete(const struct compaction *compaction, const struct operation 
     int r = operation_share(op, from, GUEST_SNAPSHOT, to, SNAPSHOT_STATE, err);
     for (unsigned i = 0; r == 0 && i < compaction->first; i++)
         r = operation_share(op, from, GUEST_SNAPSHOT, to, memory_name(i).text, err);
+    carry_record(op, from, to);
     if (r == 0)
         r = compaction_mark_write(to, mark, err);
     return r < 0 ? r : step("compaction-linked", err);

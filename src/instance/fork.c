@@ -53,7 +53,6 @@ static void inherit(const struct instance_record *source, const char *name,
     record->state = INSTANCE_CREATED;
     program_forget_end(record);
     record->state_error[0] = record->memory_method[0] = '\0';
-    record->compression[0] = '\0';
     record->paged = false;
     record->vmm_pid = 0;
     record->vmm_start_ticks = 0;

@@ -10,7 +10,7 @@
 #include "instance/disks.h"
 #include "instance/memory_stack.h"
 #include "paging/paging.h"
-#include "stack/stack.h"
+#include "stack/compression.h"
 
 /* A directory of an owner in both places. */
 struct pair {
@@ -119,6 +119,26 @@ int fork_writable_disks(struct handover *handover, struct error *err)
     return record_has_writable_disk(handover->record) ? give_disks(handover, true, err) : 0;
 }
 
+/* The name of one of the image's files: the lowest may be compressed. */
+static int memory_file(const struct pair *pair, unsigned number, char name[STACK_PACKED_NAME],
+                       struct error *err)
+{
+    char path[64];
+    struct stack_packed packed;
+    snprintf(name, STACK_PACKED_NAME, "%s", memory_name(number).text);
+    if (number > 0)
+        return 0;
+    snprintf(path, sizeof(path), "%s/" SNAPSHOT_MEMORY, pair->directory);
+    const struct label label = owner_label(pair->handover->from, path);
+    const struct stack_file raw = {pair->from, SNAPSHOT_MEMORY, label.text};
+    int r = stack_find_packed(&raw, &packed, err);
+    if (r > 0)
+        stack_packed_name(SNAPSHOT_MEMORY, packed.algorithm, name);
+    else
+        pair->handover->record->compression[0] = '\0';
+    return r < 0 ? r : 0;
+}
+
 /* A memory image with the layers over it. */
 static int give_image(struct handover *handover, struct pair *pair, struct error *err)
 {
@@ -127,7 +147,10 @@ static int give_image(struct handover *handover, struct pair *pair, struct error
     record->memory_bytes_copied = 0;
     for (unsigned i = 0; r == 0 && i <= record->memory_layers; i++) {
         struct stack_result result = {0};
-        r = give(pair, memory_name(i).text, link_file, &result, err);
+        char name[STACK_PACKED_NAME];
+        r = memory_file(pair, i, name, err);
+        if (r == 0)
+            r = give(pair, name, link_file, &result, err);
         record->memory_bytes_copied += r == 0 ? result.bytes_copied : 0;
         if (r == 0 && i == 0)
             snprintf(record->memory_method, sizeof(record->memory_method), "%s",
@@ -187,6 +210,8 @@ int fork_files(struct handover *handover, struct error *err)
         r = give_disks(handover, false, err);
     if (r == 0)
         r = fork_writable_disks(handover, err);
+    if (!handover->memory)
+        handover->record->compression[0] = '\0';
     if (r == 0 && handover->base)
         r = fork_base(handover, err);
     return r == 0 && handover->memory ? fork_memory(handover, err) : r;

@@ -7,14 +7,16 @@
 /* Files on their way from one owner to another, each of which is an instance or a snapshot. */
 struct handover {
     const struct owner *from, *to;
-    const struct draft *draft;      /* of `to` */
-    struct instance_record *record; /* says what there is; learns what had to be copied */
-    bool memory;                    /* the snapshot/ too */
-    bool base;                      /* the base/ too, if there is one: `from` runs (live.h) */
-    const struct owner *disks;      /* has the writable disks; NULL: `from` */
-    bool stacks;                    /* `to` can have stacks for disks (disks.h) */
-    uint64_t size_bytes;            /* the result: of all files, holes included; of a disk that is
-                                       a stack, of the disk */
+    const struct draft *draft; /* of `to` */
+    /* Says what there is, and how the source's memory is compressed; learns what had to be copied,
+     * and forgets a compression that is not that of the file which `to` gets. */
+    struct instance_record *record;
+    bool memory;               /* the snapshot/ too */
+    bool base;                 /* the base/ too, if there is one: `from` runs (live.h) */
+    const struct owner *disks; /* has the writable disks; NULL: `from` */
+    bool stacks;               /* `to` can have stacks for disks (disks.h) */
+    uint64_t size_bytes;       /* the result: of all files, holes included; of a disk that is a
+                                  stack, of the disk */
 };
 
 /* Gives the draft its own names for everything `to` needs (R1): links for what nobody writes

@@ -38,6 +38,17 @@ static void set_stack(const struct telemetry *telemetry)
                    (const char *const[]){errno_name(errnums[i])});
 }
 
+static void set_caches(const struct telemetry *telemetry, const struct paging_cache *cache)
+{
+    metric_set(telemetry->cache_limit, (double)cache->limit_bytes, NULL);
+    metric_set(telemetry->cache_bytes, (double)cache->bytes, NULL);
+    metric_set(telemetry->cache_hits, (double)cache->hits, NULL);
+    metric_set(telemetry->cache_misses, (double)cache->misses, NULL);
+    metric_set(telemetry->cache_ahead, (double)cache->ahead, NULL);
+    metric_set(telemetry->cache_evictions, (double)cache->evictions, NULL);
+    metric_set(telemetry->cache_failures, (double)cache->failures, NULL);
+}
+
 static void set_pagers(const struct host *host)
 {
     const struct telemetry *telemetry = host->telemetry;
@@ -56,6 +67,7 @@ static void set_pagers(const struct host *host)
     metric_set(telemetry->pager_graduations, (double)counts.graduation_failures, failed);
     metric_set(telemetry->pager_lost, (double)counts.lost, NULL);
     metric_set(telemetry->pagers_started, (double)counts.pagers_started, NULL);
+    set_caches(telemetry, &counts.cache);
 }
 
 char *host_metrics(struct host *host, size_t *length, struct error *err)

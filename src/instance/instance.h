@@ -26,7 +26,8 @@ struct image_store;
 
 /* What a restored VM has its memory from. */
 enum memory_backend {
-    MEMORY_AUTO,  /* its file, mapped, wherever that can be; else the pager */
+    MEMORY_AUTO,  /* its file, mapped, wherever that can be; else the pager, as with a fork's first
+                     restore of a compressed file */
     MEMORY_FILE,  /* always its file */
     MEMORY_PAGER, /* at a fork's first restore the pager, later its file */
 };
@@ -46,6 +47,7 @@ struct pager_options {
     const char *version; /* of `binary`; NULL: this program's */
     enum memory_backend backend;
     struct paging_graduation graduation;
+    unsigned cache_mib; /* of each pager that is started, for decoded pages; 0: its default */
 };
 
 /* Stacks of what sleeps get fewer files in the background (compaction.h). */
@@ -219,7 +221,8 @@ struct instance_stats {
     uint64_t vmm_private_bytes; /* the same without the guest's memory mapping */
     uint64_t rss_bytes, vms_bytes;
     double cpu_seconds;
-    uint64_t memory_link_count; /* of its memory file (standby's or retained base); 0: none */
+    /* Of its memory file (standby's or retained base), which may be compressed; 0: none. */
+    uint64_t memory_link_count;
     uint64_t memory_file_bytes, memory_file_allocated;
     /* The layers over that file, lowest first. */
     struct layer_stats {

@@ -6,7 +6,8 @@
  *   differs there, as a layer or as a diff]; that becomes the next layer; [publish the directory as
  *   snapshot/]
  *
- * Such an image can be restored by a VMM that knows layers, or through the pager. What fails leaves
+ * Such an image can be restored by a VMM that knows layers, or through the pager. Over a compressed
+ * base there is no layer: neither a VMM nor compaction could read the stack. What fails leaves
  * base/ as it was; but a VMM with a log has forgotten by then what had changed, so the next standby
  * of that VM writes all memory. */
 #ifndef TINE_INSTANCE_LAYERING_H

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "instance/compressor.h"
 #include "instance/memory_link.h"
+#include "instance/paged.h"
 #include "instance/telemetry.h"
 #include "instance/trace.h"
 
@@ -71,9 +72,16 @@ static int expand(struct host *host, const struct owner *owner, const struct raw
     return r < 0 ? r : step("expand-done", err);
 }
 
-/* 1: the image is raw. 0: it is not, and `writing` is what it would take. */
-static int make_raw(struct host *host, const struct owner *owner, uint64_t size, bool writing,
-                    struct error *err)
+/* What somebody needs. */
+struct need {
+    uint64_t size; /* of the raw image */
+    bool writing;  /* the owner is held so: the image may be expanded */
+    bool raw;      /* else a compressed one will do, if it has an index */
+};
+
+/* 1: the image is as it is needed. 0: it is not, and `writing` is what it would take. */
+static int make_ready(struct host *host, const struct owner *owner, const struct need *need,
+                      struct error *err)
 {
     _cleanup_(raw_image) struct raw_image image = {.dir = -1};
     struct stack_packed packed;
@@ -87,27 +95,49 @@ static int make_raw(struct host *host, const struct owner *owner, uint64_t size,
         return r;
     if (r == 0)
         return 1;
-    if (!writing)
-        return 0;
+    r = need->raw ? 0 : stack_packed_check(&image.raw, &packed, need->size, err);
+    if (r != 0 || !need->writing)
+        return r;
     compressor_drop(host->compressor, owner->id);
-    r = expand(host, owner, &image, size, err);
+    r = expand(host, owner, &image, need->size, err);
     return r < 0 ? r : 1;
 }
 
 int memory_take(struct operation *op, struct error *err)
 {
     const struct owner owner = operation_owner(op);
+    const struct need need = {
+        .size = op->record.memory_bytes, .writing = true, .raw = !paged_takes_packed(op)};
     compressor_drop(op->host->compressor, op->record.id);
-    int r = make_raw(op->host, &owner, op->record.memory_bytes, true, err);
+    int r = make_ready(op->host, &owner, &need, err);
     return r < 0 ? r : 0;
 }
 
-static int make_raw_for(struct operation *op, struct error *err)
+int memory_expand(struct operation *op, struct error *err)
 {
     const struct owner owner = operation_owner(op);
+    const struct need need = {.size = op->record.memory_bytes, .writing = true, .raw = true};
+    int r = make_ready(op->host, &owner, &need, err);
+    return r < 0 ? r : 0;
+}
+
+int memory_is_packed(const struct operation *op, struct stack_packed *packed, struct error *err)
+{
+    const struct owner owner = operation_owner(op);
+    _cleanup_(raw_image) struct raw_image image = {.dir = -1};
+    int r = image_of(&owner, &image, err);
+    return r < 0 ? r : stack_find_packed(&image.raw, packed, err);
+}
+
+static int make_ready_for(struct operation *op, struct error *err)
+{
+    const struct owner owner = operation_owner(op);
+    const struct need need = {.size = op->record.memory_bytes,
+                              .writing = op->hold.writing,
+                              .raw = !paged_serves_packed(op->host)};
     if (op->record.state != INSTANCE_STANDBY)
         return 1;
-    return make_raw(op->host, &owner, op->record.memory_bytes, op->hold.writing, err);
+    return make_ready(op->host, &owner, &need, err);
 }
 
 /* Begins, and ends what it began unless the result is 1. */
@@ -117,7 +147,7 @@ static int try_begin(struct host *host, const char *reference, enum lock_kind ki
     int r = operation_begin(host, reference, kind, op, err);
     if (r < 0)
         return r;
-    r = make_raw_for(op, err);
+    r = make_ready_for(op, err);
     if (r <= 0)
         operation_end(op);
     return r;
@@ -137,29 +167,30 @@ int memory_begin(struct host *host, const char *reference, enum lock_kind kind,
     }
 }
 
-static int try_begin_snapshot(struct host *host, const char *id, enum lock_kind kind,
+static int try_begin_snapshot(struct host *host, const char *id, enum lock_kind kind, bool for_fork,
                               struct snapshot_operation *op, struct error *err)
 {
     int r = snapshot_begin(host, id, kind, op, err);
     if (r < 0)
         return r;
     const struct owner owner = snapshot_owner(op);
-    r = op->record.kind != INSTANCE_STANDBY
-            ? 1
-            : make_raw(host, &owner, op->record.source.memory_bytes, op->hold.writing, err);
+    const struct need need = {.size = op->record.source.memory_bytes,
+                              .writing = op->hold.writing,
+                              .raw = !for_fork || !paged_serves_packed(host)};
+    r = op->record.kind == INSTANCE_STANDBY ? make_ready(host, &owner, &need, err) : 1;
     if (r <= 0)
         snapshot_end(op);
     return r;
 }
 
-int memory_begin_snapshot(struct host *host, const char *id, struct snapshot_operation *op,
-                          struct error *err)
+int memory_begin_snapshot(struct host *host, const char *id, bool for_fork,
+                          struct snapshot_operation *op, struct error *err)
 {
     for (;;) {
-        int r = try_begin_snapshot(host, id, LOCK_SHARED, op, err);
+        int r = try_begin_snapshot(host, id, LOCK_SHARED, for_fork, op, err);
         if (r != 0)
             return r < 0 ? r : 0;
-        r = try_begin_snapshot(host, id, LOCK_EXCLUSIVE, op, err);
+        r = try_begin_snapshot(host, id, LOCK_EXCLUSIVE, for_fork, op, err);
         if (r < 0)
             return r;
         snapshot_end(op);

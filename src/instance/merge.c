@@ -52,31 +52,60 @@ static void count(const struct operation *op, const struct stack_result *result,
              (unsigned long long)(result->bytes_copied >> 20), (unsigned long long)(ns / 1000000));
 }
 
-/* 1: nobody else has it any more, 0: to unshare it would cost more than it saves. */
-static int unshare_base(const struct operation *op, const struct base *base, struct error *err)
+/* 1: `file`, another name of the base, is a file of its own now; 0: to make it one would cost more
+ * than it saves. */
+static int make_private(const struct operation *op, const struct stack_file *file,
+                        struct error *err)
 {
     struct stack_result result;
     uint64_t begin = time_monotonic_ns();
     bool always = operation_hypervisor(op)->saving == HYPERVISOR_SAVES_MERGED;
-    int r = always ? stack_unshare(&base->memory, &result, err)
-                   : stack_unshare_by_reflink(&base->memory, &result, err);
+    int r =
+        always ? stack_unshare(file, &result, err) : stack_unshare_by_reflink(file, &result, err);
     if (r < 0)
         return r;
     if (result.method != STACK_LINK)
         count(op, &result, time_monotonic_ns() - begin);
-    if (result.link_count != 1)
-        return 0;
-    _cleanup_(close) int fd = stack_open_writable(&base->memory, err);
+    return result.link_count == 1;
+}
+
+/* A copy of a base that others have. The VM maps the base itself, and may have to go on with it: so
+ * it keeps its name, without which the last of the others would write into it. */
+static int take_copy(const struct operation *op, const struct base *base, const char *temporary,
+                     struct error *err)
+{
+    const struct label label = operation_label(op, temporary);
+    _cleanup_(close) int to = dir_open(op->guest_fd, temporary, err);
+    if (to < 0)
+        return to;
+    const struct stack_file copy = {to, SNAPSHOT_MEMORY, label.text};
+    int r = operation_share(op, base->dir, GUEST_BASE, to, SNAPSHOT_MEMORY, err);
+    if (r == 0)
+        r = make_private(op, &copy, err);
+    if (r == 0 && unlinkat(to, SNAPSHOT_MEMORY, 0) < 0)
+        return error_errno(err, errno, label.text, "remove %s", label.text);
+    if (r <= 0)
+        return r;
+    _cleanup_(close) int fd = stack_open_writable(&copy, err);
     r = fd < 0 ? fd : step("merge-unshared", err);
+    if (r == 0)
+        r = step("merge-moved", err);
     return r < 0 ? r : 1;
 }
 
-/* Before the first byte is written the file has left its old name for good, and with it the state
- * that a restore may have left there: whatever base/state a power cut brings back, base/memory is
- * not beside it. */
+/* Of a base that nobody else has. Before the first byte is written the file has left its old name
+ * for good, and with it the state that a restore may have left there: whatever base/state a power
+ * cut brings back, base/memory is not beside it. */
 static int move(struct operation *op, const struct base *base, const char *temporary, bool *moved,
                 struct error *err)
 {
+    int r = make_private(op, &base->memory, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int fd = stack_open_writable(&base->memory, err);
+    r = fd < 0 ? fd : step("merge-unshared", err);
+    if (r < 0)
+        return r;
     _cleanup_(close) int to = dir_open(op->guest_fd, temporary, err);
     if (to < 0)
         return to;
@@ -84,7 +113,7 @@ static int move(struct operation *op, const struct base *base, const char *tempo
         return error_errno(err, errno, base->label.text, "move %s to %s", base->label.text,
                            temporary);
     *moved = true;
-    int r = dir_sync(base->dir, base->label.text, err);
+    r = dir_sync(base->dir, base->label.text, err);
     if (r == 0)
         r = dir_sync(to, temporary, err);
     if (r == 0)
@@ -104,6 +133,20 @@ static int can_merge(const struct operation *op, const struct base *base, struct
     return hypervisor->can_save(hypervisor, &spec, VM_SAVE_MERGED, err);
 }
 
+static int take(struct operation *op, const struct base *base, const char *temporary, bool *merges,
+                struct error *err)
+{
+    struct stack_stat stat;
+    int r = stack_stat(&base->memory, &stat, err);
+    if (r < 0)
+        return r;
+    if (stat.link_count == 1)
+        return move(op, base, temporary, merges, err);
+    r = take_copy(op, base, temporary, err);
+    *merges = r > 0;
+    return r < 0 ? r : 0;
+}
+
 int merge_prepare(struct operation *op, const char *temporary, bool *merges, struct error *err)
 {
     _cleanup_(base) struct base base = {.dir = -1};
@@ -115,12 +158,15 @@ int merge_prepare(struct operation *op, const char *temporary, bool *merges, str
     if (r > 0)
         r = can_merge(op, &base, err);
     if (r > 0)
-        r = unshare_base(op, &base, err);
-    return r <= 0 ? r : move(op, &base, temporary, merges, err);
+        r = take(op, &base, temporary, merges, err);
+    return r;
 }
 
 int merge_undo(struct operation *op, const char *temporary, struct error *err)
 {
+    int kept = file_exists(op->guest_fd, GUEST_BASE "/" SNAPSHOT_MEMORY, err);
+    if (kept != 0)
+        return kept < 0 ? kept : 0;
     _cleanup_(close) int from = dir_open(op->guest_fd, temporary, err);
     if (from < 0)
         return from;

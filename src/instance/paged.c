@@ -13,6 +13,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "instance/first_touches.h"
+#include "instance/memory_image.h"
 #include "instance/operation_log.h"
 #include "instance/proc.h"
 #include "instance/settle.h"
@@ -48,16 +49,35 @@ bool paged_is_possible(const struct operation *op, struct error *err)
     return paging_check(op->host->paging, err) == 0;
 }
 
+/* The one for which pages are to be had soonest, by what its siblings touched before it. */
+static bool is_first_of_fork(const struct instance_record *record)
+{
+    return record->parent_id[0] && record->started_at_ns == 0;
+}
+
+bool paged_serves_packed(const struct host *host)
+{
+    return host->memory_backend != MEMORY_FILE && host->paging &&
+           paging_check(host->paging, NULL) == 0;
+}
+
+bool paged_takes_packed(const struct operation *op)
+{
+    return is_first_of_fork(&op->record) && paged_serves_packed(op->host);
+}
+
 /* 1: through the pager. What the VMM can map itself `auto` maps: one raw file, and layers if it
- * knows these. A fork's first restore is the one for which pages are to be had soonest, by what its
- * siblings touched before it.
- */
+ * knows these. A compressed file is still there only if it is to be served (memory_take()). */
 static int is_wanted(const struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;
+    struct stack_packed packed;
+    int r = memory_is_packed(op, &packed, err);
+    if (r != 0)
+        return r;
     if (record->memory_layers == 0 || operation_hypervisor(op)->knows_layers)
         return op->host->memory_backend == MEMORY_PAGER && op->host->paging &&
-               record->parent_id[0] && record->started_at_ns == 0;
+               is_first_of_fork(record);
     if (paged_is_possible(op, err))
         return 1;
     error_wrap(err, "the memory of %s has %u layers, and only a pager can serve these",
@@ -79,14 +99,19 @@ static int keep_socket(const struct operation *op, struct error *err)
 static int session_begin(struct operation *op, struct error *err)
 {
     const struct instance_record *record = &op->record;
+    struct stack_packed packed = {.bytes = 0};
+    int r = memory_is_packed(op, &packed, err);
+    if (r < 0)
+        return r;
     const struct paging_request request = {.id = record->id,
                                            .guest_dir = op->guest_dir,
                                            .directory = GUEST_SNAPSHOT,
+                                           .format = {r > 0, packed.algorithm},
                                            .layers = record->memory_layers,
                                            .cache_key = record->cache_key,
                                            .socket = GUEST_PAGER_SOCKET,
                                            .peer_uid = operation_hypervisor(op)->uid};
-    int r = step("paging-wanted", err);
+    r = step("paging-wanted", err);
     if (r == 0)
         r = paging_begin(op->host->paging, &request, err);
     if (r == 0)
@@ -324,6 +349,7 @@ int paged_open(struct host *host, const struct host_options *options, struct err
                                          .version = pager->version,
                                          .guests_dir = host->guests_dir,
                                          .graduation = pager->graduation,
+                                         .cache_mib = pager->cache_mib,
                                          .changed = changed,
                                          .context = host};
     host->paging = paging_open(&config, err);

@@ -17,6 +17,12 @@ int cache_key_renew(struct instance_record *record, struct error *err);
 /* True if there are pagers that may serve the instance's VM; else `err` says why not. */
 bool paged_is_possible(const struct operation *op, struct error *err);
 
+/* True if a compressed image that has an index needs no expansion for its owner's forks: a pager is
+ * to serve it, at the first restore of each. */
+bool paged_serves_packed(const struct host *host);
+/* The same for the next restore of the instance itself. */
+bool paged_takes_packed(const struct operation *op);
+
 /* For a restore, in its order. Begin: where it is to go through the pager, makes the session and
  * tells `how`. Loaded: the VM has connected, and its session survives its pager. */
 int paged_begin(struct operation *op, struct vm_restore *how, struct error *err);

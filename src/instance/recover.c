@@ -159,7 +159,7 @@ int recover(struct host *host, struct error *err)
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r == 0)
-        r = live_end_captures(host, found.vmms, found.count, err);
+        r = live_end_captures(host, err);
     if (r < 0)
         return r;
     /* Last: a temporary name is how a half-done delete is told. */

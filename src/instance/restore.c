@@ -30,7 +30,7 @@
 #include "instance/transition.h"
 #include "instance/wake.h"
 #include "instance/watch.h"
-#include "stack/stack.h"
+#include "stack/compression.h"
 
 #define LAST_BREATH_MS 1000
 
@@ -41,7 +41,11 @@ static int check_memory(struct operation *op, struct error *err)
     if (dir < 0)
         return dir;
     const struct stack_file memory = {dir, SNAPSHOT_MEMORY, label.text};
-    int r = stack_check_size(&memory, op->record.memory_bytes, err);
+    struct stack_packed packed;
+    /* A compressed one was looked at when it was taken. */
+    int r = stack_find_packed(&memory, &packed, err);
+    if (r == 0)
+        r = stack_check_size(&memory, op->record.memory_bytes, err);
     return r < 0 ? r : memory_stack_check(dir, label.text, &op->record, err);
 }
 
@@ -204,22 +208,53 @@ static int run(struct operation *op, struct vm_process *process, const char *hos
 }
 
 /* On failure no VMM and no session is left. */
-static int load(struct operation *op, struct vm_process *process, struct error *err)
+static int load_image(struct operation *op, struct vm_process *process, struct error *err)
 {
     const struct hypervisor *hypervisor = operation_hypervisor(op);
     const struct vm_spec spec = operation_spec(op);
     struct vm_restore how = {.resume = false};
-    int r = prepare(op, err);
-    if (r == 0)
-        r = step("restore-prepared", err);
-    if (r == 0)
-        r = paged_begin(op, &how, err);
+    int r = paged_begin(op, &how, err);
     if (r == 0)
         r = hypervisor->restore(hypervisor, &spec, &how, process, err);
     if (r < 0) {
         paged_explain(op, err);
         paged_end(op);
     }
+    return r;
+}
+
+/* Nobody asked for a pager: where that does not do, a compressed image is expanded. */
+static bool can_expand(const struct operation *op)
+{
+    struct stack_packed packed;
+    return op->host->memory_backend == MEMORY_AUTO && memory_is_packed(op, &packed, NULL) > 0;
+}
+
+static int load_expanded(struct operation *op, struct vm_process *process, struct error *err)
+{
+    int r = memory_expand(op, err);
+    if (r == 0)
+        r = directory_clean_run(op, err);
+    return r < 0 ? r : load_image(op, process, err);
+}
+
+static int load(struct operation *op, struct vm_process *process, struct error *err)
+{
+    struct error cause = {0};
+    int r = prepare(op, err);
+    if (r == 0)
+        r = step("restore-prepared", err);
+    if (r < 0)
+        return r;
+    r = load_image(op, process, &cause);
+    if (r < 0 && can_expand(op)) {
+        log_warning("instance %s: it did not load through a pager, its memory is expanded: %s",
+                    op->record.id, cause.message);
+        error_clear(&cause);
+        r = load_expanded(op, process, &cause);
+    }
+    if (r < 0 && err)
+        *err = cause;
     return r;
 }
 

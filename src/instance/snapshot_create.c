@@ -110,6 +110,10 @@ static int link_files(const struct operation *source, struct making *making, str
     if (r == 0)
         r = fork_files(&handover, err);
     op->record.size_bytes = handover.size_bytes;
+    /* It is compressed already, however that was. */
+    if (handover.memory && *handover.record->compression)
+        memcpy(op->record.compression, handover.record->compression,
+               sizeof(op->record.compression));
     return r < 0 ? r : step("snapshot-linked", err);
 }
 

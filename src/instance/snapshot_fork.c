@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fork of a snapshot: as the fork of an instance that sleeps (fork.c). The snapshot is held, for
  * reading, only for as long as its files are linked. */
+#include <string.h>
+
 #include "instance/fork.h"
 #include "instance/memory_image.h"
 
@@ -10,12 +12,14 @@ static int fork_snapshot(struct host *host, const char *id, const struct snapsho
     _cleanup_(snapshot_operation) struct snapshot_operation snapshot = SNAPSHOT_OPERATION_NONE;
     bool cold = target->has_state && target->state == INSTANCE_STOPPED;
     int r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
-                 : memory_begin_snapshot(host, id, &snapshot, err);
+                 : memory_begin_snapshot(host, id, true, &snapshot, err);
     if (r == 0)
         r = snapshot_target_check(&snapshot, target, &fork->target, err);
     if (r < 0)
         return r;
     const struct owner from = snapshot_owner(&snapshot);
+    memcpy(snapshot.record.source.compression, snapshot.record.compression,
+           sizeof(snapshot.record.compression));
     fork_begin(op, fork, snapshot.waited_ns, snapshot.record.id);
     fork->with_memory =
         snapshot.record.kind == INSTANCE_STANDBY && fork->target != INSTANCE_STOPPED;

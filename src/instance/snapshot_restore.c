@@ -80,7 +80,7 @@ static void become(struct instance_record *record, const struct instance_record 
     memcpy(record->memory_top, source->memory_top, sizeof(record->memory_top));
     record->paged = false;
     program_forget_end(record);
-    record->memory_method[0] = record->compression[0] = '\0';
+    record->memory_method[0] = '\0';
     record->started_at_ns = record->stopped_at_ns = 0;
     record->memory_bytes_copied = record->disk_bytes_copied = 0;
     restart_reset(record);
@@ -194,6 +194,7 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
     trace_phase(op, "link");
     compressor_drop(op->host->compressor, op->record.id);
     become(&op->record, &snapshot->record.source);
+    memcpy(op->record.compression, snapshot->record.compression, sizeof(op->record.compression));
     int r = link_files(&replacement, snapshot, err);
     if (r == 0)
         r = replace(&replacement, err);
@@ -201,6 +202,22 @@ static int restore_from(struct operation *op, const struct snapshot_operation *s
     trace_phase(op, "remove");
     cleanup_draft(&replacement.draft);
     return trace_end(&trace, r, err);
+}
+
+/* 1: it may go on, to `state`. */
+static int check(const struct operation *op, struct snapshot_operation *snapshot,
+                 const struct snapshot_target *target, enum instance_state *state,
+                 struct error *err)
+{
+    int r = check_belongs(op, snapshot, err);
+    if (r == 0)
+        r = snapshot_target_check(snapshot, target, state, err);
+    if (r == 0)
+        r = transition_check(OPERATION_SNAPSHOT_RESTORE, &op->record, err);
+    if (r <= 0)
+        return r;
+    r = check_hypervisor(op, snapshot, err);
+    return r < 0 ? r : 1;
 }
 
 int snapshot_restore(struct host *host, const char *instance, const char *id,
@@ -213,15 +230,16 @@ int snapshot_restore(struct host *host, const char *instance, const char *id,
     bool cold = target->has_state && target->state == INSTANCE_STOPPED;
     int r = operation_begin(host, instance, LOCK_EXCLUSIVE, &op, err);
     if (r == 0)
-        r = cold ? snapshot_begin(host, id, LOCK_SHARED, &snapshot, err)
-                 : memory_begin_snapshot(host, id, &snapshot, err);
+        r = snapshot_begin(host, id, LOCK_SHARED, &snapshot, err);
     if (r == 0)
-        r = check_belongs(&op, &snapshot, err);
-    if (r == 0)
-        r = snapshot_target_check(&snapshot, target, &state, err);
-    if (r == 0)
-        r = transition_check(OPERATION_SNAPSHOT_RESTORE, &op.record, err);
-    if (r > 0 && (r = check_hypervisor(&op, &snapshot, err)) == 0)
+        r = check(&op, &snapshot, target, &state, err);
+    if (r > 0 && !cold) { /* anew: nothing is expanded for what is refused */
+        snapshot_end(&snapshot);
+        r = memory_begin_snapshot(host, id, op.record.parent_id[0], &snapshot, err);
+        if (r == 0)
+            r = check(&op, &snapshot, target, &state, err);
+    }
+    if (r > 0)
         r = restore_from(&op, &snapshot, state, err);
     if (r < 0)
         return r;

@@ -8,7 +8,7 @@
 #include "instance/host.h"
 #include "instance/memory_stack.h"
 #include "instance/smaps.h"
-#include "stack/stack.h"
+#include "stack/compression.h"
 
 static int process_stats(const struct instance_record *record, struct instance_stats *stats,
                          struct error *err)
@@ -54,24 +54,37 @@ static int layer_stats(int dir, const char *label, struct instance_stats *stats,
     return 0;
 }
 
-/* -ENOENT: there is no memory file in that directory. */
-static int memory_stats(int guests_fd, const char *id, const char *directory,
-                        struct instance_stats *stats, struct error *err)
+/* The lowest file, raw or compressed. */
+static int file_stats(int dir, const char *label, struct instance_stats *stats, struct error *err)
 {
-    char path[INSTANCE_ID_LENGTH + 32];
     struct stack_stat stat;
-    snprintf(path, sizeof(path), "%s/%s", id, directory);
-    _cleanup_(close) int dir = dir_open(guests_fd, path, err);
-    if (dir < 0)
-        return dir;
-    const struct stack_file file = {dir, SNAPSHOT_MEMORY, path};
-    int r = stack_stat(&file, &stat, err);
+    struct stack_packed packed;
+    char name[STACK_PACKED_NAME] = SNAPSHOT_MEMORY;
+    const struct stack_file raw = {dir, SNAPSHOT_MEMORY, label}, file = {dir, name, label};
+    int r = stack_find_packed(&raw, &packed, err);
+    if (r > 0)
+        stack_packed_name(SNAPSHOT_MEMORY, packed.algorithm, name);
+    if (r >= 0)
+        r = stack_stat(&file, &stat, err);
     if (r < 0)
         return r;
     stats->memory_link_count = stat.link_count;
     stats->memory_file_bytes = stat.size;
     stats->memory_file_allocated = stat.allocated;
-    return layer_stats(dir, path, stats, err);
+    return 0;
+}
+
+/* -ENOENT: there is no memory file in that directory. */
+static int memory_stats(int guests_fd, const char *id, const char *directory,
+                        struct instance_stats *stats, struct error *err)
+{
+    char path[INSTANCE_ID_LENGTH + 32];
+    snprintf(path, sizeof(path), "%s/%s", id, directory);
+    _cleanup_(close) int dir = dir_open(guests_fd, path, err);
+    if (dir < 0)
+        return dir;
+    int r = file_stats(dir, path, stats, err);
+    return r < 0 ? r : layer_stats(dir, path, stats, err);
 }
 
 int instance_stats(struct host *host, const char *reference, struct instance_stats *stats,

@@ -112,6 +112,21 @@ static const struct {
                                 "Sessions whose VMs were left waiting for their memory.", NULL)},
     {FIELD(pagers_started),
      COUNTER("tine_pagers_started_total", "Pagers that tined started.", NULL)},
+    {FIELD(cache_limit),
+     GAUGE("tine_pager_cache_limit_bytes",
+           "How large the caches of decoded pages of all pagers may get.", NULL)},
+    {FIELD(cache_bytes), GAUGE("tine_pager_cache_bytes", "How much of that is in use.", NULL)},
+    {FIELD(cache_hits), COUNTER("tine_pager_cache_hits_total",
+                                "Chunks of compressed images that were there decoded.", NULL)},
+    {FIELD(cache_misses),
+     COUNTER("tine_pager_cache_misses_total",
+             "Chunks of compressed images that a fault had to wait for.", NULL)},
+    {FIELD(cache_ahead), COUNTER("tine_pager_cache_ahead_total",
+                                 "Chunks that were decoded before anybody waited.", NULL)},
+    {FIELD(cache_evictions),
+     COUNTER("tine_pager_cache_evictions_total", "Chunks that gave way to others.", NULL)},
+    {FIELD(cache_failures),
+     COUNTER("tine_pager_cache_failures_total", "Chunks that could not be decoded.", NULL)},
 };
 
 static int add_families(struct telemetry *telemetry)

@@ -26,6 +26,8 @@ struct telemetry {
     struct metric *expansions, *expansion_seconds;
     struct metric *pager_sessions, *pager_begun, *pager_faults, *pager_takeovers,
         *pager_graduations, *pager_lost, *pagers_started;
+    struct metric *cache_limit, *cache_bytes, *cache_hits, *cache_misses, *cache_ahead,
+        *cache_evictions, *cache_failures;
     pthread_mutex_t log_lock; /* guards the exchange of a full operation log for a new one */
 };
 

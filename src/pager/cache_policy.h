@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a bounded cache gives up first. A policy only orders entries: it neither locks nor frees.
- * Which one tine-pager has was measured: docs/performance.md; bench/replay has the others. */
+ * tine-pager has CLOCK; bench/replay has the others, docs/performance.md what was measured. */
 #ifndef TINE_PAGER_CACHE_POLICY_H
 #define TINE_PAGER_CACHE_POLICY_H
 

@@ -315,7 +315,7 @@ struct chunk_cache *chunk_cache_create(const struct chunk_cache_config *config, 
     TAILQ_INIT(&cache->wanted);
     TAILQ_INIT(&cache->broken);
     cache->config = *config;
-    cache->ops = &policy_s3_fifo;
+    cache->ops = &policy_clock;
     cache->slots = (uint32_t)(config->bytes / PACKED_CHUNK_SIZE);
     int r = make_room(cache);
     if (r < 0)
@@ -339,7 +339,8 @@ void chunk_cache_destroy(struct chunk_cache *cache)
     }
     if (cache->room)
         munmap(cache->room, (size_t)cache->slots * PACKED_CHUNK_SIZE);
-    cache->ops->destroy(cache->policy);
+    if (cache->policy)
+        cache->ops->destroy(cache->policy);
     free(cache->buckets);
     free(cache->owners);
     free(cache->free_slots);

@@ -13,6 +13,7 @@
 /* Where a session's image is. */
 struct image_place {
     char *guest_dir, *directory; /* NULL: no memory */
+    struct paging_format format;
     unsigned layers;
 };
 
@@ -29,21 +30,23 @@ struct adoption {
     bool failed;     /* no memory */
 };
 
-/* "memory" or, topmost of a stack, "memory.<layers>". */
-static bool read_layers(const char *name, unsigned *layers)
+/* "memory", compressed "memory.zst" or, topmost of a stack, "memory.<layers>". What lies below
+ * layers is raw: tined puts none over anything else. */
+static bool read_name(const char *name, struct image_place *place)
 {
     char again[sizeof(IMAGE) + 16];
-    *layers = 0;
-    if (strcmp(name, IMAGE) == 0)
+    place->layers = 0;
+    place->format.packed = stack_packed_name_is(name, IMAGE, &place->format.algorithm);
+    if (place->format.packed || strcmp(name, IMAGE) == 0)
         return true;
-    if (sscanf(name, IMAGE ".%5u", layers) != 1)
+    if (sscanf(name, IMAGE ".%5u", &place->layers) != 1)
         return false;
-    layer_stack_format(again, sizeof(again), IMAGE, *layers);
+    layer_stack_format(again, sizeof(again), IMAGE, place->layers);
     return strcmp(name, again) == 0;
 }
 
-/* The image of a session of ours is <guests_dir>/<id>/<directory>/memory, with layers over it the
- * last of these; false: it is not. */
+/* The image of a session of ours is <guests_dir>/<id>/<directory>/memory, or as it is called
+ * compressed; with layers over it the last of these. False: it is not. */
 static bool split(const struct paging *paging, const struct session_facts *facts,
                   struct image_place *place)
 {
@@ -54,7 +57,7 @@ static bool split(const struct paging *paging, const struct session_facts *facts
         strncmp(image + base + 1, facts->id, id) != 0 || image[base + 1 + id] != '/')
         return false;
     const char *name = image + base + id + 2, *slash = strchr(name, '/');
-    if (!slash || slash == name || !read_layers(slash + 1, &place->layers))
+    if (!slash || slash == name || !read_name(slash + 1, place))
         return false;
     place->guest_dir = strndup(image, base + id + 1);
     place->directory = strndup(name, (size_t)(slash - name));
@@ -78,6 +81,7 @@ static void adopt_one(const struct session_facts *facts, void *data)
     adoption->failed = adoption->failed || !session;
     if (!session)
         return;
+    session->format = place.format;
     session->pager = adoption->pager;
     session->state_version = facts->state_version;
     session->state = facts->ended ? PAGING_COMPLETED : facts->state;
@@ -107,7 +111,7 @@ int sessions_adopt(struct paging *paging, struct error *err)
         struct error cause = {0};
         if (pager->process.pidfd < 0)
             continue;
-        if (call_stats(pager->socket, adopt_one, &adoption, &cause) < 0)
+        if (call_stats(pager->socket, adopt_one, &adoption, &pager->cache, &cause) < 0)
             log_warning("%s", cause.message);
         if (adoption.failed)
             return error_errno(err, ENOMEM, NULL, "take up sessions");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,15 +28,23 @@ static void session_path(char path[128], const char *id, const char *rest)
 }
 
 /* The names of the image's files, lowest first. */
-static json_t *layers_json(unsigned layers)
+static json_t *layers_json(unsigned layers, const struct paging_format *format)
 {
     json_t *names = json_array();
     for (unsigned i = 0; i <= layers; i++) {
-        char name[32];
+        char name[STACK_PACKED_NAME];
         layer_stack_format(name, sizeof(name), IMAGE, i);
+        if (i == 0 && format->packed)
+            stack_packed_name(IMAGE, format->algorithm, name);
         json_array_append_new(names, json_string(name));
     }
     return names;
+}
+
+/* NULL, which no field is made of: raw. */
+static const char *compression_of(const struct paging_format *format)
+{
+    return format->packed ? stack_algorithm_name(format->algorithm) : NULL;
 }
 
 int call_make(const char *socket, const struct paging_request *request, int keeper,
@@ -46,10 +55,11 @@ int call_make(const char *socket, const struct paging_request *request, int keep
     if (asprintf(&directory, "%s/%s", request->guest_dir, request->directory) < 0 ||
         asprintf(&handshake, "%s/%s", request->guest_dir, request->socket) < 0)
         return no_memory(request->id, err);
-    json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:s}", "id", request->id, "directory",
-                             directory, "layers", layers_json(request->layers), "cache_key",
-                             request->cache_key, "handshake_socket", handshake, "peer_uid",
-                             (json_int_t)request->peer_uid, "record", PAGING_RECORD);
+    json_t *body = json_pack(
+        "{s:s, s:s, s:o, s:s*, s:s, s:s, s:I, s:s}", "id", request->id, "directory", directory,
+        "layers", layers_json(request->layers, &request->format), "compression",
+        compression_of(&request->format), "cache_key", request->cache_key, "handshake_socket",
+        handshake, "peer_uid", (json_int_t)request->peer_uid, "record", PAGING_RECORD);
     const struct control_request make = {.socket = socket,
                                          .method = "POST",
                                          .path = "/sessions",
@@ -63,9 +73,10 @@ int call_make(const char *socket, const struct paging_request *request, int keep
 int call_take_over(const char *socket, const struct takeover *takeover, struct error *err)
 {
     const int fds[] = {takeover->uffd, takeover->block};
-    json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:b}", "id", takeover->id, "directory",
-                             takeover->directory, "layers", layers_json(takeover->layers),
-                             "cache_key", takeover->cache_key, "take_over", 1);
+    json_t *body = json_pack(
+        "{s:s, s:s, s:o, s:s*, s:s, s:b}", "id", takeover->id, "directory", takeover->directory,
+        "layers", layers_json(takeover->layers, &takeover->format), "compression",
+        compression_of(&takeover->format), "cache_key", takeover->cache_key, "take_over", 1);
     const struct control_request request = {.socket = socket,
                                             .method = "POST",
                                             .path = "/sessions",
@@ -161,8 +172,26 @@ static bool facts_read(json_t *session, struct session_facts *facts)
     return false;
 }
 
+/* Of a pager that knows none of them all are 0. */
+static void cache_read(const json_t *cache, struct paging_cache *counts)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+#define OF_CACHE(name) {#name, offsetof(struct paging_cache, name)}
+        OF_CACHE(limit_bytes), OF_CACHE(bytes),     OF_CACHE(hits),     OF_CACHE(misses),
+        OF_CACHE(ahead),       OF_CACHE(evictions), OF_CACHE(failures),
+#undef OF_CACHE
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        json_int_t value = json_integer_value(json_object_get(cache, fields[i].name));
+        *(uint64_t *)(void *)((char *)counts + fields[i].offset) = value > 0 ? (uint64_t)value : 0;
+    }
+}
+
 int call_stats(const char *socket, void (*each)(const struct session_facts *facts, void *data),
-               void *data, struct error *err)
+               void *data, struct paging_cache *cache, struct error *err)
 {
     const struct control_request request = {.socket = socket, .method = "GET", .path = "/stats"};
     _cleanup_(control_reply) struct control_reply reply;
@@ -179,5 +208,7 @@ int call_stats(const char *socket, void (*each)(const struct session_facts *fact
                              socket);
         each(&facts, data);
     }
+    if (cache)
+        cache_read(json_object_get(reply.body, "cache"), cache);
     return 0;
 }

@@ -43,11 +43,13 @@ static bool wait_fill(struct paging *paging, struct wait_set *set, bool *idle)
     bool stopping = paging->stopping;
     set->count = 0;
     wait_add(set, paging->event_fd);
-    for (const struct pager *pager = paging->pagers; pager; pager = pager->next)
+    *idle = !paging->sessions;
+    for (const struct pager *pager = paging->pagers; pager; pager = pager->next) {
         wait_add(set, pager->process.pidfd);
+        *idle = *idle && pager->cache.bytes == 0;
+    }
     for (const struct paging_session *session = paging->sessions; session; session = session->next)
         wait_add(set, session->keeper);
-    *idle = !paging->sessions;
     pthread_mutex_unlock(&paging->mutex);
     return !stopping;
 }

@@ -26,6 +26,7 @@ void pager_bury(struct paging *paging, struct pager *pager)
     log_warning("the pager of version %s (process %d) has ended", pager->version,
                 pager->process.pid);
     pager_process_close(&pager->process);
+    pager->cache = (struct paging_cache){.bytes = 0};
     bool lived = now - pager->started_ns >= LIVED_NS;
     pager->start_failures = lived ? 0 : pager->start_failures + 1;
     pager->start_ns =
@@ -114,8 +115,9 @@ static int start(const struct paging *paging, const struct pager *pager,
                  struct pager_process *process, struct error *err)
 {
     char program[32];
+    const struct pager_program ours = {paging->binary, paging->run_dir, paging->cache_mib};
     if (pager == paging->current)
-        return pager_process_start(paging->binary, paging->run_dir, pager->version, process, err);
+        return pager_process_start(&ours, pager->version, process, err);
     int r = failpoint("paging-revive");
     if (r < 0)
         return error_errno(err, -r, NULL, "failpoint paging-revive");
@@ -123,7 +125,9 @@ static int start(const struct paging *paging, const struct pager *pager,
         return error_set(err, ERROR_UNSUPPORTED, ENOENT,
                          "the program of the pager of version %s is not known", pager->version);
     snprintf(program, sizeof(program), "/proc/self/fd/%d", pager->program);
-    return pager_process_start(program, paging->run_dir, pager->version, process, err);
+    /* It may not know what ours does. */
+    const struct pager_program theirs = {.binary = program, .run_dir = paging->run_dir};
+    return pager_process_start(&theirs, pager->version, process, err);
 }
 
 static int find_or_start(struct paging *paging, struct pager *pager, uint64_t start_ns,

@@ -178,6 +178,7 @@ static int session_enter(struct paging *paging, const struct paging_request *req
         paging_add(paging, request->id, request->guest_dir, request->directory, request->layers,
                    request->cache_key);
     if (session) {
+        session->format = request->format;
         session->keeper = keeper;
         session->pager = paging->current;
         session->state_version = paging->current->state_newest;
@@ -351,6 +352,10 @@ void paging_count(struct paging *paging, struct paging_counts *counts)
     *counts = paging->counts;
     for (const struct paging_session *session = paging->sessions; session; session = session->next)
         counts->now[state_of(session)]++;
+    for (const struct pager *pager = paging->pagers; pager; pager = pager->next) {
+        counts->cache.limit_bytes += pager->cache.limit_bytes;
+        counts->cache.bytes += pager->cache.bytes;
+    }
     pthread_mutex_unlock(&paging->mutex);
 }
 
@@ -371,6 +376,7 @@ static int open_all(struct paging *paging, const struct paging_config *config, s
     paging->version = strdup(config->version ? config->version : TINE_VERSION);
     paging->guests_dir = strdup(config->guests_dir);
     paging->graduation = config->graduation;
+    paging->cache_mib = config->cache_mib;
     paging->changed = config->changed;
     paging->context = config->context;
     if (!paging->binary && errno != ENOENT && errno != ENOTDIR && errno != EACCES)

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "stack/compression.h"
 
 #define PAGING_ID_SIZE      65u
 #define PAGING_VERSION_SIZE 32u
@@ -33,6 +34,7 @@ struct paging_config {
     const char *version;    /* of `binary`; NULL: this program's */
     const char *guests_dir; /* absolute; a session whose image is elsewhere is not ours */
     struct paging_graduation graduation;
+    unsigned cache_mib; /* for decoded pages, of a pager that is started; 0: its default */
     /* The session's status has changed: its pager was replaced, it is completed, it is lost. Called
      * by the thread, without a lock; it must not call back but for paging_look(). */
     void (*changed)(void *context, const char *id);
@@ -47,11 +49,18 @@ void paging_stop(struct paging *paging);
 /* Sessions and pagers go on. NULL is nothing. */
 void paging_close(struct paging *paging);
 
+/* The image's lowest file: raw, "memory", or compressed, "memory.zst". */
+struct paging_format {
+    bool packed;
+    enum stack_algorithm algorithm; /* then */
+};
+
 struct paging_request {
     const char *id;
     const char *guest_dir; /* absolute */
-    const char *directory; /* a name in it: where the image "memory" is now */
-    unsigned layers;       /* over it: "memory.1", ... */
+    const char *directory; /* a name in it: where the image is now */
+    struct paging_format format;
+    unsigned layers; /* over it: "memory.1", ... */
     const char *cache_key;
     const char *socket; /* a name in it: where the VM is going to connect */
     uid_t peer_uid;
@@ -101,10 +110,17 @@ void paging_look(struct paging *paging, const char *id, struct paging_status *st
  * memory. */
 char *paging_list(struct paging *paging, size_t *count);
 
+/* The caches of decoded pages of all pagers. */
+struct paging_cache {
+    uint64_t limit_bytes, bytes; /* now, or a second ago */
+    uint64_t hits, misses, ahead, evictions, failures;
+};
+
 /* Since paging_open(). */
 struct paging_counts {
     uint64_t sessions, takeovers, takeover_failures, graduations, graduation_failures, lost;
     uint64_t faults, pagers_started;
+    struct paging_cache cache;
     unsigned now[PAGING_LOST + 1]; /* sessions by state */
 };
 

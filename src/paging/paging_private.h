@@ -21,6 +21,7 @@ struct pager {
     unsigned state_oldest, state_newest; /* versions of states that it reads; 0: not known */
     uint64_t start_ns;                   /* not started before */
     unsigned start_failures;
+    struct paging_cache cache; /* as its process said last */
 };
 
 struct paging_session {
@@ -28,6 +29,7 @@ struct paging_session {
     uint64_t serial; /* never used twice: tells it from a later one of the same id */
     char id[PAGING_ID_SIZE];
     char *guest_dir, *directory, *cache_key;
+    struct paging_format format;
     unsigned layers; /* over the image's file */
     int keeper;      /* where the duplicates are going to come; -1: they have, or it is closed */
     int uffd, block; /* the duplicates; -1: not here yet */
@@ -47,6 +49,7 @@ struct paging_session {
 struct paging {
     char *binary, *run_dir, *version, *guests_dir;
     struct paging_graduation graduation;
+    unsigned cache_mib;
     void (*changed)(void *context, const char *id);
     void *context;
     pthread_t thread;
@@ -109,6 +112,7 @@ void pager_suspect(struct paging *paging, struct pager *pager);
 
 struct takeover {
     const char *id, *directory, *cache_key;
+    struct paging_format format;
     unsigned layers;
     int uffd, block;
 };
@@ -131,9 +135,10 @@ struct session_facts {
     bool recorded; /* the order of its first touches is published */
     uint64_t pages, present, faults;
 };
-/* Calls `each` for every session; it may take the mutex. */
+/* Calls `each` for every session; it may take the mutex. `cache`, unless NULL, is that of its
+ * process. */
 int call_stats(const char *socket, void (*each)(const struct session_facts *facts, void *data),
-               void *data, struct error *err);
+               void *data, struct paging_cache *cache, struct error *err);
 
 /* ---- adopt.c ---- */
 

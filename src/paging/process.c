@@ -124,9 +124,14 @@ static int open_log(const char *run_dir, const char *version, struct error *err)
 }
 
 /* No descriptor of tined's goes along, they are all close-on-exec. */
-static int spawn(const char *binary, const char *run_dir, int log_fd, pid_t *pid, struct error *err)
+static int spawn(const struct pager_program *program, int log_fd, pid_t *pid, struct error *err)
 {
-    char *const argv[] = {(char *)binary, (char *)"--run-dir", (char *)run_dir, NULL};
+    char cache[16];
+    const char *binary = program->binary;
+    snprintf(cache, sizeof(cache), "%u", program->cache_mib);
+    char *const option = program->cache_mib > 0 ? (char *)"--decoded-cache" : NULL;
+    char *const argv[] = {
+        (char *)binary, (char *)"--run-dir", (char *)program->run_dir, option, cache, NULL};
     _cleanup_(spawn_environment) struct spawn_environment environment = {.failpoints = NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -180,9 +185,10 @@ static void child_end(pid_t pid, int pidfd)
     }
 }
 
-int pager_process_start(const char *binary, const char *run_dir, const char *version,
+int pager_process_start(const struct pager_program *program, const char *version,
                         struct pager_process *process, struct error *err)
 {
+    const char *binary = program->binary, *run_dir = program->run_dir;
     _cleanup_(free) char *socket = pager_socket_path(run_dir, version);
     if (!socket)
         return error_errno(err, ENOMEM, run_dir, "start a pager");
@@ -190,7 +196,7 @@ int pager_process_start(const char *binary, const char *run_dir, const char *ver
     if (log_fd < 0)
         return log_fd;
     pid_t pid = 0;
-    int r = spawn(binary, run_dir, log_fd, &pid, err);
+    int r = spawn(program, log_fd, &pid, err);
     if (r < 0)
         return r;
     _cleanup_(close) int child = pidfd_open(pid, 0);

@@ -21,10 +21,16 @@ char *pager_socket_path(const char *run_dir, const char *version);
 /* The pager that answers on `socket`: 1 and its pidfd, 0 if there is none. */
 int pager_process_find(const char *socket, const char *version, struct pager_process *process,
                        struct error *err);
-/* Starts `binary` as a session of its own, which outlives tined, and returns when it answers. Its
- * output is appended to <run_dir>/pager/<version>/pager.log (begun anew above 4 MiB). If another
- * one of the version is there by now, that one is found. */
-int pager_process_start(const char *binary, const char *run_dir, const char *version,
+/* How it is started. */
+struct pager_program {
+    const char *binary, *run_dir;
+    unsigned cache_mib; /* --decoded-cache; 0: not given */
+};
+
+/* Starts the program as a session of its own, which outlives tined, and returns when it answers.
+ * Its output is appended to <run_dir>/pager/<version>/pager.log (begun anew above 4 MiB). If
+ * another one of the version is there by now, that one is found. */
+int pager_process_start(const struct pager_program *program, const char *version,
                         struct pager_process *process, struct error *err);
 /* The program that it runs, opened: to start it again when its file is replaced. -1 if it can't be
  * had. */

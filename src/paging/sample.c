@@ -88,11 +88,38 @@ static void take(const struct session_facts *facts, void *data)
     pthread_mutex_unlock(&paging->mutex);
 }
 
-/* Of a pager to be asked, a copy: 1, or 0 if it has no session. */
+static uint64_t grown(uint64_t now, uint64_t before)
+{
+    return now > before ? now - before : 0;
+}
+
+static void add_cache(struct paging_cache *sum, struct paging_cache *before,
+                      const struct paging_cache *now)
+{
+    sum->hits += grown(now->hits, before->hits);
+    sum->misses += grown(now->misses, before->misses);
+    sum->ahead += grown(now->ahead, before->ahead);
+    sum->evictions += grown(now->evictions, before->evictions);
+    sum->failures += grown(now->failures, before->failures);
+    *before = *now;
+}
+
+/* What an earlier process said is past: this one counts from 0. */
+static void take_cache(const struct sample *sample, const struct paging_cache *now)
+{
+    struct paging *paging = sample->paging;
+    struct pager *pager = sample->pager;
+    pthread_mutex_lock(&paging->mutex);
+    if (pager->process.pidfd >= 0 && pager->started_ns < sample->asked_ns)
+        add_cache(&paging->counts.cache, &pager->cache, now);
+    pthread_mutex_unlock(&paging->mutex);
+}
+
+/* True of a pager that has a session, or decoded pages that it is going to give back. */
 static bool is_asked(struct paging *paging, const struct pager *pager)
 {
-    bool asked = false;
     pthread_mutex_lock(&paging->mutex);
+    bool asked = pager->cache.bytes > 0;
     for (const struct paging_session *session = paging->sessions; session; session = session->next)
         asked = asked || (session->pager == pager && !session->orphan);
     asked = asked && pager->process.pidfd >= 0;
@@ -108,8 +135,11 @@ void sessions_sample(struct paging *paging)
         struct error err = {0};
         if (!is_asked(paging, pager))
             continue;
-        if (call_stats(pager->socket, take, &sample, &err) < 0)
+        struct paging_cache cache;
+        if (call_stats(pager->socket, take, &sample, &cache, &err) < 0)
             log_debug("%s", err.message); /* it has ended, or is going to be asked again */
+        else
+            take_cache(&sample, &cache);
         for (size_t i = 0; i < sample.changed_count; i++)
             paging->changed(paging->context, sample.changed[i]);
         free(sample.changed);

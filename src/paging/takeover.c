@@ -24,6 +24,7 @@ struct orphan {
     uint64_t serial;
     char id[PAGING_ID_SIZE];
     char *directory, *cache_key;
+    struct paging_format format;
     unsigned layers, state_version;
     struct pager *pager; /* which had it */
     int uffd, block;
@@ -44,6 +45,7 @@ static bool orphan_copy(const struct paging_session *session, struct orphan *orp
     if (asprintf(&orphan->directory, "%s/%s", session->guest_dir, session->directory) < 0)
         orphan->directory = NULL;
     orphan->cache_key = strdup(session->cache_key);
+    orphan->format = session->format;
     orphan->layers = session->layers;
     orphan->state_version = session->state_version;
     orphan->pager = session->pager;
@@ -133,6 +135,7 @@ static int give(const struct pager *pager, const struct orphan *orphan, struct e
 {
     const struct takeover takeover = {.id = orphan->id,
                                       .directory = orphan->directory,
+                                      .format = orphan->format,
                                       .layers = orphan->layers,
                                       .cache_key = orphan->cache_key,
                                       .uffd = orphan->uffd,

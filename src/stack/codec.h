@@ -30,11 +30,16 @@ struct codec {
      * library is -EIO and its words. */
     int (*encode)(void *encoder, const uint8_t *in, size_t length, uint8_t *out, size_t *made,
                   struct error *err);
-    void *(*decoder_new)(void);
+    /* Frames that need a larger window, of 2^window_log bytes, are refused: a frame may claim any,
+     * and its decoder allocates it. */
+    void *(*decoder_new)(unsigned window_log);
     void (*decoder_free)(void *decoder);
     /* One step on: NULL, or what is wrong with the input, in words. */
     const char *(*decode)(void *decoder, struct codec_step *step);
 };
+
+#define CODEC_CHUNK_WINDOW 18u /* a frame of a chunk has at most PACKED_CHUNK_SIZE bytes */
+#define CODEC_WHOLE_WINDOW 23u /* one of a whole image: what level 19 makes of it */
 
 extern const struct codec codec_zstd, codec_lz4;
 const struct codec *codec_of(enum stack_algorithm algorithm);
@@ -42,7 +47,7 @@ const struct codec *codec_of(enum stack_algorithm algorithm);
 /* Where the compressed image of a raw one is: "<name><suffix>". */
 struct packed_file {
     struct stack_file file; /* points into the rest */
-    char name[64], label[160];
+    char name[STACK_PACKED_NAME], label[160];
 };
 void packed_file_of(const struct stack_file *raw, enum stack_algorithm algorithm,
                     struct packed_file *packed);
@@ -55,5 +60,8 @@ int unpack(const struct codec *codec, int in, const char *in_label, int out, con
 /* The same of an image with an index. */
 int unpack_chunks(const struct packed_image *image, const char *in_label, int out,
                   const char *out_label, uint64_t size, struct error *err);
+/* The error of an image that has an index, and is not of `size` bytes. */
+int packed_wrong_size(const struct packed_image *image, const char *label, uint64_t size,
+                      struct error *err);
 
 #endif

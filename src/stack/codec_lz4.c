@@ -38,7 +38,8 @@ static void decoder_free(void *decoder)
     LZ4F_freeDecompressionContext(decoder);
 }
 
-static void *decoder_new(void)
+/* No frame of this format has blocks of more than 4 MiB. */
+static void *decoder_new(unsigned window_log)
 {
     LZ4F_dctx *decoder = NULL;
     return LZ4F_isError(LZ4F_createDecompressionContext(&decoder, LZ4F_VERSION)) ? NULL : decoder;

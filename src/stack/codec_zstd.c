@@ -5,8 +5,6 @@
 
 #include "stack/codec.h"
 
-#define WINDOW_LOG_MAX 27 /* 128 MiB: what any decoder accepts by default; a bound for ours */
-
 static void encoder_free(void *encoder)
 {
     ZSTD_freeCCtx(encoder);
@@ -36,11 +34,11 @@ static void decoder_free(void *decoder)
     ZSTD_freeDCtx(decoder);
 }
 
-static void *decoder_new(void)
+static void *decoder_new(unsigned window_log)
 {
     ZSTD_DCtx *decoder = ZSTD_createDCtx();
     if (decoder &&
-        !ZSTD_isError(ZSTD_DCtx_setParameter(decoder, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)))
+        !ZSTD_isError(ZSTD_DCtx_setParameter(decoder, ZSTD_d_windowLogMax, (int)window_log)))
         return decoder;
     ZSTD_freeDCtx(decoder);
     return NULL;

@@ -73,11 +73,29 @@ int stack_compression_parse(const char *text, struct stack_compression *how, str
     return stack_compression_check(how, err);
 }
 
+void stack_packed_name(const char *raw, enum stack_algorithm algorithm,
+                       char name[STACK_PACKED_NAME])
+{
+    snprintf(name, STACK_PACKED_NAME, "%s%s", raw, codecs[algorithm]->suffix);
+}
+
+bool stack_packed_name_is(const char *name, const char *raw, enum stack_algorithm *algorithm)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(codecs); i++) {
+        char packed[STACK_PACKED_NAME];
+        stack_packed_name(raw, (enum stack_algorithm)i, packed);
+        *algorithm = (enum stack_algorithm)i;
+        if (strcmp(name, packed) == 0)
+            return true;
+    }
+    return false;
+}
+
 void packed_file_of(const struct stack_file *raw, enum stack_algorithm algorithm,
                     struct packed_file *packed)
 {
     const char *suffix = codecs[algorithm]->suffix;
-    snprintf(packed->name, sizeof(packed->name), "%s%s", raw->name, suffix);
+    stack_packed_name(raw->name, algorithm, packed->name);
     snprintf(packed->label, sizeof(packed->label), "%s%s", image_label(raw), suffix);
     packed->file = (struct stack_file){raw->dirfd, packed->name, packed->label};
 }

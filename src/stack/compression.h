@@ -79,6 +79,18 @@ struct stack_packed {
 };
 int stack_find_packed(const struct stack_file *raw, struct stack_packed *packed, struct error *err);
 
+/* 1 if any part of the image that was found can be had without the rest (packed_image.h), 0 if it
+ * has no index; ERROR_CORRUPT if that is damaged or of an image of another size. Chunks are not
+ * looked at. */
+int stack_packed_check(const struct stack_file *raw, const struct stack_packed *packed,
+                       uint64_t size, struct error *err);
+
+/* The name of the compressed file, by that of the raw one, and back: true if it is one. */
+#define STACK_PACKED_NAME 64
+void stack_packed_name(const char *raw, enum stack_algorithm algorithm,
+                       char name[STACK_PACKED_NAME]);
+bool stack_packed_name_is(const char *name, const char *raw, enum stack_algorithm *algorithm);
+
 /* Puts a raw image of `size` bytes in the place of the compressed one; zeros become holes. Where
  * the raw one is there already it does what stack_settle_packed() does. Returns 1 if it had to
  * expand something, 0 if not; -ENOENT if neither is there; ERROR_CORRUPT if the compressed image is

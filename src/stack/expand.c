@@ -11,6 +11,7 @@
 #include "stack/codec.h"
 #include "stack/copy.h"
 #include "stack/image.h"
+#include "stack/spread.h"
 #include "stack/sweep.h"
 
 #define ALGORITHMS 2
@@ -50,7 +51,29 @@ int stack_find_packed(const struct stack_file *raw, struct stack_packed *packed,
     return r != 0 ? (r > 0 ? 0 : r) : find_compressed(raw, packed, err);
 }
 
-/* Removes the compressed images beside a raw one; each removal is durable. */
+int stack_packed_check(const struct stack_file *raw, const struct stack_packed *packed,
+                       uint64_t size, struct error *err)
+{
+    struct stat st;
+    struct error cause = {0};
+    struct packed_file file;
+    packed_file_of(raw, packed->algorithm, &file);
+    int fd = image_open(&file.file, O_RDONLY, &st, err);
+    if (fd < 0)
+        return fd;
+    _cleanup_(packed_image) struct packed_image *image =
+        packed_image_open_fd(fd, file.label, packed->algorithm, &cause);
+    if (!image && cause.code == ERROR_UNSUPPORTED)
+        return 0;
+    if (!image && err)
+        *err = cause;
+    if (!image)
+        return -cause.errnum;
+    return packed_image_size(image) == size ? 1 : packed_wrong_size(image, file.label, size, err);
+}
+
+/* Removes the compressed images beside a raw one, with what was made of it where it had too many
+ * links; each removal is durable. */
 static int remove_packed(const struct stack_file *raw, struct error *err)
 {
     struct stack_packed packed;
@@ -63,6 +86,9 @@ static int remove_packed(const struct stack_file *raw, struct error *err)
             r = -errno;
         if (r < 0)
             return error_errno(err, -r, file.label, "remove %s", file.label);
+        r = spread_remove_all(&file.file, err);
+        if (r < 0)
+            return r;
         r = dir_sync(raw->dirfd, image_label(raw), err);
         if (r < 0)
             return r;

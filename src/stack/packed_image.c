@@ -15,6 +15,8 @@
 
 #define ALGORITHMS 2
 
+_Static_assert(PACKED_CHUNK_SIZE <= 1u << CODEC_CHUNK_WINDOW, "a chunk fits its window");
+
 struct packed_image {
     int fd;
     char *label;
@@ -191,7 +193,7 @@ int packed_image_decode(const struct packed_image *image, struct packed_decoder 
     const struct codec *codec = codec_of(image->algorithm);
     void **of_codec = &decoder->decoders[image->algorithm];
     size_t length = packed_chunk_length(image->foot.raw_bytes, chunk);
-    if (!*of_codec && !(*of_codec = codec->decoder_new()))
+    if (!*of_codec && !(*of_codec = codec->decoder_new(CODEC_CHUNK_WINDOW)))
         return error_errno(err, ENOMEM, image->label, "decode %s", image->label);
     int r = file_pread_exact(image->fd, decoder->frame, packed->length, packed->offset,
                              image->label, err);

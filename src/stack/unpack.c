@@ -138,7 +138,7 @@ int unpack(const struct codec *codec, int in, const char *in_label, int out, con
                                               .in_label = in_label,
                                               .out_label = out_label,
                                               .size = size};
-    unpack.decoder = codec->decoder_new();
+    unpack.decoder = codec->decoder_new(CODEC_WHOLE_WINDOW);
     unpack.in_buffer = malloc(IN_SIZE);
     unpack.out_buffer = malloc(OUT_SIZE);
     if (!unpack.decoder || !unpack.in_buffer || !unpack.out_buffer)

@@ -33,6 +33,14 @@ static int one_chunk(struct unpack_chunks *unpack, uint64_t chunk, struct error 
                         unpack->out_label, &unpack->written, err);
 }
 
+int packed_wrong_size(const struct packed_image *image, const char *label, uint64_t size,
+                      struct error *err)
+{
+    return error_set(err, ERROR_CORRUPT, EUCLEAN,
+                     "%s is damaged: it holds %s than %" PRIu64 " bytes", label,
+                     packed_image_size(image) > size ? "more" : "less", size);
+}
+
 int unpack_chunks(const struct packed_image *image, const char *in_label, int out,
                   const char *out_label, uint64_t size, struct error *err)
 {
@@ -43,9 +51,7 @@ int unpack_chunks(const struct packed_image *image, const char *in_label, int ou
     if (!decoder || !buffer)
         return error_errno(err, ENOMEM, in_label, "expand %s", in_label);
     if (packed_image_size(image) != size)
-        return error_set(err, ERROR_CORRUPT, EUCLEAN,
-                         "%s is damaged: it holds %s than %" PRIu64 " bytes", in_label,
-                         packed_image_size(image) > size ? "more" : "less", size);
+        return packed_wrong_size(image, in_label, size, err);
     /* Before the first byte: XFS allocates more than is written where writes make a file longer. */
     if (ftruncate(out, (off_t)size) < 0)
         return error_errno(err, errno, out_label, "set the size of %s", out_label);

@@ -32,6 +32,7 @@ static void test_fields(void **state)
         assert_int_equal(proc_stat_parse(text, "stat", &stat, NULL), 0);
         assert_int_equal(stat.state, 'Z');
         assert_true(stat.cpu_seconds > 41.5 * tick && stat.cpu_seconds < 42.5 * tick);
+        assert_int_equal(stat.parent, -1);
         assert_int_equal(stat.threads, 3);
         assert_int_equal(stat.start_ticks, 4711);
         assert_int_equal(stat.vms_bytes, 65536);

@@ -72,6 +72,8 @@ guest_dir() { echo "$data/guests/$(id_of "$1")"; }
 memory_of() { find "$(guest_dir "$1")" -name memory -type f; }
 links_of() { stat -c %h "$(memory_of "$1")"; }
 inode_of() { stat -c %i "$(memory_of "$1")"; }
+# How often an instance was put to sleep.
+naps_of() { grep -c 'Z standby[^:]*: ok' "$(guest_dir "$1")/log/operations.log"; }
 # Sets $firecracker: the one that TINE_FIRECRACKER names; else tine-vmm, which speaks the same API, called
 # by that name.
 find_firecracker() {

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "compressed.h"
 #include "paging/control.h"
 #include "space.h"
 
@@ -122,6 +123,15 @@ void site_upgrade(struct site *site, const char *version)
     site->fixture->pager.version = version;
 }
 
+/* One that was told to drain answers no more while it ends, and nobody else waits for it by now. */
+static void reap_drained(void)
+{
+    for (unsigned i = 0; waitpid(-1, NULL, WNOHANG) >= 0; i++) {
+        assert_true(i < PATIENCE_MS / 10);
+        time_sleep_ms(10);
+    }
+}
+
 void site_free(struct site *site)
 {
     struct fixture *fixture = site->fixture;
@@ -133,6 +143,7 @@ void site_free(struct site *site)
     pager_kill(site, SITE_VERSION);
     pager_kill(site, SITE_NEXT);
     pager_kill(site, SITE_OTHER);
+    reap_drained();
     fixture_open(fixture);
     fixture_clear(fixture);
     fixture_close(fixture);
@@ -228,6 +239,22 @@ void site_standby(struct site *site, const char *name)
 {
     struct error err = {0};
     assert_ok(instance_standby(site->fixture->host, name, NULL, &err), &err);
+}
+
+void site_standby_packed(struct site *site, const char *name, const struct stack_compression *how)
+{
+    const struct standby_options options = {.has_compression = true, .compression = how};
+    struct error err = {0};
+    assert_ok(instance_standby_with(site->fixture->host, name, &options, NULL, &err), &err);
+    await(site->fixture, name, COMPRESSION_DONE);
+}
+
+void assert_sleeps_packed(struct site *site, const char *name)
+{
+    const struct instance_record record = fixture_get(site->fixture, name);
+    assert_int_equal(record.state, INSTANCE_STANDBY);
+    assert_int_equal(record.compression_status.state, COMPRESSION_DONE);
+    assert_absent(site->fixture, record.id, RAW);
 }
 
 void site_restore(struct site *site, const char *name)

@@ -41,6 +41,10 @@ struct instance_record site_fork(struct site *site, const char *source, const ch
 void assert_holds(struct site *site, const char *name, uint64_t token);
 void site_fill(struct site *site, const char *name, uint64_t token);
 void site_standby(struct site *site, const char *name);
+/* And its memory is compressed, when this returns. */
+void site_standby_packed(struct site *site, const char *name, const struct stack_compression *how);
+/* So it is still: nobody has expanded it. */
+void assert_sleeps_packed(struct site *site, const char *name);
 void site_restore(struct site *site, const char *name);
 /* Waits until the instance's session is in that state; "" for one that is paged no more. */
 void await_pager(struct site *site, const char *name, const char *state);

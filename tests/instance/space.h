@@ -68,6 +68,7 @@ struct step {
     bool race;                          /* KILL: `then` begins before the VMM has ended */
     bool closed;                        /* KILL: while tined is away */
     bool from_running, diskless;        /* FORK; CREATE */
+    bool pack;                          /* STANDBY: what it writes is compressed */
     unsigned instance, snapshot;        /* slots */
     unsigned forks, slots[SPACE_FORKS]; /* the new instances */
     enum place goals[SPACE_FORKS];      /* ABSENT: none is given */
@@ -91,6 +92,8 @@ struct ends {
 struct counts {
     unsigned sequences, steps, illegal, failed, crashed;
     unsigned compacted; /* images */
+    unsigned packed;    /* standbys whose image was compressed */
+    unsigned served; /* VMs that had such an image from their pager, each time one was looked at */
     unsigned kinds[STEP_KINDS];
 };
 
@@ -98,11 +101,13 @@ struct inodes;
 
 struct world {
     struct fixture *fixture;
+    char run_dir[96]; /* of pagers */
     struct thing instances[SPACE_INSTANCES], snapshots[SPACE_SNAPSHOTS];
     struct inodes *inodes; /* space_rules.c */
     uint64_t seed, random, fills;
     enum trouble trouble; /* what may happen in this sequence */
     bool layers;          /* its standbys may add layers, which get fewer when tined comes back */
+    bool packed;          /* some are compressed, and a pager is there to serve them to forks */
     struct counts counts;
 };
 

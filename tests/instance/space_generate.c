@@ -10,6 +10,9 @@
 #define TROUBLE_PERCENT 60
 #define KILL_PERCENT    40    /* of troubles, at any moment and not at a failpoint */
 #define KILL_US         30000 /* about as long as an operation takes */
+#define PACK_PERCENT    85    /* of the standbys of a sequence that compresses */
+#define SLEEPS_PERCENT  40    /* of its steps: what puts to sleep, and what forks that */
+#define PAGING_PERCENT  30    /* of its failpoints */
 #define TRIES           100
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
@@ -32,7 +35,8 @@
 #define CAPTURE                                                                  \
     "live-paused live-sealed live-prepared live-made live-child capture-linked " \
     "capture-prepared capture-written snapshot-memory "
-#define FORK SEAL SHARE PUBLISH LIVE "fork-reserved fork-linked fork-published "
+#define PAGING "expand-begun expand-done paging-wanted paging-begun paging-kept "
+#define FORK   SEAL SHARE PUBLISH LIVE "fork-reserved fork-linked fork-published "
 
 /* How often, and where trouble can be made. */
 static const struct {
@@ -81,6 +85,8 @@ bool random_percent(struct world *world, unsigned percent)
 static enum step_kind pick_kind(struct world *world)
 {
     unsigned sum = 0;
+    if (world->packed && random_percent(world, SLEEPS_PERCENT))
+        return random_percent(world, 50) ? STEP_STANDBY : STEP_FORK;
     for (unsigned i = 0; i < STEP_KINDS; i++)
         sum += kinds[i].weight;
     uint64_t at = random_next(world, sum);
@@ -187,6 +193,9 @@ static struct step candidate(struct world *world)
         step.snapshot = (unsigned)random_next(world, SPACE_SNAPSHOTS);
         step.goals[0] = random_percent(world, 50) ? PLACE_STANDBY : PLACE_STOPPED;
     }
+    step.pack = world->packed && step.kind == STEP_STANDBY &&
+                world->instances[step.instance].fact.place == PLACE_RUNNING &&
+                random_percent(world, PACK_PERCENT);
     return step;
 }
 
@@ -210,6 +219,8 @@ static void pick_failpoint(struct world *world, struct step *step)
     static const char *const link_errors[] = {"EIO", "ENOSPC", "EXDEV", "EMLINK"};
     const char *points = kinds[step->kind].failpoints;
     unsigned count = 0;
+    if (world->packed && *points && random_percent(world, PAGING_PERCENT))
+        points = PAGING;
     for (const char *p = points; *p; p++)
         count += *p == ' ';
     if (count == 0 || world->trouble == TROUBLE_NONE || !random_percent(world, TROUBLE_PERCENT))
@@ -259,6 +270,8 @@ void step_describe(const struct world *world, const struct step *step, char *tex
         used += snprintf(text + used, size - (size_t)used, " %c", goals[step->goals[0]]);
     if (step->kind == STEP_FORK && step->from_running)
         used += snprintf(text + used, size - (size_t)used, " from-running");
+    if (step->pack)
+        used += snprintf(text + used, size - (size_t)used, " compressed");
     if (step->then != step->kind)
         used += snprintf(text + used, size - (size_t)used, "%s %s",
                          step->closed ? " closed"

@@ -175,7 +175,8 @@ static void predict_simple(struct thing *thing, enum step_kind kind, struct fact
         allow(thing, after);
 }
 
-/* What is made of a source that is asleep, whether an instance or a snapshot. */
+/* What is made of a source, an instance or a snapshot. On its way to standby it runs where it has
+ * to boot, or never slept because its source did not. */
 static void predict_made(struct thing *made, const struct thing *source, struct fact from,
                          enum place goal, enum ending ending)
 {
@@ -189,7 +190,7 @@ static void predict_made(struct thing *made, const struct thing *source, struct 
     if (ending != ENDED_CRASHED)
         return;
     allow_place(made, reached, memory ? PLACE_STANDBY : PLACE_STOPPED);
-    if (!memory && goal == PLACE_STANDBY)
+    if (goal == PLACE_STANDBY && (!memory || from.place == PLACE_RUNNING))
         allow_place(made, reached, PLACE_RUNNING);
 }
 

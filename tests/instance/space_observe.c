@@ -14,8 +14,11 @@
 #include "base/file.h"
 #include "stack/disk_stack.h"
 #include "stack/layer_stack.h"
+#include "stack/packed_image.h"
 
-#define SETTLE_MS 20000
+#define SETTLE_MS    20000
+#define RAW_IMAGE    "snapshot/memory"
+#define PACKED_IMAGE "snapshot/memory.zst"
 
 /* What a guest printed. */
 static int answer_read(int fd, char *answer, size_t size, struct error *err)
@@ -72,7 +75,7 @@ static bool memory_holds(int directory, const char *path, uint64_t token, char w
 {
     uint8_t page[PATTERN_PAGE];
     struct error err = {0};
-    const struct stack_file base = {directory, "snapshot/memory", path};
+    const struct stack_file base = {directory, RAW_IMAGE, path};
     _cleanup_(layer_stack) struct layer_stack *stack = layer_stack_open(&base, &err);
     if (!stack)
         snprintf(why, 256, "%.250s", err.message);
@@ -90,19 +93,69 @@ static bool memory_holds(int directory, const char *path, uint64_t token, char w
     return stack && layer_stack_verify(stack, NULL) == 0;
 }
 
-/* The rest of guest memory was never touched. */
+/* The rest of guest memory was never touched: it is zeros. There are holes, but for what a pager
+ * has read: a mapping that reads a hole of tmpfs fills it. */
 static bool memory_ends(const char *path, char why[256])
 {
+    static const uint8_t zeros[PATTERN_PAGE];
+    uint8_t page[PATTERN_PAGE];
     _cleanup_(close) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_size != (off_t)FIXTURE_MEMORY) {
         snprintf(why, 256, "%.200s is not of the size of memory", path);
         return false;
     }
-    off_t data = lseek(fd, PATTERN_MEMORY_END * PATTERN_PAGE, SEEK_DATA);
-    if (data >= 0)
-        snprintf(why, 256, "%.200s has data at %lld", path, (long long)data);
-    return data < 0 && errno == ENXIO;
+    off_t at = lseek(fd, PATTERN_MEMORY_END * PATTERN_PAGE, SEEK_DATA);
+    for (; at >= 0; at = lseek(fd, at + PATTERN_PAGE, SEEK_DATA)) {
+        if (pread(fd, page, sizeof(page), at) == (ssize_t)sizeof(page) &&
+            memcmp(page, zeros, sizeof(page)) == 0)
+            continue;
+        snprintf(why, 256, "%.200s has data at %lld", path, (long long)at);
+        return false;
+    }
+    return errno == ENXIO;
+}
+
+static bool chunk_holds(uint64_t chunk, const uint8_t *data, uint64_t token)
+{
+    static const uint8_t zeros[PATTERN_PAGE];
+    for (unsigned i = 0; i < PACKED_CHUNK_PAGES; i++) {
+        const uint64_t page = chunk * PACKED_CHUNK_PAGES + i;
+        const uint8_t *bytes = data + (size_t)i * PATTERN_PAGE;
+        if (page >= PATTERN_MEMORY_END
+                ? memcmp(bytes, zeros, PATTERN_PAGE) != 0
+                : page >= PATTERN_MEMORY_FIRST && !pattern_holds(token, page, bytes))
+            return false;
+    }
+    return true;
+}
+
+/* A compressed image, all of it. */
+static bool packed_holds(int fd, const char *path, uint64_t token, char why[256])
+{
+    struct error err = {0};
+    _cleanup_(free) uint8_t *data = malloc(PACKED_CHUNK_SIZE);
+    _cleanup_(packed_decoder) struct packed_decoder *decoder = packed_decoder_new();
+    _cleanup_(packed_image) struct packed_image *image =
+        packed_image_open_fd(fd, path, STACK_ZSTD, &err);
+    int r = image && packed_image_size(image) == FIXTURE_MEMORY ? 0 : -EUCLEAN;
+    for (uint64_t i = 0; r == 0 && i < FIXTURE_MEMORY / PACKED_CHUNK_SIZE; i++) {
+        r = packed_image_decode(image, decoder, i, data, &err);
+        if (r == 0 && !chunk_holds(i, data, token))
+            r = error_set(&err, ERROR_CORRUPT, EUCLEAN, "chunk %u is not of %llu", (unsigned)i,
+                          (unsigned long long)token);
+    }
+    snprintf(why, 256, "compressed, ...%.60s: %.160s",
+             path + (strlen(path) > 60 ? strlen(path) - 60 : 0), err.message);
+    return r == 0;
+}
+
+static bool image_holds(int directory, const char *path, uint64_t token, char why[256])
+{
+    int packed = openat(directory, PACKED_IMAGE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (packed >= 0)
+        return packed_holds(packed, path, token, why);
+    return memory_ends(path, why) && memory_holds(directory, path, token, why);
 }
 
 /* Of a disk that sleeps, a stack or one file. */
@@ -137,10 +190,9 @@ static bool disk_holds(const char *directory, uint64_t token, char why[256])
 bool files_hold(const char *directory, const struct fact *fact, bool diskless, char why[256])
 {
     char memory[512];
-    snprintf(memory, sizeof(memory), "%s/snapshot/memory", directory);
+    snprintf(memory, sizeof(memory), "%s/" RAW_IMAGE, directory);
     _cleanup_(close) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fact->place == PLACE_STANDBY &&
-        (!memory_ends(memory, why) || !memory_holds(fd, memory, fact->memory, why)))
+    if (fact->place == PLACE_STANDBY && !image_holds(fd, memory, fact->memory, why))
         return false;
     return diskless || disk_holds(directory, fact->disk, why);
 }
@@ -220,6 +272,33 @@ static void fail_thing(const struct thing *thing, int place, const char *why)
     fail_msg("%s is not as it must be", thing->name);
 }
 
+/* True if no image is being compressed, nor about to be. */
+static bool is_at_rest(struct world *world)
+{
+    const struct snapshot_filter all = {.name = NULL};
+    _cleanup_(free) struct instance_record *instances = NULL;
+    _cleanup_(free) struct snapshot_record *snapshots = NULL;
+    struct error err = {0};
+    size_t count = 0, working = 0;
+    assert_ok(instance_list(world->fixture->host, &instances, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        working += instances[i].compression_status.state == COMPRESSION_RUNNING;
+    assert_ok(snapshot_list(world->fixture->host, &all, &snapshots, &count, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        working += snapshots[i].compression_status.state == COMPRESSION_RUNNING;
+    return working == 0;
+}
+
+static void await_rest(struct world *world)
+{
+    uint64_t deadline = time_monotonic_ns() + SETTLE_MS * 1000000ull;
+    while (world->packed && !is_at_rest(world)) {
+        if (time_monotonic_ns() > deadline)
+            fail_msg("an image is still being compressed");
+        time_sleep_ms(2);
+    }
+}
+
 /* The watcher may have something to finish: a VMM that died, a guest that has yet to answer. */
 static void observe_instance(struct world *world, struct thing *thing)
 {
@@ -272,8 +351,10 @@ void world_observe(struct world *world)
     _cleanup_(free) struct snapshot_record *snapshots = NULL;
     struct error err = {0};
     size_t count = 0;
+    await_rest(world);
     for (unsigned i = 0; i < SPACE_INSTANCES; i++)
         observe_instance(world, &world->instances[i]);
+    await_rest(world); /* what the watcher put right may have left an image with one owner */
     assert_ok(instance_list(world->fixture->host, &instances, &count, &err), &err);
     assert_int_equal(count, present(world->instances, SPACE_INSTANCES));
     assert_ok(snapshot_list(world->fixture->host, &all, &snapshots, &count, &err), &err);

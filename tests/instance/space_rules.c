@@ -158,7 +158,10 @@ static void check_owner(struct world *world, const struct thing *thing, bool sna
     assert_there(path.text, "disks/1.img", !thing->diskless);
     assert_there(path.text, "snapshot", standby);
     if (standby) {
-        assert_there(path.text, "snapshot/memory", true);
+        char packed[512];
+        struct stat st;
+        snprintf(packed, sizeof(packed), "%s/snapshot/memory.zst", path.text);
+        assert_there(path.text, "snapshot/memory", !world->packed || lstat(packed, &st) < 0);
         assert_there(path.text, "snapshot/state", true);
     }
     if (thing->fact.place != PLACE_RUNNING)
@@ -168,7 +171,7 @@ static void check_owner(struct world *world, const struct thing *thing, bool sna
 }
 
 /* R4: the guest's memory file is mapped privately, and nowhere open for writing. A standby that
- * failed may have left a private copy in its place. */
+ * failed may have left a private copy in its place; a VM on its pager maps none. */
 static void check_mappings(struct world *world, const struct thing *thing)
 {
     const struct instance_record record = fixture_get(world->fixture, thing->name);
@@ -188,8 +191,15 @@ static void check_mappings(struct world *world, const struct thing *thing)
         if (flags[3] != 'p')
             fail_msg("R4: %s is mapped %s", memory.text, flags);
     }
-    if (restored && !mapped && st.st_nlink > 1)
+    if (restored && !mapped && !record.paged && st.st_nlink > 1)
         fail_msg("R4: the VMM of %s does not map %s", thing->name, memory.text);
+}
+
+static bool is_served_packed(struct world *world, const struct thing *thing)
+{
+    struct path image = guest_path(world->fixture, thing->id, "base/memory.zst");
+    struct stat st;
+    return fixture_get(world->fixture, thing->name).paged && lstat(image.text, &st) == 0;
 }
 
 static void check_descriptors(struct world *world, const struct thing *thing)
@@ -255,6 +265,7 @@ void rules_check(struct world *world, bool thorough)
         if (thing->fact.place == PLACE_RUNNING) {
             check_mappings(world, thing);
             check_descriptors(world, thing);
+            world->counts.served += is_served_packed(world, thing);
         }
     }
     for (unsigned i = 0; i < SPACE_SNAPSHOTS; i++) {

@@ -106,13 +106,22 @@ static int retag(struct host *host, const char *name, const char *tags, struct e
     return instance_update(host, name, &changes, NULL, err);
 }
 
+static int run_standby(struct job *job)
+{
+    static const struct stack_compression how = {STACK_ZSTD, 1};
+    const struct standby_options options = {.has_compression = true, .compression = &how};
+    if (!job->step->pack)
+        return instance_standby(host_of(job), instance_of(job), NULL, &job->err);
+    return instance_standby_with(host_of(job), instance_of(job), &options, NULL, &job->err);
+}
+
 static int run_simple(struct job *job, enum step_kind kind)
 {
     struct host *host = host_of(job);
     const char *name = instance_of(job);
     switch (kind) {
     case STEP_STANDBY:
-        return instance_standby(host, name, NULL, &job->err);
+        return run_standby(job);
     case STEP_RESTORE:
         return instance_restore(host, name, NULL, &job->err);
     case STEP_STOP:

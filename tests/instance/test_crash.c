@@ -210,7 +210,7 @@ static int child_main(char **argv)
     if (fixture->host) {
         setenv("TINE_FAILPOINT", argv[5], 1);
         run_operation(fixture, argv[4], &err);
-        host_close(fixture->host); /* what a job had begun it finishes */
+        host_close(fixture->host); /* a job in the background may be on its last steps */
     }
     fprintf(stderr, "%s was not killed at %s: %s\n", argv[4], argv[5], err.message);
     return 1;

@@ -283,7 +283,8 @@ static void test_half_a_diff(void **state)
         guest_orders(place.fixture, web.id, NULL);
         assert_state(place.fixture, "web", INSTANCE_RUNNING);
         assert_absent(place.fixture, web.id, "base/state");
-        assert_int_equal(guest_stat(place.fixture, web.id, BASE_FILE).st_nlink, 1);
+        /* Of a shared base it was a copy that was half written. */
+        assert_int_equal(guest_stat(place.fixture, web.id, BASE_FILE).st_nlink, cycle == 2 ? 2 : 1);
         assert_holds(&place, "web", cycle);
         /* A new tined, and other content: nothing of the first attempt may be left in the second.
          */
@@ -296,6 +297,31 @@ static void test_half_a_diff(void **state)
         assert_holds(&place, "web", cycle == 3 ? 33 : cycle);
     }
     assert_true(metric(&place, FULLS) == 0);
+    place_remove(&place);
+}
+
+/* A VM whose merge failed maps the base that it had: nobody writes into that as long as it runs,
+ * and be it the last other owner. */
+static void test_failed_beside_a_merge(void **state)
+{
+    struct site place = place_make(state, HYPERVISOR_SAVES_MERGED);
+    struct error err = {0};
+    restored(&place, "web", 1);
+    standby(&place, "web");
+    fixture_fork(place.fixture, "web", "fork", INSTANCE_RUNNING);
+    failpoints("standby-saved=EIO");
+    assert_true(instance_standby(place.fixture->host, "fork", NULL, &err) == -EIO);
+    failpoints(NULL);
+    assert_state(place.fixture, "fork", INSTANCE_RUNNING);
+    restore(&place, "web");
+    fill(&place, "web", 2);
+    standby(&place, "web");
+    assert_holds(&place, "fork", 1);
+    standby(&place, "fork");
+    restore(&place, "fork");
+    assert_holds(&place, "fork", 1);
+    restore(&place, "web");
+    assert_holds(&place, "web", 2);
     place_remove(&place);
 }
 
@@ -398,6 +424,7 @@ static void test_after_compression(void **state)
 
 static const struct fs_case cases[] = {
     {"a private base is merged", test_private_base},
+    {"a base that a VM still maps is nobody else's to write", test_failed_beside_a_merge},
     {"a shared base is merged where a reflink unshares it", test_shared_base},
     {"a driver that always merges", test_always_merged},
     {"no base, no diffs, a wrong base", test_no_base_and_no_merge},

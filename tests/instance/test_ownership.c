@@ -4,9 +4,11 @@
  * TINE_SEED=N runs the one sequence of that seed and tells its steps; TINE_SEQUENCES=N says how
  * many are run, one seed after the other, with TINE_SEED from there on. A third of them is without
  * trouble, in a third steps fail at failpoints, in a third tined is killed there; in half of them
- * standbys add layers. Behind the fake VMM the arguments "I N" run only every Nth sequence, from
- * the Ith (from 0) on: sequences spend most of their time waiting for processes, so the parts run
- * beside each other. */
+ * standbys add layers, in a quarter some are compressed, and forks of these are served by a pager,
+ * the program that TINE_PAGER names. Behind the fake VMM the arguments "I N" run only every Nth
+ * sequence, from the Ith (from 0) on: sequences spend most of their time waiting for processes, so
+ * the parts run beside each other. */
+#include "pager_site.h"
 #include "space.h"
 
 #include <fcntl.h>
@@ -75,7 +77,31 @@ static void count(struct counts *counts, const struct step *step, int legal,
     counts->kinds[step->kind]++;
     counts->illegal += legal >= 0;
     counts->crashed += ends->list[0] == ENDED_CRASHED;
+    counts->packed += step->pack && ends->list[0] == ENDED_WELL;
     counts->failed += step->failpoint[0] && ends->list[0] == ENDED_FAILED;
+}
+
+static struct site site_of(const struct world *world)
+{
+    struct site site = {.fixture = world->fixture};
+    snprintf(site.run_dir, sizeof(site.run_dir), "%s", world->run_dir);
+    return site;
+}
+
+/* It is killed, and whoever was on it is taken over by another: it and tined must not be away
+ * together. */
+static void replace_pager(const struct world *world)
+{
+    struct site site = site_of(world);
+    _cleanup_(free) struct instance_record *records = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_ok(instance_list(world->fixture->host, &records, &count, &err), &err);
+    pager_kill(&site, SITE_VERSION);
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].paged)
+            await_takeovers(&site, records[i].id, records[i].pager_status.takeovers + 1);
+    }
 }
 
 static void step_once(struct world *world, bool thorough)
@@ -88,6 +114,8 @@ static void step_once(struct world *world, bool thorough)
         print_message("%s\n", story.steps[story.count - 1]);
     int legal = step_legal(world, &step);
     step_run(world, &step, &ends);
+    if (world->packed && step.kind == STEP_REOPEN)
+        replace_pager(world);
     judge(&step, legal, &ends);
     step_predict(world, &step, &ends);
     world_observe(world);
@@ -95,21 +123,52 @@ static void step_once(struct world *world, bool thorough)
     count(&world->counts, &step, legal, &ends);
 }
 
+static struct pager_options pager_with(const struct world *world, enum memory_backend backend)
+{
+    const char *binary = getenv("TINE_PAGER");
+    if (!binary)
+        fail_msg("TINE_PAGER names no tine-pager");
+    return (struct pager_options){
+        .binary = binary, .run_dir = world->run_dir, .backend = backend, .graduation.off = true};
+}
+
+static void choose(struct world *world, uint64_t seed)
+{
+    struct fixture *fixture = world->fixture;
+    const uint64_t way = seed / TROUBLE_KINDS;
+    fixture->saving = way % 2 ? HYPERVISOR_SAVES_MERGED : HYPERVISOR_SAVES_CHEAPEST;
+    world->layers = way / 2 % 2;
+    world->packed = !world->layers && way / 4 % 2;
+    fixture->standby_memory = world->layers && way / 4 % 2 == 0    ? STANDBY_LAYER
+                              : world->layers || way / 16 % 2 == 1 ? STANDBY_AUTO
+                                                                   : STANDBY_MERGE;
+    fixture->pager = (struct pager_options){.run_dir = NULL};
+    if (world->packed)
+        fixture->pager = pager_with(world, way / 8 % 2 ? MEMORY_PAGER : MEMORY_AUTO);
+}
+
+/* None is started any more, and none is left to be a child of this process. */
+static void end_pagers(struct world *world)
+{
+    const struct site site = site_of(world);
+    fixture_delete_instances(world->fixture);
+    fixture_close(world->fixture);
+    pager_kill(&site, SITE_VERSION);
+    fixture_open(world->fixture);
+}
+
 static void sequence(struct world *world, uint64_t seed)
 {
     world_begin(world, seed);
-    world->fixture->saving =
-        seed / TROUBLE_KINDS % 2 ? HYPERVISOR_SAVES_MERGED : HYPERVISOR_SAVES_CHEAPEST;
-    world->layers = seed / TROUBLE_KINDS / 2 % 2;
-    world->fixture->standby_memory = !world->layers                      ? STANDBY_MERGE
-                                     : seed / TROUBLE_KINDS / 4 % 2 == 0 ? STANDBY_LAYER
-                                                                         : STANDBY_AUTO;
+    choose(world, seed);
     fixture_reopen(world->fixture);
     story.seed = seed;
     story.count = 0;
     unsigned steps = STEPS_MIN + (unsigned)random_next(world, SPACE_STEPS - STEPS_MIN + 1);
     for (unsigned i = 0; i < steps; i++)
         step_once(world, i % HASH_EVERY == HASH_EVERY - 1 || i + 1 == steps);
+    if (world->packed)
+        end_pagers(world);
     fixture_clear(world->fixture);
     rules_forget(world);
     world->counts.sequences++;
@@ -117,9 +176,10 @@ static void sequence(struct world *world, uint64_t seed)
 
 static void report(const struct counts *counts)
 {
-    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed; %u compacted;",
+    print_message("%u sequences, %u steps: %u refused, %u failed, %u killed; %u compacted, "
+                  "%u compressed and so served %u times;",
                   counts->sequences, counts->steps, counts->illegal, counts->failed,
-                  counts->crashed, counts->compacted);
+                  counts->crashed, counts->compacted, counts->packed, counts->served);
     for (unsigned i = 0; i < STEP_KINDS; i++)
         print_message(" %s %u", step_kind_name((enum step_kind)i), counts->kinds[i]);
     print_message("\n");
@@ -150,6 +210,7 @@ static int setup(void **state)
     if (!getenv("TINE_TEST_LOG")) /* hundreds of expected failures */
         log_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
     world->fixture = fixture_make(dir);
+    snprintf(world->run_dir, sizeof(world->run_dir), "%s/run", dir);
     *state = world;
     return 0;
 }

@@ -336,6 +336,18 @@ static void test_the_end_comes_early(void **state)
         chunk_cache_want(place->cache, place->file, chunk);
 }
 
+/* More than there are addresses: what there was of it is given up. */
+static void test_no_memory_for_it(void **state)
+{
+    const struct place *place = *state;
+    const struct chunk_cache_config config = {
+        .bytes = 1ull << 48, .threads = 2, .arrived = arrived, .context = (void *)place};
+    struct error err = {0};
+    assert_null(chunk_cache_create(&config, &err));
+    assert_int_equal(err.errnum, ENOMEM);
+    assert_non_null(strstr(err.message, "the cache of decoded pages"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damage_and_repair, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_comes_early, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory_for_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

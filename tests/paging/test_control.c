@@ -57,6 +57,8 @@ static void *pager_run(void *context)
         _cleanup_(close) int fd = accept4(pager->listener, NULL, NULL, SOCK_CLOEXEC);
         ssize_t n = descriptors_receive(fd, pager->request, sizeof(pager->request) - 1, fds, 4,
                                         &count, &too_many);
+        if (n == 1 && count > 0) /* which descriptors travel with */
+            n += recv(fd, pager->request + 1, sizeof(pager->request) - 2, 0);
         pager->request[n > 0 ? n : 0] = '\0';
         for (size_t k = 0; k < count; k++)
             close(fds[k]);
@@ -220,11 +222,76 @@ static void test_stats(void **state)
         struct session_facts facts = {.state = PAGING_NONE};
         struct error err = {0};
         pager_begin(&pager, cases[i].answer, 1);
-        assert_int_equal(call_stats(pager.socket, take, &facts, &err), cases[i].result);
+        assert_int_equal(call_stats(pager.socket, take, &facts, NULL, &err), cases[i].result);
         pager_end(&pager);
         assert_int_equal(facts.state, cases[i].wanted);
         if (cases[i].wanted != PAGING_NONE)
             assert_true(facts.pages == 5 && facts.present == 3 && facts.faults == 7);
+    }
+}
+
+/* A pager that says nothing of a cache, or nonsense, has none. */
+static void test_cache(void **state)
+{
+    static const struct {
+        const char *answer;
+        struct paging_cache wanted;
+    } cases[] = {
+        {OK "{\"cache\":{\"limit_bytes\":9,\"bytes\":8,\"hits\":7,\"misses\":6,\"ahead\":5,"
+            "\"evictions\":4,\"failures\":3}}",
+         {9, 8, 7, 6, 5, 4, 3}},
+        {OK "{\"cache\":{\"bytes\":-1,\"hits\":\"many\",\"misses\":2}}", {.misses = 2}},
+        {OK "{\"cache\":[]}", {.bytes = 0}},
+        {OK "{}", {.bytes = 0}},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct double_pager pager = {0};
+        struct paging_cache cache = {.bytes = 1};
+        struct error err = {0};
+        pager_begin(&pager, cases[i].answer, 1);
+        assert_int_equal(call_stats(pager.socket, take, NULL, &cache, &err), 0);
+        pager_end(&pager);
+        assert_memory_equal(&cache, &cases[i].wanted, sizeof(cache));
+    }
+}
+
+/* Of what format the lowest file is; the layers over it have their names. */
+static void test_images(void **state)
+{
+    static const struct {
+        struct paging_format format;
+        unsigned layers;
+        const char *words;
+    } cases[] = {
+        {{.packed = false}, 1, "\"layers\":[\"memory\",\"memory.1\"],\"cache_key\""},
+        {{true, STACK_ZSTD}, 0, "\"layers\":[\"memory.zst\"],\"compression\":\"zstd\""},
+        {{true, STACK_LZ4}, 0, "\"layers\":[\"memory.lz4\"],\"compression\":\"lz4\""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct paging_request request = {.id = "a",
+                                               .guest_dir = "/g/a",
+                                               .directory = "snapshot",
+                                               .format = cases[i].format,
+                                               .layers = cases[i].layers,
+                                               .cache_key = "k",
+                                               .socket = "run/s"};
+        const struct takeover takeover = {.id = "a",
+                                          .directory = "/g/a/base",
+                                          .format = cases[i].format,
+                                          .layers = cases[i].layers,
+                                          .cache_key = "k",
+                                          .uffd = STDERR_FILENO,
+                                          .block = STDERR_FILENO};
+        struct double_pager pager = {0};
+        struct error err = {0};
+        pager_begin(&pager, OK "{}", 1);
+        assert_int_equal(call_make(pager.socket, &request, STDERR_FILENO, &err), 0);
+        pager_end(&pager);
+        assert_non_null(strstr(pager.request, cases[i].words));
+        pager_begin(&pager, OK "{}", 1);
+        assert_int_equal(call_take_over(pager.socket, &takeover, &err), 0);
+        pager_end(&pager);
+        assert_non_null(strstr(pager.request, cases[i].words));
     }
 }
 
@@ -258,7 +325,8 @@ int main(void)
         cmocka_unit_test(test_answers),        cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_nobody_listens), cmocka_unit_test(test_health),
         cmocka_unit_test(test_stats),          cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_pauses),         cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,9 +20,10 @@
 #include "stack/codec.h"
 #include "stack/packed_format.h"
 
-#define CHUNKS   6u
-#define TAIL     (5u * PACKED_PAGE_SIZE + 77)
-#define RAW_SIZE ((CHUNKS - 1) * PACKED_CHUNK_SIZE + TAIL)
+#define CHUNKS    6u
+#define TAIL      (5u * PACKED_PAGE_SIZE + 77)
+#define RAW_SIZE  ((CHUNKS - 1) * PACKED_CHUNK_SIZE + TAIL)
+#define FRAME_MAX 65536u
 
 static const enum stack_algorithm algorithms[] = {STACK_ZSTD, STACK_LZ4};
 
@@ -174,7 +175,7 @@ static void test_other_tools(void **state)
         pack(place, algorithms[i]);
         assert_int_equal(
             file_read_all(place->dir, name_of(algorithms[i]), 1 << 24, &file, &length, &err), 0);
-        void *decoder = codec->decoder_new();
+        void *decoder = codec->decoder_new(CODEC_WHOLE_WINDOW);
         struct codec_step step = {.in_length = 0};
         size_t used = 0, made = 0;
         while (used < length) {
@@ -440,6 +441,98 @@ static void test_lies_of_the_chunks(void **state)
     close(honest.fd);
 }
 
+/* A file of one chunk, with this frame and an index that is right; and what comes of it. */
+static void expect_bad_frame(const struct place *place, const uint8_t *frame, size_t length,
+                             const char *words)
+{
+    _cleanup_(free) uint8_t *chunk = calloc(1, PACKED_CHUNK_SIZE);
+    struct packed_entry entry = packed_entry_of(chunk, PACKED_CHUNK_SIZE - 1, length);
+    struct packed_head head;
+    struct packed_foot foot;
+    struct error err = {0};
+    entry.zeros = 1;
+    packed_seal(&entry, PACKED_CHUNK_SIZE, &head, &foot);
+    _cleanup_(close) int fd =
+        openat(place->dir, "memory.zst", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(file_write_exact(fd, frame, length, "frame", &err), 0);
+    assert_int_equal(file_write_exact(fd, &head, sizeof(head), "head", &err), 0);
+    assert_int_equal(file_write_exact(fd, &entry, sizeof(entry), "entry", &err), 0);
+    assert_int_equal(file_write_exact(fd, &foot, sizeof(foot), "foot", &err), 0);
+    _cleanup_(packed_decoder) struct packed_decoder *decoder = packed_decoder_new();
+    _cleanup_(packed_image) struct packed_image *image = image_open(place, STACK_ZSTD, &err);
+    assert_non_null(image);
+    assert_int_equal(packed_image_decode(image, decoder, 0, chunk, &err), -EUCLEAN);
+    if (!strstr(err.message, words))
+        fail_msg("no '%s' in: %s", words, err.message);
+}
+
+/* What there is to serve, without a look at the chunks. */
+static void test_check(void **state)
+{
+    const struct place *place = *state;
+    const struct stack_file raw = memory_of(place);
+    for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++) {
+        struct error err = {0};
+        struct stack_packed packed;
+        enum stack_algorithm algorithm;
+        pack(place, algorithms[i]);
+        assert_int_equal(stack_find_packed(&raw, &packed, &err), 1);
+        assert_int_equal(packed.algorithm, algorithms[i]);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), 1);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE + 1, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "it holds less than"));
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE - 1, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "it holds more than"));
+        _cleanup_(close) int fd = file_open(place, algorithms[i]);
+        uint8_t byte = 0xee;
+        uint64_t index = size_of(fd) - PACKED_FRAME_SIZE - CHUNKS * sizeof(struct packed_entry);
+        assert_int_equal(pwrite(fd, &byte, 1, (off_t)index + 20), 1);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), -EUCLEAN);
+        assert_non_null(strstr(err.message, "is damaged: the checksum of its index"));
+        assert_int_equal(ftruncate(fd, (off_t)index), 0);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), 0);
+        assert_true(stack_packed_name_is(name_of(algorithms[i]), "memory", &algorithm));
+        assert_int_equal(algorithm, algorithms[i]);
+        assert_int_equal(unlinkat(place->dir, name_of(algorithms[i]), 0), 0);
+        assert_int_equal(stack_packed_check(&raw, &packed, RAW_SIZE, &err), -ENOENT);
+    }
+    enum stack_algorithm algorithm;
+    static const char *const others[] = {"memory", "memory.gz", "memory.zst.1", "memory.1", ""};
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_false(stack_packed_name_is(others[i], "memory", &algorithm));
+}
+
+/* A compressed file that had too many links left a copy for those that followed: it goes with it.
+ */
+static void test_expansion_takes_spread_copies(void **state)
+{
+    const struct place *place = *state;
+    const struct stack_file raw = memory_of(place);
+    struct stack_packed packed;
+    struct error err = {0};
+    pack(place, STACK_ZSTD);
+    assert_int_equal(file_publish(place->dir, "memory.zst.spread-1", "x", 1, 0600, &err), 0);
+    assert_int_equal(stack_expand(&raw, RAW_SIZE, &packed, &err), 1);
+    assert_int_equal(file_exists(place->dir, "memory.zst.spread-1", &err), 0);
+    assert_int_equal(file_exists(place->dir, "memory.zst", &err), 0);
+}
+
+/* A frame of so many zeros that claims a window of 2^window_log bytes. It does not tell the size of
+ * its content, which would say that less will do. */
+static size_t frame_make(size_t bytes, int window_log, uint8_t frame[FRAME_MAX])
+{
+    _cleanup_(free) uint8_t *text = calloc(1, bytes);
+    ZSTD_CCtx *encoder = ZSTD_createCCtx();
+    ZSTD_inBuffer in = {text, bytes, 0};
+    ZSTD_outBuffer out = {frame, FRAME_MAX, 0};
+    assert_non_null(encoder);
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(encoder, ZSTD_c_windowLog, window_log)));
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_flush), 0);
+    assert_int_equal(ZSTD_compressStream2(encoder, &out, &in, ZSTD_e_end), 0);
+    ZSTD_freeCCtx(encoder);
+    return out.pos;
+}
+
 /* A frame that is whole, but of fewer or more bytes than the chunk has. */
 static void test_sizes_of_the_chunks(void **state)
 {
@@ -450,28 +543,19 @@ static void test_sizes_of_the_chunks(void **state)
                  {PACKED_CHUNK_SIZE + 1, "it holds more than it should"}};
     const struct place *place = *state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        _cleanup_(free) uint8_t *text = calloc(1, cases[i].bytes), *frame = malloc(65536);
-        struct packed_entry entry = packed_entry_of(text, PACKED_CHUNK_SIZE - 1, 0);
-        struct packed_head head;
-        struct packed_foot foot;
-        struct error err = {0};
-        entry.length = (uint32_t)ZSTD_compress(frame, 65536, text, cases[i].bytes, 1);
-        entry.zeros = 1;
-        packed_seal(&entry, PACKED_CHUNK_SIZE, &head, &foot);
-        _cleanup_(close) int fd =
-            openat(place->dir, "memory.zst", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        assert_int_equal(file_write_exact(fd, frame, entry.length, "frame", &err), 0);
-        assert_int_equal(file_write_exact(fd, &head, sizeof(head), "head", &err), 0);
-        assert_int_equal(file_write_exact(fd, &entry, sizeof(entry), "entry", &err), 0);
-        assert_int_equal(file_write_exact(fd, &foot, sizeof(foot), "foot", &err), 0);
-        _cleanup_(free) uint8_t *chunk = malloc(PACKED_CHUNK_SIZE);
-        _cleanup_(packed_decoder) struct packed_decoder *decoder = packed_decoder_new();
-        _cleanup_(packed_image) struct packed_image *image = image_open(place, STACK_ZSTD, &err);
-        assert_non_null(image);
-        assert_int_equal(packed_image_decode(image, decoder, 0, chunk, &err), -EUCLEAN);
-        if (!strstr(err.message, cases[i].words))
-            fail_msg("no '%s' in: %s", cases[i].words, err.message);
+        uint8_t frame[FRAME_MAX];
+        size_t length = frame_make(cases[i].bytes, CODEC_CHUNK_WINDOW, frame);
+        expect_bad_frame(place, frame, length, cases[i].words);
     }
+}
+
+/* One that claims a window of 128 MiB, as it may: its decoder would allocate that. */
+static void test_window_of_a_chunk(void **state)
+{
+    const struct place *place = *state;
+    uint8_t frame[FRAME_MAX];
+    size_t length = frame_make(PACKED_CHUNK_SIZE, 27, frame);
+    expect_bad_frame(place, frame, length, "too much memory");
 }
 
 /* Whatever its length, it is refused or has no index any more; chunks that are gone can't be read.
@@ -508,6 +592,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_checksums_of_the_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lies_of_the_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sizes_of_the_chunks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_window_of_a_chunk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expansion_takes_spread_copies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
