@@ -6,6 +6,7 @@ json=false
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${TINE_BUILD:-$tree/build}
 tine=$build/src/cli/tine
+steps=$build/bench/steps/bench-steps
 base=/var/tmp
 [ ! -d /scratch/ext4 ] || base=/scratch/ext4
 work=$(mktemp -d "$base/tine-bench.XXXXXX")
@@ -35,6 +36,13 @@ boot_sleeper() { # a 256 MiB guest with 64 MiB of pattern, in standby
     "$tine" exec -T source oracle fill 64 1 </dev/null >/dev/null
     "$tine" standby source >/dev/null
     source_id=$("$tine" --json inspect source | jq -r .id)
+}
+
+# Where it ran, as an object.
+machine() {
+    jq -n --arg kvm "${TINE_KVM:-native}" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
+        --argjson mib "$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)" \
+        '{kvm: $kvm, host_kernel: $kernel, host_cpus: $cpus, host_mib: $mib}'
 }
 
 milliseconds() { # COMMAND...

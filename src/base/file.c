@@ -190,19 +190,24 @@ int dir_make_all(const char *path, struct error *err)
     return 0;
 }
 
+int dir_stream(int dirfd, const char *label, DIR **dir, struct error *err)
+{
+    _cleanup_(close) int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!*dir)
+        return error_errno(err, errno, label, "open directory %s", label);
+    TAKE_FD(fd); /* the stream owns it */
+    return 0;
+}
+
 static int tree_remove_on(int dirfd, const char *name, dev_t device, struct error *err);
 
 static int tree_remove_children(int fd, const char *name, dev_t device, struct error *err)
 {
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (copy < 0)
-        return error_errno(err, errno, name, "open directory %s", name);
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, name, "read directory %s", name);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(fd, name, &dir, err);
+    if (!dir)
+        return r;
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(dir);
@@ -210,7 +215,7 @@ static int tree_remove_children(int fd, const char *name, dev_t device, struct e
             break;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        int r = tree_remove_on(fd, entry->d_name, device, err);
+        r = tree_remove_on(fd, entry->d_name, device, err);
         if (r < 0)
             return error_wrap(err, "in %s", name);
     }

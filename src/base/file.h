@@ -4,6 +4,7 @@
 #ifndef TINE_BASE_FILE_H
 #define TINE_BASE_FILE_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,6 +35,9 @@ int file_publish(int dirfd, const char *name, const void *data, size_t length, m
 int dir_sync(int dirfd, const char *path, struct error *err);
 /* Opens a directory (O_PATH is not used: the descriptor can be synced). Returns it or -errno. */
 int dir_open(int dirfd, const char *path, struct error *err);
+/* A stream over an open directory, with a descriptor of its own: reading it does not move the
+ * caller's. `label` is for messages. Owner of `*dir`: caller; NULL after a failure. */
+int dir_stream(int dirfd, const char *label, DIR **dir, struct error *err);
 /* Makes a directory and its missing parents, mode 0700 for each one made. */
 int dir_make_all(const char *path, struct error *err);
 /* Removes a file or a whole directory tree without following symbolic links or crossing into

@@ -98,15 +98,15 @@ static int exchange_send(const struct exchange *exchange, const char *text, stru
     return send_all(exchange, text + first, strlen(text) - first, err);
 }
 
-static int make_room(struct exchange *exchange, struct error *err)
+static int make_room(struct exchange *exchange)
 {
     if (exchange->length + ANSWER_STEP < exchange->capacity)
         return 0;
-    char *longer = exchange->capacity < ANSWER_LIMIT
-                       ? realloc(exchange->answer, exchange->capacity + 2 * ANSWER_STEP)
-                       : NULL;
+    if (exchange->capacity >= ANSWER_LIMIT)
+        return -EMSGSIZE;
+    char *longer = realloc(exchange->answer, exchange->capacity + 2 * ANSWER_STEP);
     if (!longer)
-        return failed(exchange, exchange->capacity < ANSWER_LIMIT ? ENOMEM : EMSGSIZE, err);
+        return -ENOMEM;
     exchange->answer = longer;
     exchange->capacity += 2 * ANSWER_STEP;
     return 0;
@@ -131,20 +131,19 @@ static int receive_some(struct exchange *exchange)
 /* The connection is closed behind the answer. */
 static int exchange_receive(struct exchange *exchange, struct error *err)
 {
-    for (;;) {
-        int r = make_room(exchange, err);
-        if (r < 0)
-            return r;
-        r = wait_for(exchange, POLLIN);
+    int r;
+    do {
+        r = make_room(exchange);
+        if (r == 0)
+            r = wait_for(exchange, POLLIN);
         if (r == 0)
             r = receive_some(exchange);
-        if (r < 0)
-            return failed(exchange, -r, err);
-        if (r == 0)
-            break;
-    }
-    exchange->answer[exchange->length] = '\0';
-    return 0;
+    } while (r > 0);
+    if (r < 0)
+        failed(exchange, -r, err);
+    else
+        exchange->answer[exchange->length] = '\0';
+    return r;
 }
 
 static int exchange_read(const struct exchange *exchange, struct error *err)

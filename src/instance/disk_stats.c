@@ -41,7 +41,7 @@ static int layer_stats(const struct stack_file *base, const struct disk_chain_la
 static int stack_stats(const struct stack_file *base, struct disk_stats *stats, struct error *err)
 {
     struct disk_chain chain;
-    struct stack_stat top;
+    struct stack_stat top = {.size = 0};
     int r = disk_chain_find(base, &chain, err);
     if (r < 0 || !chain.stack)
         return r;

@@ -97,6 +97,9 @@ void record_tidy(struct instance_record *record);
 /* True if the row's state means that a VMM runs. */
 bool record_has_vmm(const struct instance_record *record);
 bool record_has_writable_disk(const struct instance_record *record);
+/* A fork that sleeps with what it was made of: by its row it never slept before. Whether a restore
+ * was begun says nothing, its tined may have died before the first instruction. */
+bool record_is_new_fork(const struct instance_record *record);
 
 /* The driver of that name; NULL: none is called so. */
 const struct hypervisor *host_hypervisor(const struct host *host, const char *name);

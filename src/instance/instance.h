@@ -239,14 +239,15 @@ int instance_stats(struct host *host, const char *reference, struct instance_sta
 struct disk_stats {
     uint64_t size_bytes; /* of the disk */
     uint64_t link_count; /* of its file, or of the base of its stack */
-    bool stack;          /* (stack/disk_stack.h); the rest is of that */
+    /* Of one that is a stack (stack/disk_stack.h): what its top takes, and what is sealed over the
+     * base, lowest first. */
     uint64_t top_allocated;
-    /* What is sealed over the base, lowest first. */
     struct disk_layer_stats {
         unsigned number;
         uint64_t link_count, data_bytes, zero_bytes; /* bytes of the disk, that it holds */
     } layers[INSTANCE_MAX_DISK_LAYERS];
     unsigned layer_count;
+    bool stack;
 };
 /* In the order of the record's disks. An operation that is under way may be in the way. */
 int instance_disk_stats(struct host *host, const char *reference,

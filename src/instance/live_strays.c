@@ -95,21 +95,16 @@ static bool is_of(const struct strays *strays, const char *name)
 
 static int end_all(const struct strays *strays, struct error *err)
 {
-    int copy = dir_open(strays->directory, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, strays->path, "read %s", strays->path);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(strays->directory, strays->path, &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno == 0 ? 0 : error_errno(err, errno, strays->path, "read %s", strays->path);
-        int r = is_of(strays, entry->d_name) ? end_of(strays, entry->d_name, err) : 0;
+        r = is_of(strays, entry->d_name) ? end_of(strays, entry->d_name, err) : 0;
         if (r < 0)
             return r;
     }

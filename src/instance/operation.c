@@ -145,6 +145,11 @@ bool record_has_vmm(const struct instance_record *record)
            record->state == INSTANCE_PAUSED || record->state == INSTANCE_SHUTDOWN;
 }
 
+bool record_is_new_fork(const struct instance_record *record)
+{
+    return record->parent_id[0] && record->stopped_at_ns == 0;
+}
+
 bool record_has_writable_disk(const struct instance_record *record)
 {
     for (unsigned i = 0; i < record->disk_count; i++) {

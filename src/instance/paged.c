@@ -49,12 +49,6 @@ bool paged_is_possible(const struct operation *op, struct error *err)
     return paging_check(op->host->paging, err) == 0;
 }
 
-/* The one for which pages are to be had soonest, by what its siblings touched before it. */
-static bool is_first_of_fork(const struct instance_record *record)
-{
-    return record->parent_id[0] && record->started_at_ns == 0;
-}
-
 bool paged_serves_packed(const struct host *host)
 {
     return host->memory_backend != MEMORY_FILE && host->paging &&
@@ -63,7 +57,7 @@ bool paged_serves_packed(const struct host *host)
 
 bool paged_takes_packed(const struct operation *op)
 {
-    return is_first_of_fork(&op->record) && paged_serves_packed(op->host);
+    return record_is_new_fork(&op->record) && paged_serves_packed(op->host);
 }
 
 /* 1: through the pager. What the VMM can map itself `auto` maps: one raw file, and layers if it
@@ -77,7 +71,7 @@ static int is_wanted(const struct operation *op, struct error *err)
         return r;
     if (record->memory_layers == 0 || operation_hypervisor(op)->knows_layers)
         return op->host->memory_backend == MEMORY_PAGER && op->host->paging &&
-               is_first_of_fork(record);
+               record_is_new_fork(record);
     if (paged_is_possible(op, err))
         return 1;
     error_wrap(err, "the memory of %s has %u layers, and only a pager can serve these",

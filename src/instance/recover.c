@@ -72,15 +72,10 @@ static int find_vmm(struct operation *op, const struct found *found, struct erro
 /* 1: there is a directory of this instance under a temporary name: it was being deleted. */
 static int was_being_deleted(struct host *host, const char *id, struct error *err)
 {
-    int copy = dir_open(host->guests_fd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, host->guests_dir, "read %s", host->guests_dir);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(host->guests_fd, host->guests_dir, &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);

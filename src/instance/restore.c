@@ -262,7 +262,7 @@ int restore_locked(struct operation *op, struct error *err)
 {
     const struct instance_record before = op->record;
     /* A fork has the hostname of its source until it first wakes. */
-    bool first = before.parent_id[0] && before.started_at_ns == 0;
+    bool first = record_is_new_fork(&before);
     struct vm_process process = {.pidfd = -1};
     trace_phase(op, "load");
     int r = load(op, &process, err);

@@ -23,15 +23,10 @@ static bool is_known(const struct known_rows *known, const char *name)
 int strangers_warn(int dirfd, const char *path, const char *thing, const struct known_rows *known,
                    struct error *err)
 {
-    int copy = dir_open(dirfd, ".", err);
-    if (copy < 0)
-        return copy;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int saved = errno;
-        close(copy);
-        return error_errno(err, saved, path, "read %s", path);
-    }
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(dirfd, path, &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);

@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/file.h"
-#include "stack/copy.h"
 #include "stack/disk_private.h"
 #include "stack/image.h"
 #include "stack/sweep.h"
@@ -119,21 +117,12 @@ static int make_one(const struct stack_file *base, const struct disk_chain *chai
     _cleanup_(disk_layer) struct disk_layer layer = DISK_LAYER_NONE;
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
     const struct disk_header like = {.image_size = chain->image_size, .id = chain->layers[0].id};
-    struct stat st;
+    struct stat st = {.st_mode = 0};
     int r = disk_file_of(base, chain->layers[0].number, &file, err);
     if (r == 0)
         r = image_stat(&file.file, &st, err);
     if (r == 0)
-        r = sweep_temporaries_of(&file.file, err);
-    if (r < 0)
-        return r;
-    _cleanup_(close) int empty = temporary_create(&file.file, st.st_mode, &temporary, err);
-    if (empty < 0)
-        return empty;
-    int fd = openat(base->dirfd, temporary.name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return error_errno(err, errno, file.label, "open the next %s", file.label);
-    r = disk_layer_create(&layer, fd, file.label, &like, err);
+        r = disk_layer_begin(&file.file, st.st_mode, &like, &temporary, &layer, err);
     if (r == 0)
         r = take_all(below, &layer, err);
     return r < 0 ? r : copy_publish(&file.file, &temporary, &how, err);

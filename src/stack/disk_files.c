@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "stack/copy.h"
+#include "base/file.h"
 #include "stack/disk_private.h"
 #include "stack/image.h"
 #include "stack/sweep.h"
@@ -70,12 +70,10 @@ bool disk_is_other(const char *name, const void *context)
 /* Whoever took the base for all of the disk would lose what the layers hold. */
 static int check_no_layers(const struct stack_file *base, struct error *err)
 {
-    _cleanup_(close) int fd = openat(base->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(closedir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return error_errno(err, errno, image_label(base), "open the directory of %s",
-                           image_label(base));
-    TAKE_FD(fd); /* the stream owns it */
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(base->dirfd, image_label(base), &dir, err);
+    if (r < 0)
+        return r;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
@@ -182,6 +180,21 @@ int disk_below_open(struct disk_below *below, const struct stack_file *base, int
     return r;
 }
 
+int disk_layer_begin(const struct stack_file *file, mode_t mode, const struct disk_header *like,
+                     struct temporary *temporary, struct disk_layer *layer, struct error *err)
+{
+    int r = sweep_temporaries_of(file, err);
+    if (r < 0)
+        return r;
+    _cleanup_(close) int empty = temporary_create(file, mode, temporary, err);
+    if (empty < 0)
+        return empty;
+    int fd = openat(file->dirfd, temporary->name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, errno, image_label(file), "open the next %s", image_label(file));
+    return disk_layer_create(layer, fd, image_label(file), like, err);
+}
+
 int disk_top_create(const struct stack_file *base, const struct disk_header *like,
                     struct error *err)
 {
@@ -195,10 +208,6 @@ int disk_top_create(const struct stack_file *base, const struct disk_header *lik
     if (r == 0)
         r = disk_file_of(base, DISK_TOP, &file, err);
     if (r == 0)
-        r = sweep_temporaries_of(&file.file, err);
-    if (r < 0)
-        return r;
-    int fd = temporary_create(&file.file, st.st_mode, &temporary, err);
-    r = fd < 0 ? fd : disk_layer_create(&layer, fd, file.label, like, err);
+        r = disk_layer_begin(&file.file, st.st_mode, like, &temporary, &layer, err);
     return r < 0 ? r : copy_publish(&file.file, &temporary, &how, err);
 }

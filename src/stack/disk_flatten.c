@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/file.h"
-#include "stack/copy.h"
 #include "stack/disk_private.h"
 #include "stack/image.h"
 
@@ -100,7 +99,12 @@ static int flatten_stack(const struct stack_file *base, const struct stack_file 
     _cleanup_(temporary) struct temporary temporary = {.dirfd = -1};
     struct error cause = {0};
     _cleanup_(disk_stack) struct disk_stack *stack = disk_stack_open(base, false, &cause);
-    int r = stack ? image_absent(to, &cause) : -cause.errnum;
+    if (!stack) {
+        if (err)
+            *err = cause;
+        return -cause.errnum;
+    }
+    int r = image_absent(to, &cause);
     if (r == 0)
         r = copy_make(base, to, COPY_ANY, &temporary, result, &cause);
     const struct stack_file copy = {to->dirfd, temporary.name, image_label(to)};

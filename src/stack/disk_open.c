@@ -73,9 +73,10 @@ static int top_open(struct disk_stack *stack, struct error *err)
     _cleanup_(disk_file) struct disk_file file = DISK_FILE_NONE;
     const struct stack_file base = disk_base_of(stack);
     int r = disk_file_of(&base, DISK_TOP, &file, err);
-    if (r == 0)
-        r = disk_layer_open(&stack->top, &file.file, stack->writable ? O_RDWR : O_RDONLY,
-                            stack->size, err);
+    if (r < 0)
+        return r;
+    r = disk_layer_open(&stack->top, &file.file, stack->writable ? O_RDWR : O_RDONLY, stack->size,
+                        err);
     return r < 0 || !stack->writable ? r : top_check_links(stack, err);
 }
 

@@ -3,6 +3,7 @@
 #ifndef TINE_STACK_DISK_PRIVATE_H
 #define TINE_STACK_DISK_PRIVATE_H
 
+#include "stack/copy.h"
 #include "stack/disk_below.h"
 #include "stack/disk_layer.h"
 #include "stack/disk_stack.h"
@@ -54,6 +55,10 @@ struct disk_place disk_stack_place(const struct disk_stack *stack, uint64_t offs
  * taken over, after a failure too. */
 int disk_below_open(struct disk_below *below, const struct stack_file *base, int base_fd,
                     const struct disk_header *over, struct error *err);
+/* Makes a layer that holds nothing, as disk_layer_create() does, under a temporary name beside
+ * `file`, whose name it is to get. */
+int disk_layer_begin(const struct stack_file *file, mode_t mode, const struct disk_header *like,
+                     struct temporary *temporary, struct disk_layer *layer, struct error *err);
 /* Makes a new, empty top over what `like` says, under its own name: -EEXIST if there is one. */
 int disk_top_create(const struct stack_file *base, const struct disk_header *like,
                     struct error *err);

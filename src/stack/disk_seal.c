@@ -12,7 +12,6 @@
 #include "stack/copy.h"
 #include "stack/image.h"
 #include "stack/link.h"
-#include "stack/sweep.h"
 
 /* The next top, in the making. */
 struct next {
@@ -32,25 +31,19 @@ static int step(const char *name, const char *label, struct error *err)
     return r < 0 ? error_errno(err, -r, label, "seal %s", label) : 0;
 }
 
-static int next_make(const struct disk_stack *stack, const struct stack_file *top,
-                     struct next *next, struct error *err)
+static int next_make(const struct disk_stack *stack, struct disk_file *top, struct next *next,
+                     struct error *err)
 {
+    const struct stack_file base = disk_base_of(stack);
     const struct disk_header *old = stack->top.header;
     const struct disk_header like = {
         .image_size = stack->size, .below = old->below + 1, .below_id = old->id};
     struct stat st;
     if (fstat(stack->top.fd, &st) < 0)
         return error_errno(err, errno, stack->top.label, "stat %s", stack->top.label);
-    int r = sweep_temporaries_of(top, err);
-    if (r < 0)
-        return r;
-    _cleanup_(close) int empty = temporary_create(top, st.st_mode, &next->temporary, err);
-    if (empty < 0)
-        return empty;
-    int fd = openat(top->dirfd, next->temporary.name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return error_errno(err, errno, stack->top.label, "open the next %s", stack->top.label);
-    r = disk_layer_create(&next->layer, fd, stack->top.label, &like, err);
+    int r = disk_file_of(&base, DISK_TOP, top, err);
+    if (r == 0)
+        r = disk_layer_begin(&top->file, st.st_mode, &like, &next->temporary, &next->layer, err);
     return r < 0 ? r : step("disk-seal-made", stack->top.label, err);
 }
 
@@ -142,10 +135,7 @@ int disk_seal_finish(struct disk_stack *stack, struct error *err)
 {
     _cleanup_(disk_file) struct disk_file top = DISK_FILE_NONE;
     _cleanup_(next) struct next next = {.temporary.dirfd = -1, .layer = DISK_LAYER_NONE};
-    const struct stack_file base = disk_base_of(stack);
-    int r = disk_file_of(&base, DISK_TOP, &top, err);
-    if (r == 0)
-        r = next_make(stack, &top.file, &next, err);
+    int r = next_make(stack, &top, &next, err);
     return r < 0 ? r : publish(stack, &top.file, &next, err);
 }
 
@@ -155,10 +145,7 @@ static int seal(struct disk_stack *stack, struct error *err)
 {
     _cleanup_(disk_file) struct disk_file top = DISK_FILE_NONE;
     _cleanup_(next) struct next next = {.temporary.dirfd = -1, .layer = DISK_LAYER_NONE};
-    const struct stack_file base = disk_base_of(stack);
-    int r = disk_file_of(&base, DISK_TOP, &top, err);
-    if (r == 0)
-        r = next_make(stack, &top.file, &next, err);
+    int r = next_make(stack, &top, &next, err);
     if (r < 0)
         return r;
     uint64_t id = stack->top.header->id;

@@ -2,30 +2,18 @@
 #include "stack/sweep.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "stack/image.h"
 
-/* A stream of its own: reading it does not move the caller's descriptor. */
-static int open_stream(int dirfd, const char *label, DIR **dir, struct error *err)
-{
-    _cleanup_(close) int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!*dir)
-        return error_errno(err, errno, label, "open directory %s", label);
-    TAKE_FD(fd); /* the stream owns it */
-    return 0;
-}
-
 int sweep_directory(int dirfd, const char *label, sweep_filter *doomed, const void *context,
                     struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
-    int r = open_stream(dirfd, label, &dir, err);
-    if (!dir)
+    int r = dir_stream(dirfd, label, &dir, err);
+    if (r < 0)
         return r;
     int removed = 0;
     for (;;) {

@@ -81,12 +81,13 @@ static void closing_kills_the_group(void **state)
     assert_process_goes(pids[1]);
 }
 
-/* Also while its input is full and unread, and its output is stuck. */
+/* Also while its input is full and unread, and its output is stuck. The writer says who it is
+ * before it writes anything else. */
 static void closing_kills_a_stuck_group(void **state)
 {
     static char payload[AGENT_FRAME_LIMIT];
     pid_t pids[2];
-    int fd = shell_start(*state, "yes & echo $$ $!; wait", false);
+    int fd = shell_start(*state, "sh -c 'echo $PPID $$; exec yes' & wait", false);
     started_pids(fd, pids);
     struct error err = {0};
     for (int r = 0; r == 0;)

@@ -42,9 +42,8 @@ static void assert_nothing_happened(struct site *site)
 
 static void assert_works(struct site *site)
 {
-    bool first = fixture_get(site->fixture, "one").started_at_ns == 0;
     site_restore(site, "one");
-    assert_int_equal(fixture_get(site->fixture, "one").paged, first);
+    assert_true(fixture_get(site->fixture, "one").paged);
     assert_holds(site, "one", SITE_TOKEN);
 }
 
