@@ -196,6 +196,7 @@ static int create(struct operation *source, const struct source_wish *wish,
         r = publish(&making, err);
     if (r < 0 && making.recorded)
         unmake(op);
+    operation_look(source);
     return trace_end(&trace, r, err);
 }
 

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "events/events.h"
 #include "instance/host.h"
 #include "instance/proc.h"
 #include "listing.h"
@@ -41,6 +42,18 @@ static struct instance_record running_source(struct fixture *fixture)
     guest_remember(fixture, "source", "note");
     pattern(fixture, "source", "fill", 1);
     return source;
+}
+
+/* It has a base. */
+static struct instance_record restored_source(struct fixture *fixture)
+{
+    struct error err = {0};
+    fixture_create(fixture, "source");
+    assert_ok(instance_standby(fixture->host, "source", NULL, &err), &err);
+    assert_ok(instance_restore(fixture->host, "source", NULL, &err), &err);
+    guest_remember(fixture, "source", "note");
+    pattern(fixture, "source", "fill", 1);
+    return fixture_get(fixture, "source");
 }
 
 static int try_snapshot(struct fixture *fixture, struct error *err)
@@ -212,18 +225,38 @@ static int fork_it(struct fixture *fixture, struct error *err)
     return instance_fork(fixture->host, "source", &request, NULL, err);
 }
 
-/* Whatever becomes of the source meanwhile. */
+/* What is told of the snapshot says what has become of its source. */
+static void assert_told(struct events_reader *reader, const char *state)
+{
+    struct event event = {.sequence = 0};
+    uint64_t lost;
+    while (strcmp(event.kind, "snapshot") != 0)
+        assert_int_equal(events_next(reader, &event, &lost), 1);
+    assert_string_equal(event.result, "ok");
+    assert_string_equal(event.state, state);
+}
+
+/* Whatever becomes of the source meanwhile, be it booted or restored. */
 static void test_source_goes(void **state)
 {
-    int (*const fates[])(struct fixture *, struct error *) = {stop, standby, fork_it, discard};
+    static const struct {
+        int (*run)(struct fixture *, struct error *);
+        const char *state;
+    } fates[] = {{stop, "Stopped"}, {standby, "Standby"}, {fork_it, "Running"}, {discard, ""}};
     struct fixture *fixture = *state;
-    for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(fates); i++) {
         struct actor actor;
         struct error err = {0};
-        const struct instance_record source = running_source(fixture);
+        const struct instance_record source =
+            i % 2 ? restored_source(fixture) : running_source(fixture);
         const struct path directory = begin_snapshot(fixture, &source, &actor);
-        assert_ok(fates[i](fixture, &err), &err);
-        end_snapshot(fixture, &directory, &actor);
+        struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
+        assert_ok(fates[i / 2].run(fixture, &err), &err);
+        let_write(&directory);
+        crowd_join(&actor, 1);
+        assert_told(&reader, fates[i / 2].state);
+        assert_tidy(fixture);
+        assert_captured(fixture, actor.snapshot.id);
         fixture_delete_instances(fixture);
         assert_captured(fixture, actor.snapshot.id);
         assert_ok(snapshot_delete(fixture->host, actor.snapshot.id, &err), &err);
