@@ -44,7 +44,8 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
  */
 int live_wake(struct operation *op, struct error *err);
 
-/* Ends what a tined has left behind of live forks of the instance (live_strays.c). */
+/* Ends what a tined has left behind of live forks of the instance (live_strays.c). Returns 1 if
+ * there was a template: until now VMs may have been made of it. */
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
                     struct error *err);
 /* The same of snapshots of instances that ran on (capture.h). When the templates have ended: until

@@ -93,21 +93,24 @@ static bool is_of(const struct strays *strays, const char *name)
            name[length] == '.';
 }
 
+/* 1 if there were any. */
 static int end_all(const struct strays *strays, struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
     int r = dir_stream(strays->directory, strays->path, &dir, err);
-    if (r < 0)
-        return r;
-    for (;;) {
+    int any = 0;
+    while (r == 0) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry)
-            return errno == 0 ? 0 : error_errno(err, errno, strays->path, "read %s", strays->path);
-        r = is_of(strays, entry->d_name) ? end_of(strays, entry->d_name, err) : 0;
-        if (r < 0)
-            return r;
+            return errno == 0 ? any
+                              : error_errno(err, errno, strays->path, "read %s", strays->path);
+        if (!is_of(strays, entry->d_name))
+            continue;
+        any = 1;
+        r = end_of(strays, entry->d_name, err);
     }
+    return r;
 }
 
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
@@ -133,7 +136,9 @@ int live_end_captures(const struct host *host, struct error *err)
         .directory = host->snapshots_fd, .path = host->snapshots_dir, .name = CAPTURE_DIRECTORY};
     int r = proc_vmms(&vmms, &strays.count, err);
     strays.vmms = vmms;
-    return r < 0 ? r : end_all(&strays, err);
+    if (r == 0)
+        r = end_all(&strays, err);
+    return r < 0 ? r : 0;
 }
 
 void live_end_unknown(const struct operation *op)

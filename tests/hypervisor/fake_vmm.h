@@ -42,6 +42,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define FAKE_NOTE_OFFSET    4096u /* where the guest's memory keeps what `remember` was told */
 #define FAKE_NOTE_LIMIT     1024u
@@ -79,6 +80,7 @@ struct fake {
     unsigned children;    /* of a template, that were asked for */
     volatile int *ready;  /* shared with them: the first one is */
     const char *heritage; /* of a template: the order for them; NULL: none */
+    pid_t parent;         /* of a child until it listens: it ends with its template; 0: none */
     uint8_t *logged;      /* memory when the log was last cleared; NULL: all of it was zero */
 };
 
