@@ -129,16 +129,18 @@ int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, siz
     return end_all(&strays, err);
 }
 
-int live_end_captures(const struct host *host, struct error *err)
+void live_end_captures(const struct host *host)
 {
     _cleanup_(free) struct proc_vmm *vmms = NULL;
     struct strays strays = {
         .directory = host->snapshots_fd, .path = host->snapshots_dir, .name = CAPTURE_DIRECTORY};
-    int r = proc_vmms(&vmms, &strays.count, err);
+    struct error err = {0};
+    int r = proc_vmms(&vmms, &strays.count, &err);
     strays.vmms = vmms;
     if (r == 0)
-        r = end_all(&strays, err);
-    return r < 0 ? r : 0;
+        r = end_all(&strays, &err);
+    if (r < 0)
+        log_error("a VM that wrote a snapshot: %s", err.message);
 }
 
 void live_end_unknown(const struct operation *op)

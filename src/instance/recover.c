@@ -161,10 +161,9 @@ int recover(struct host *host, struct error *err)
         r = look(&found, err);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
-    if (r == 0)
-        r = live_end_captures(host, err);
     if (r < 0)
         return r;
+    live_end_captures(host);
     /* Last: a temporary name is how a half-done delete is told. */
     int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
     if (swept < 0)
