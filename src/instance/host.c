@@ -21,7 +21,7 @@
 #include "instance/watch.h"
 
 #define AGENT_TIMEOUT_MS 120000
-#define LOCK_WAIT_MS     1000
+#define LOCK_WAIT_MS     5000 /* a busy host may keep that child from its exec for seconds */
 #define LOCK_RETRY_MS    5
 #define VMM_BINARY       "tine-vmm"
 

@@ -45,18 +45,23 @@ static void answer_ok(int fd)
     control_answer(fd, &(struct agent_fields){0});
 }
 
-void control_fail(int fd, int errnum, const char *format, ...)
+static void answer_failed(int fd, int errnum, const char *message)
 {
     uint8_t data[ANSWER_LIMIT];
     struct agent_fields fields = {.data = data, .capacity = sizeof(data)};
+    agent_field_put_u32(&fields, AGENT_TAG_ERRNO, (uint32_t)errnum);
+    agent_field_put_text(&fields, AGENT_TAG_MESSAGE, message);
+    answer(fd, AGENT_FAILED, &fields);
+}
+
+void control_fail(int fd, int errnum, const char *format, ...)
+{
     char message[ANSWER_LIMIT / 2];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    agent_field_put_u32(&fields, AGENT_TAG_ERRNO, (uint32_t)errnum);
-    agent_field_put_text(&fields, AGENT_TAG_MESSAGE, message);
-    answer(fd, AGENT_FAILED, &fields);
+    answer_failed(fd, errnum, message);
     session_linger(fd);
 }
 
@@ -182,19 +187,28 @@ static int restored_apply(const struct restored *restored, const char **what)
     return r;
 }
 
-void control_restored(int fd, const struct agent_frame *request, bool machine)
+void control_send_restored(int fd, const struct agent_frame *request, bool machine)
 {
     struct restored restored = {0};
     if (restored_parse(&restored, request) < 0) {
-        control_fail(fd, EINVAL, "the restore request is malformed");
+        answer_failed(fd, EINVAL, "the restore request is malformed");
         return;
     }
     const char *what = "";
     int r = machine ? restored_apply(&restored, &what) : 0;
-    if (r < 0)
-        control_fail(fd, -r, "%s: %s", what, strerror(-r));
-    else
-        answer_ok(fd);
+    if (r == 0) {
+        answer(fd, AGENT_OK, &(struct agent_fields){0});
+        return;
+    }
+    char message[ANSWER_LIMIT / 2];
+    snprintf(message, sizeof(message), "%s: %s", what, strerror(-r));
+    answer_failed(fd, -r, message);
+}
+
+void control_restored(int fd, const struct agent_frame *request, bool machine)
+{
+    control_send_restored(fd, request, machine);
+    session_linger(fd);
 }
 
 void control_power_off(bool machine)

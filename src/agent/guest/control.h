@@ -16,8 +16,9 @@ void control_poweroff(int fd, const struct agent_frame *request, bool machine);
 
 /* Powers off, or ends the server. */
 void control_power_off(bool machine);
-/* Sends the hello answer and does not wait for the host to close. */
+/* The same answers, without waiting for the host to close. */
 void control_send_hello(int fd);
+void control_send_restored(int fd, const struct agent_frame *request, bool machine);
 /* Answers AGENT_OK with these fields and lingers. */
 void control_answer(int fd, const struct agent_fields *fields);
 /* Answers AGENT_FAILED and lingers. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/guest/arrivals.h"
 #include "agent/guest/console.h"
 #include "agent/guest/listener.h"
 #include "agent/guest/machine.h"
@@ -30,6 +31,7 @@ struct server {
     const struct server_options *options;
     pid_t pid;
     int listener, signals;
+    struct arrivals arrivals;
     unsigned accept_failures;
     bool complained; /* about not being able to listen */
     bool stopping;
@@ -39,13 +41,14 @@ struct server {
 };
 
 /* In a child: what the parent's role brought along is given up. */
-static void child_begin(const struct server *server, const char *name)
+static void child_begin(struct server *server, const char *name)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     cleanup_close(&server->listener);
     cleanup_close(&server->signals);
+    arrivals_drop(&server->arrivals);
     prctl(PR_SET_NAME, name);
     if (server->options->machine)
         return;
@@ -116,27 +119,35 @@ static void accept_failed(struct server *server, int errnum)
     time_sleep_ms(ACCEPT_PAUSE_MS);
 }
 
+/* Takes `fd` over. */
+static void session_start(struct server *server, int fd)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_begin(server, "tine-session");
+        session_run(fd, server->options->machine, server->program);
+        _exit(0);
+    }
+    if (pid < 0)
+        console_say("fork: %s", strerror(errno));
+    close(fd);
+}
+
 static void serve_listener(struct server *server)
 {
-    _cleanup_(close) int fd = listener_accept(server->listener);
+    int fd = listener_accept(server->listener);
     if (fd < 0) {
         accept_failed(server, -fd);
         return;
     }
     server->accept_failures = 0;
-    pid_t pid = fork();
-    if (pid < 0)
-        console_say("fork: %s", strerror(errno));
-    if (pid != 0)
-        return;
-    child_begin(server, "tine-session");
-    session_run(fd, server->options->machine, server->program);
-    _exit(0);
+    if (!arrivals_add(&server->arrivals, fd))
+        session_start(server, fd);
 }
 
 /* What init's signals mean: the kernel sends SIGINT for Ctrl-Alt-Del, busybox's poweroff, halt and
  * reboot send the others. */
-static void machine_signal(const struct server *server, uint32_t number)
+static void machine_signal(struct server *server, uint32_t number)
 {
     static const struct {
         uint32_t number;
@@ -194,23 +205,37 @@ static int signals_open(void)
     return signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+enum { SLOT_SIGNALS, SLOT_LISTENER, SLOT_ARRIVALS, SLOTS = SLOT_ARRIVALS + ARRIVALS_LIMIT };
+
+static int poll_timeout(const struct server *server, int arrivals_ms)
+{
+    bool incomplete = server->listener < 0 || (server->options->keeper && server->keeper <= 0);
+    if (!incomplete || (arrivals_ms >= 0 && arrivals_ms < LISTEN_AGAIN_MS))
+        return arrivals_ms;
+    return LISTEN_AGAIN_MS;
+}
+
 static void server_step(struct server *server)
 {
     keeper_check(server);
     listener_check(server);
-    bool incomplete = server->listener < 0 || (server->options->keeper && server->keeper <= 0);
-    struct pollfd fds[] = {
-        {.fd = server->signals, .events = POLLIN},
-        {.fd = server->listener, .events = POLLIN},
+    struct pollfd fds[SLOTS] = {
+        [SLOT_SIGNALS] = {.fd = server->signals, .events = POLLIN},
+        [SLOT_LISTENER] = {.fd = server->listener, .events = POLLIN},
     };
-    int n = poll(fds, ARRAY_SIZE(fds), incomplete ? LISTEN_AGAIN_MS : -1);
-    if (n < 0 && errno != EINTR)
-        time_sleep_ms(ACCEPT_PAUSE_MS);
-    if (n <= 0)
+    int timeout = poll_timeout(server, arrivals_poll(&server->arrivals, &fds[SLOT_ARRIVALS]));
+    if (poll(fds, SLOT_ARRIVALS + server->arrivals.count, timeout) < 0) {
+        if (errno != EINTR)
+            time_sleep_ms(ACCEPT_PAUSE_MS);
         return;
-    if (fds[0].revents)
+    }
+    if (fds[SLOT_SIGNALS].revents)
         serve_signals(server);
-    if (fds[1].revents)
+    int fd;
+    while ((fd = arrivals_serve(&server->arrivals, &fds[SLOT_ARRIVALS],
+                                server->options->machine)) >= 0)
+        session_start(server, fd);
+    if (fds[SLOT_LISTENER].revents)
         serve_listener(server);
 }
 
