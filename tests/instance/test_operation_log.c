@@ -53,7 +53,7 @@ static void test_a_life(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {0};
-    fixture_create(fixture, "web");
+    guest_orders(fixture, fixture_create(fixture, "web").id, "no-templates");
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     fixture_fork(fixture, "web", "fork", INSTANCE_RUNNING);
     assert_ok(instance_restore(fixture->host, "web", NULL, &err), &err);
