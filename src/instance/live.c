@@ -13,6 +13,7 @@
 #include "instance/fork_files.h"
 #include "instance/program_run.h"
 #include "instance/settle.h"
+#include "instance/strays.h"
 #include "instance/trace.h"
 #include "instance/wake.h"
 #include "instance/watch.h"
@@ -196,7 +197,7 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
     trace_phase(op, "child");
     int r = hypervisor->template_child(hypervisor, &template, &live->process, &spec, &process, err);
     if (r < 0) {
-        live_end_unknown(op);
+        strays_end_in(op->guest_fd, op->guest_dir); /* a template may end before it could tell */
         return r;
     }
     op->record.state = INSTANCE_PAUSED;

@@ -48,11 +48,5 @@ int live_wake(struct operation *op, bool *ran, struct error *err);
  * there was a template: until now VMs may have been made of it. */
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
                     struct error *err);
-/* The same of snapshots of instances that ran on (capture.h). When the templates have ended: until
- * then a VM of one may come to see its directory. What fails is logged. */
-void live_end_captures(const struct host *host);
-/* The same of a fork whose VM could not be made, or was made by a template that ended before it
- * could tell. What fails is logged. */
-void live_end_unknown(const struct operation *op);
 
 #endif

@@ -158,15 +158,15 @@ int recover(struct host *host, struct error *err)
     _cleanup_(found) struct found found = {.vmms = NULL};
     size_t count = 0;
     int r = store_list(host->store, &records, &count, err);
-    if (r == 0)
-        r = strays_end(host->guests_fd, host->guests_dir, err);
+    strays_end(host->guests_fd, host->guests_dir);
     if (r == 0)
         r = look(&found, err);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r < 0)
         return r;
-    live_end_captures(host);
+    /* When the templates have ended: until then a VM of one may come to see its directory. */
+    strays_end(host->snapshots_fd, host->snapshots_dir);
     /* Last: a temporary name is how a half-done delete is told. */
     int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
     if (swept < 0)

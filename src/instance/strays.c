@@ -14,17 +14,21 @@
 #define LATE_MS      100u
 #define LATE_STEP_MS 5u
 
-static int end_in(const char *path, const struct stat *st, const struct proc_vmm *vmms,
-                  size_t count, struct error *err)
+int stray_end(const char *path, pid_t pid, uint64_t start_ticks, struct error *err)
+{
+    struct vm_process process = {.pid = pid, .pidfd = -1, .start_ticks = start_ticks};
+    log_info("%s: ending process %d, which nobody knows", path, pid);
+    return vm_process_kill(&process, VMM_KILL_MS, err);
+}
+
+int strays_end_seeing(const struct stat *st, const char *path, const struct proc_vmm *vmms,
+                      size_t count, struct error *err)
 {
     int ended = 0;
     for (size_t i = 0; i < count; i++) {
-        struct vm_process process = {
-            .pid = vmms[i].pid, .pidfd = -1, .start_ticks = vmms[i].start_ticks};
         if (vmms[i].device != st->st_dev || vmms[i].inode != st->st_ino)
             continue;
-        log_info("%s: ending process %d, which nobody knows", path, process.pid);
-        int r = vm_process_kill(&process, VMM_KILL_MS, err);
+        int r = stray_end(path, vmms[i].pid, vmms[i].start_ticks, err);
         if (r < 0)
             return r;
         ended++;
@@ -47,7 +51,7 @@ static int end_in_named(struct look *look, int dirfd, const char *path, const ch
         return 0;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return error_errno(err, errno, path, "stat %s/%s", path, name);
-    int r = end_in(path, &st, look->vmms, look->count, err);
+    int r = strays_end_seeing(&st, path, look->vmms, look->count, err);
     if (r < 0)
         return r;
     look->ended += (unsigned)r;
@@ -82,19 +86,21 @@ static int look_once(struct look *look, int dirfd, const char *path, struct erro
 }
 
 /* One that was ended may just have made another one. */
-int strays_end(int dirfd, const char *path, struct error *err)
+void strays_end(int dirfd, const char *path)
 {
     struct look look;
+    struct error err = {0};
     for (unsigned late_ms = 0; late_ms < LATE_MS; late_ms += LATE_STEP_MS) {
-        int r = look_once(&look, dirfd, path, err);
+        int r = look_once(&look, dirfd, path, &err);
+        if (r < 0)
+            log_error("end what a tined has left behind: %s", err.message);
         if (r < 0 || look.ended + look.unseen == 0)
-            return r;
+            return;
         if (look.ended > 0)
             late_ms = 0;
         else
             time_sleep_ms(LATE_STEP_MS);
     }
-    return 0;
 }
 
 void strays_end_in(int guest_fd, const char *path)
@@ -106,7 +112,7 @@ void strays_end_in(int guest_fd, const char *path)
     int r = fstat(guest_fd, &st) < 0 ? error_errno(&err, errno, path, "stat %s", path)
                                      : proc_vmms(&vmms, &count, &err);
     if (r == 0)
-        r = end_in(path, &st, vmms, count, &err);
+        r = strays_end_seeing(&st, path, vmms, count, &err);
     if (r < 0)
         log_error("%s", err.message);
 }
