@@ -256,9 +256,9 @@ static void test_pager_ends_in_a_load(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct error err = {0};
         pager_kill(site, SITE_VERSION); /* the next one has this failpoint */
-        setenv("TINE_FAILPOINT", cases[i].failpoint, 1);
+        setenv("TINE_CHILD_FAILPOINT", cases[i].failpoint, 1);
         int r = restore(site, &err);
-        unsetenv("TINE_FAILPOINT");
+        unsetenv("TINE_CHILD_FAILPOINT");
         if (cases[i].kept) {
             assert_ok(r, &err);
             assert_holds(site, "one", SITE_TOKEN);
@@ -278,9 +278,11 @@ static void test_pager_ends_in_a_load(void **state)
 /* And tined with it: there is a VMM that waits in its load, for pages that nobody has. */
 static void test_both_end_in_a_load(void **state)
 {
-    static const char *const points[] = {
-        "pager-introduced,paging-unborn",
-        "pager-kept,paging-takeover",
+    static const struct {
+        const char *of_pager, *of_tined;
+    } points[] = {
+        {"pager-introduced", "paging-unborn"},
+        {"pager-kept", "paging-takeover"},
     };
     struct site *site = *state;
     for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
@@ -289,7 +291,9 @@ static void test_both_end_in_a_load(void **state)
         _cleanup_(free) char *before = listing(image.text);
         fixture_close(site->fixture);
         pager_kill(site, SITE_VERSION);
-        site_crash(site, points[i]);
+        setenv("TINE_CHILD_FAILPOINT", points[i].of_pager, 1);
+        site_crash(site, points[i].of_tined);
+        unsetenv("TINE_CHILD_FAILPOINT");
         pager_kill(site, SITE_VERSION);
         assert_int_equal(count_vmms(site, one.id), 1);
         fixture_open(site->fixture);
