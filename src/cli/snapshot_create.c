@@ -62,9 +62,10 @@ const struct command snapshot_create_command = {
     .operands = "NAME",
     .summary = "Capture an instance",
     .details =
-        "Kind Standby is of an instance in Standby or Running, which sleeps for a moment\n"
-        "and goes on; kind Stopped is of a stopped one. Memory is linked, not copied, so it\n"
-        "is compressed once the source sleeps anew, or is gone.\n",
+        "Kind Standby is of an instance in Standby or Running, which is paused for a moment\n"
+        "and goes on while its memory is written; kind Stopped is of a stopped one. Memory of\n"
+        "an instance in Standby is linked, not copied, so it is compressed once the source\n"
+        "sleeps anew, or is gone.\n",
     .examples = "  tine snapshot create web --name warm\n"
                 "  tine snapshot create web --kind Stopped\n"
                 "  tine snapshot create web --name archive --compress zstd:9\n"

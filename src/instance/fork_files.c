@@ -159,7 +159,7 @@ static int give_image(struct handover *handover, struct pair *pair, struct error
     return r;
 }
 
-static int give_memory(struct handover *handover, struct error *err)
+static int give_snapshot(struct handover *handover, struct error *err)
 {
     _cleanup_(pair) struct pair pair = {handover, GUEST_SNAPSHOT, -1, -1};
     struct stack_result result;
@@ -195,6 +195,14 @@ static void give_record(struct handover *handover)
         log_warning("%s %s: %s", handover->to->thing, handover->to->id, cause.message);
 }
 
+int fork_memory(struct handover *handover, struct error *err)
+{
+    int r = give_snapshot(handover, err);
+    if (r == 0)
+        give_record(handover);
+    return r;
+}
+
 int fork_files(struct handover *handover, struct error *err)
 {
     int r = give_boot(handover, err);
@@ -206,9 +214,5 @@ int fork_files(struct handover *handover, struct error *err)
         handover->record->compression[0] = '\0';
     if (r == 0 && handover->base)
         r = fork_base(handover, err);
-    if (r == 0 && handover->memory)
-        r = give_memory(handover, err);
-    if (r == 0 && handover->memory)
-        give_record(handover);
-    return r;
+    return r == 0 && handover->memory ? fork_memory(handover, err) : r;
 }

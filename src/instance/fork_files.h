@@ -24,8 +24,10 @@ struct handover {
  * image), a private copy of a writable disk where it is no stack, or `to` can't have one. `from` is
  * held at least for reading and has no VMM that runs, unless `disks` is somebody else. */
 int fork_files(struct handover *handover, struct error *err);
-/* Parts of that: links to what is in base/; copies of the writable disks alone. */
+/* Parts of that: links to what is in base/; copies of the writable disks alone; what `memory` adds.
+ */
 int fork_base(struct handover *handover, struct error *err);
 int fork_writable_disks(struct handover *handover, struct error *err);
+int fork_memory(struct handover *handover, struct error *err);
 
 #endif

@@ -87,6 +87,8 @@ static inline void cleanup_operation(struct operation *op)
 #define OPERATION_NONE {.guest_fd = -1}
 /* clang-format on */
 
+/* One that is not held, or not any more, as it is now; what is gone is `removed`. */
+void operation_look(struct operation *op);
 /* Moves to the next state for everybody who looks: one legal hop (asserted). The row is not
  * written. */
 void operation_show(struct operation *op, enum instance_state state);

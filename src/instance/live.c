@@ -160,6 +160,8 @@ int live_begin(struct operation *source, struct live *live, struct error *err)
         return error_set(err, ERROR_UNSUPPORTED, ENOTSUP, "%s can't be forked without a nap",
                          source->record.name);
     int r = hypervisor->template_check(hypervisor, &spec, err);
+    if (r == 0 && !(live->capture = capture_new()))
+        r = error_errno(err, ENOMEM, source->guest_dir, "make a template");
     if (r == 0)
         r = make(source, live, err);
     if (r < 0)
@@ -175,6 +177,7 @@ void live_end(struct live *live)
     process_release(&live->process);
     live->process.pid = 0;
     cleanup_draft(&live->draft);
+    capture_put(live->capture);
     free(live->path);
     *live = (struct live)LIVE_NONE;
 }

@@ -9,6 +9,7 @@
 #ifndef TINE_INSTANCE_LIVE_H
 #define TINE_INSTANCE_LIVE_H
 
+#include "instance/capture.h"
 #include "instance/directory.h"
 #include "instance/proc.h"
 
@@ -19,6 +20,7 @@ struct live {
     struct draft draft;
     char *path; /* of the directory, absolute */
     struct vm_process process;
+    struct capture *capture; /* for those who snapshot it; owned */
 };
 
 /* clang-format off */ /* its versions differ on braces in macros */
@@ -42,9 +44,13 @@ int live_child(struct operation *op, const struct live *live, struct error *err)
  */
 int live_wake(struct operation *op, struct error *err);
 
-/* Ends what a tined has left behind of live forks of the instance (live_strays.c). */
+/* Ends what a tined has left behind of live forks of the instance (live_strays.c). Returns 1 if
+ * there was a template: until now VMs may have been made of it. */
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
                     struct error *err);
+/* The same of snapshots of instances that ran on (capture.h). When the templates have ended: until
+ * then a VM of one may come to see its directory. What fails is logged. */
+void live_end_captures(const struct host *host);
 /* The same of a fork whose VM could not be made, or was made by a template that ended before it
  * could tell. What fails is logged. */
 void live_end_unknown(const struct operation *op);

@@ -15,7 +15,9 @@
 #include "instance/live.h"
 
 struct strays {
-    const struct operation *op;
+    int directory;              /* an instance's, or that of all snapshots */
+    const char *path, *name;    /* of the directory; of those under temporary names in it */
+    const struct operation *op; /* the instance; NULL: none */
     const struct proc_vmm *vmms;
     size_t count;
     pid_t vmm; /* of the instance; 0: it has none */
@@ -24,8 +26,8 @@ struct strays {
 static int end(const struct strays *strays, pid_t pid, uint64_t start_ticks, struct error *err)
 {
     struct vm_process process = {.pid = pid, .pidfd = -1, .start_ticks = start_ticks};
-    log_info("instance %s: ending process %d, a template or a VM of one that nobody knows",
-             strays->op->record.id, pid);
+    log_info("ending process %d, a template or a VM of one that nobody knows, in %s", pid,
+             strays->path);
     return vm_process_kill(&process, VMM_KILL_MS, err);
 }
 
@@ -74,21 +76,41 @@ static int end_children(const struct strays *strays, struct error *err)
     return r;
 }
 
-/* The directory of a template: there was one, or was to be. */
-static int end_of_template(const struct strays *strays, const char *name, struct error *err)
+/* The directory of a template, or of a VM of one: there was one, or was to be. */
+static int end_of(const struct strays *strays, const char *name, struct error *err)
 {
-    const struct operation *op = strays->op;
     struct stat st;
-    if (fstatat(op->guest_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return error_errno(err, errno, op->guest_dir, "stat %s/%s", op->guest_dir, name);
+    if (fstatat(strays->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return error_errno(err, errno, strays->path, "stat %s/%s", strays->path, name);
     int r = end_in(strays, &st, err);
     return r < 0 || strays->vmm == 0 ? r : end_children(strays, err);
 }
 
-static bool is_of_template(const char *name)
+static bool is_of(const struct strays *strays, const char *name)
 {
-    return is_temporary_name(name) &&
-           strncmp(name, LIVE_DIRECTORY ".", sizeof(LIVE_DIRECTORY)) == 0;
+    const size_t length = strlen(strays->name);
+    return is_temporary_name(name) && strncmp(name, strays->name, length) == 0 &&
+           name[length] == '.';
+}
+
+/* 1 if there were any. */
+static int end_all(const struct strays *strays, struct error *err)
+{
+    _cleanup_(closedir) DIR *dir = NULL;
+    int r = dir_stream(strays->directory, strays->path, &dir, err);
+    int any = 0;
+    while (r == 0) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno == 0 ? any
+                              : error_errno(err, errno, strays->path, "read %s", strays->path);
+        if (!is_of(strays, entry->d_name))
+            continue;
+        any = 1;
+        r = end_of(strays, entry->d_name, err);
+    }
+    return r;
 }
 
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,
@@ -97,27 +119,34 @@ int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, siz
     struct vm_process process;
     bool lives = operation_process(op, &process);
     process_release(&process);
-    const struct strays strays = {op, vmms, count, lives ? process.pid : 0};
-    _cleanup_(closedir) DIR *dir = NULL;
-    int r = dir_stream(op->guest_fd, op->guest_dir, &dir, err);
+    const struct strays strays = {.directory = op->guest_fd,
+                                  .path = op->guest_dir,
+                                  .name = LIVE_DIRECTORY,
+                                  .op = op,
+                                  .vmms = vmms,
+                                  .count = count,
+                                  .vmm = lives ? process.pid : 0};
+    return end_all(&strays, err);
+}
+
+void live_end_captures(const struct host *host)
+{
+    _cleanup_(free) struct proc_vmm *vmms = NULL;
+    struct strays strays = {
+        .directory = host->snapshots_fd, .path = host->snapshots_dir, .name = CAPTURE_DIRECTORY};
+    struct error err = {0};
+    int r = proc_vmms(&vmms, &strays.count, &err);
+    strays.vmms = vmms;
+    if (r == 0)
+        r = end_all(&strays, &err);
     if (r < 0)
-        return r;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? 0
-                              : error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
-        r = is_of_template(entry->d_name) ? end_of_template(&strays, entry->d_name, err) : 0;
-        if (r < 0)
-            return r;
-    }
+        log_error("a VM that wrote a snapshot: %s", err.message);
 }
 
 void live_end_unknown(const struct operation *op)
 {
     _cleanup_(free) struct proc_vmm *vmms = NULL;
-    struct strays strays = {.op = op};
+    struct strays strays = {.path = op->guest_dir};
     struct error err = {0};
     struct stat st;
     int r = fstat(op->guest_fd, &st) < 0

@@ -131,6 +131,17 @@ void operation_end(struct operation *op)
     }
 }
 
+/* One that can't be read has no state to tell. */
+void operation_look(struct operation *op)
+{
+    struct instance_record now;
+    op->removed = store_get(op->host->store, op->record.id, &now, NULL) < 0;
+    if (op->removed)
+        return;
+    lock_shown(op->host->locks, now.id, &now.state);
+    op->record = now;
+}
+
 void operation_show(struct operation *op, enum instance_state state)
 {
     enum instance_state from = op->record.state;

@@ -18,11 +18,17 @@
 
 #define ENDED "the VMM ended while tined was not running"
 
-/* The VMMs of this host, looked up once. */
+/* The VMMs of this host, looked up once, and again when a template has ended. */
 struct found {
     struct proc_vmm *vmms;
     size_t count;
 };
+
+static int look(struct found *found, struct error *err)
+{
+    free(found->vmms);
+    return proc_vmms(&found->vmms, &found->count, err);
+}
 
 static void cleanup_found(struct found *found)
 {
@@ -113,9 +119,12 @@ static int recover_half_made(struct operation *op, struct error *err)
     return r < 0 ? r : remove_locked(op, err);
 }
 
-static int recover_present(struct operation *op, const struct found *found, struct error *err)
+/* What is made of an instance has its row behind the instance's own, so it comes after. */
+static int recover_present(struct operation *op, struct found *found, struct error *err)
 {
     int r = live_end_strays(op, found->vmms, found->count, err);
+    if (r > 0)
+        r = look(found, err);
     if (r == 0)
         r = find_vmm(op, found, err);
     if (r < 0)
@@ -124,8 +133,7 @@ static int recover_present(struct operation *op, const struct found *found, stru
                                                 : settle(op, ENDED, err);
 }
 
-static int recover_one(struct host *host, const struct found *found, const char *id,
-                       struct error *err)
+static int recover_one(struct host *host, struct found *found, const char *id, struct error *err)
 {
     _cleanup_(log_context) struct log_context context;
     _cleanup_(operation) struct operation op = OPERATION_NONE;
@@ -150,11 +158,12 @@ int recover(struct host *host, struct error *err)
     size_t count = 0;
     int r = store_list(host->store, &records, &count, err);
     if (r == 0)
-        r = proc_vmms(&found.vmms, &found.count, err);
+        r = look(&found, err);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = recover_one(host, &found, records[i].id, err);
     if (r < 0)
         return r;
+    live_end_captures(host);
     /* Last: a temporary name is how a half-done delete is told. */
     int swept = stack_sweep(host->guests_fd, host->guests_dir, err);
     if (swept < 0)

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Create, in this order:
  *
- *   hold the source (for reading; a Running one for writing, and put it into standby); the
- *   snapshot's directory under a temporary name, made of links; the row, which takes the name; the
- *   directory under its own name; wake a source that was Running.
+ *   hold the source (for reading; a Running one for writing, and make a template of it, or put it
+ *   into standby); the snapshot's directory under a temporary name, made of links; a VM of the
+ *   template, or wake the source; let go of the source; have that VM write its memory, and link it
+ *   (capture.h); the row, which takes the name; the directory under its own name.
  *
- * Those that ask for a Running source at the same time share its nap, forks among them (source.h).
- * A row without its directory is a snapshot in the making, or one half deleted: after a crash it is
- * removed. The new snapshot's lock is held from before the row, so nobody sees it half made. */
+ * So a source of which a template can be made runs while its memory is written, and may be stopped
+ * or deleted meanwhile. Those that ask for a Running source at the same time share its template or
+ * nap, forks among them (source.h), and what is written. A row without its directory is a snapshot
+ * in the making, or one half deleted: after a crash it is removed. The new snapshot's lock is held
+ * from before the row, so nobody sees it half made. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "instance/capture.h"
 #include "instance/compressor.h"
 #include "instance/directory.h"
 #include "instance/disks.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
+#include "instance/operation_log.h"
 #include "instance/source.h"
 #include "instance/trace.h"
 
@@ -61,10 +66,11 @@ static struct source_wish wish_of(const struct snapshot_create_request *request)
     return (struct source_wish){.kind = standby ? OPERATION_SNAPSHOT_STANDBY
                                                 : OPERATION_SNAPSHOT_STOPPED,
                                 .memory = standby,
-                                .running = standby};
+                                .running = standby,
+                                .live = true};
 }
 
-/* Of the source as it sleeps: its nap has given it another memory image than it was asked with. */
+/* Of the source as it is now: a nap has given it another memory image than it was asked with. */
 static void describe(const struct operation *source, const struct snapshot_create_request *request,
                      struct snapshot_record *record)
 {
@@ -80,17 +86,28 @@ static void describe(const struct operation *source, const struct snapshot_creat
         stack_compression_format(how, record->compression);
 }
 
-static int link_files(const struct operation *source, struct snapshot_operation *op,
-                      struct draft *draft, struct error *err)
+/* A snapshot in the making. */
+struct making {
+    const struct snapshot_create_request *request;
+    struct snapshot_operation *op;
+    struct draft draft;
+    struct capture *capture; /* its memory, if the source runs on */
+    bool recorded;           /* there is a row: a failure has something to remove */
+};
+
+static int link_files(const struct operation *source, struct making *making, struct error *err)
 {
+    struct snapshot_operation *op = making->op;
+    const struct live *live = source_live(source);
     const struct owner from = operation_owner(source), to = snapshot_owner(op);
     struct handover handover = {.from = &from,
                                 .to = &to,
-                                .draft = draft,
+                                .draft = &making->draft,
                                 .record = &op->record.source,
-                                .memory = op->record.kind == INSTANCE_STANDBY,
+                                .memory = op->record.kind == INSTANCE_STANDBY && !live,
+                                .disks = live ? &live->owner : NULL,
                                 .stacks = disks_are_stacks(op->host, &op->record.source)};
-    int r = draft_make_for(&to, draft, err);
+    int r = draft_make_for(&to, &making->draft, err);
     if (r == 0)
         r = fork_files(&handover, err);
     op->record.size_bytes = handover.size_bytes;
@@ -101,12 +118,46 @@ static int link_files(const struct operation *source, struct snapshot_operation 
     return r < 0 ? r : step("snapshot-linked", err);
 }
 
-static int publish(struct snapshot_operation *op, struct draft *draft, struct error *err)
+/* While the source is held. */
+static int make(struct operation *source, void *context, struct error *err)
 {
+    struct making *making = context;
+    struct snapshot_record *record = &making->op->record;
+    trace_phase(source, "link");
+    describe(source, making->request, record);
+    int r = link_files(source, making, err);
+    if (r < 0 || !source_live(source))
+        return r;
+    trace_phase(source, "child");
+    return capture_take(source_live(source), source, record->compression, &making->capture, err);
+}
+
+/* When it is not held any more. */
+static int take_memory(struct making *making, struct error *err)
+{
+    struct snapshot_operation *op = making->op;
+    int r = capture_write(making->capture, &op->record.source, err);
+    if (r < 0)
+        return r;
+    const struct owner from = capture_owner(making->capture), to = snapshot_owner(op);
+    struct handover handover = {
+        .from = &from, .to = &to, .draft = &making->draft, .record = &op->record.source};
+    r = fork_memory(&handover, err);
+    op->record.size_bytes += handover.size_bytes;
+    return r < 0 ? r : step("snapshot-memory", err);
+}
+
+static int publish(struct making *making, struct error *err)
+{
+    struct snapshot_operation *op = making->op;
     const struct owner owner = snapshot_owner(op);
-    int r = step("snapshot-recorded", err);
+    int r = store_snapshot_insert(op->host->store, &op->record, err);
+    if (r < 0)
+        return r;
+    making->recorded = true;
+    r = step("snapshot-recorded", err);
     if (r == 0)
-        r = draft_publish_for(&owner, draft, err);
+        r = draft_publish_for(&owner, &making->draft, err);
     return r < 0 ? r : step("snapshot-published", err);
 }
 
@@ -119,40 +170,35 @@ static void unmake(struct snapshot_operation *op)
         log_error("snapshot %s: roll back its creation: %s", op->record.id, cause.message);
 }
 
-/* A snapshot while its source is held. */
-struct making {
-    const struct snapshot_create_request *request;
-    struct snapshot_operation *op;
-    bool recorded; /* there is a row: a failure has something to remove */
-};
-
-static int make(struct operation *source, void *context, struct error *err)
+static void cleanup_making(struct making *making)
 {
-    struct making *making = context;
-    _cleanup_(draft) struct draft draft = {.fd = -1};
-    trace_phase(source, "link");
-    describe(source, making->request, &making->op->record);
-    int r = link_files(source, making->op, &draft, err);
-    if (r == 0)
-        r = store_snapshot_insert(making->op->host->store, &making->op->record, err);
-    if (r < 0)
-        return r;
-    making->recorded = true;
-    return publish(making->op, &draft, err);
+    cleanup_draft(&making->draft);
+    capture_put(making->capture);
 }
 
+/* The source is held when it begins, and no more when it ends. */
 static int create(struct operation *source, const struct source_wish *wish,
                   struct snapshot_operation *op, const struct snapshot_create_request *request,
                   struct error *err)
 {
-    struct making making = {.request = request, .op = op};
+    _cleanup_(making) struct making making = {.request = request, .op = op, .draft.fd = -1};
     struct trace trace;
     trace_begin(&trace, source, "snapshot");
     snprintf(trace.note, sizeof(trace.note), "as %.64s",
              request->name ? request->name : op->record.id);
     int r = source_link(source, wish, source, make, &making, err);
+    operation_log_prepare(source);
+    operation_end(source);
+    if (r == 0 && making.capture) {
+        trace_phase(source, "memory");
+        r = take_memory(&making, err);
+    }
+    trace_phase(source, "publish");
+    if (r == 0)
+        r = publish(&making, err);
     if (r < 0 && making.recorded)
         unmake(op);
+    operation_look(source);
     return trace_end(&trace, r, err);
 }
 

@@ -14,17 +14,6 @@ static int remove_it(const struct snapshot_operation *op, struct error *err)
     return owner_remove(&owner, op->host->store, store_snapshot_delete, err);
 }
 
-/* As it is now: one that can't be read has no state to tell. */
-static void look_at_source(struct operation *source)
-{
-    struct instance_record now;
-    source->removed = store_get(source->host->store, source->record.id, &now, NULL) < 0;
-    if (source->removed)
-        return;
-    lock_shown(source->host->locks, now.id, &now.state);
-    source->record = now;
-}
-
 static int delete_traced(const struct snapshot_operation *op, struct error *err)
 {
     const struct snapshot_record *record = &op->record;
@@ -36,7 +25,7 @@ static int delete_traced(const struct snapshot_operation *op, struct error *err)
              *record->name ? record->name : record->id);
     trace_phase(&source, "remove");
     int r = remove_it(op, err);
-    look_at_source(&source);
+    operation_look(&source);
     return trace_end(&trace, r, err);
 }
 

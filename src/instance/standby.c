@@ -24,33 +24,12 @@
 #include "instance/directory.h"
 #include "instance/disks.h"
 #include "instance/host.h"
-#include "instance/layering.h"
-#include "instance/memory_stack.h"
-#include "instance/merge.h"
-#include "instance/paged.h"
+#include "instance/saving.h"
 #include "instance/settle.h"
-#include "instance/telemetry.h"
 #include "instance/trace.h"
 #include "instance/transition.h"
 #include "instance/watch.h"
 #include "stack/stack.h"
-
-/* Where the image is made, and what of the retained base becomes of it. */
-struct saving {
-    char *temporary; /* a name in the guest directory */
-    enum vm_save how;
-    uint64_t top; /* the id of the new layer */
-};
-
-static bool adds_layer(const struct saving *saving)
-{
-    return saving->how == VM_SAVE_DIFF || saving->how == VM_SAVE_LAYER;
-}
-
-static void cleanup_saving(struct saving *saving)
-{
-    free(saving->temporary);
-}
 
 /* base/state means "not resumed yet" (promise 2): it must not be there when the VM is paused now. A
  * restore that could not remove it left it behind. */
@@ -72,36 +51,9 @@ static int sync_disks(const struct operation *op, struct error *err)
     return r < 0 ? r : step("standby-synced", err);
 }
 
-/* While the guest runs: what takes its time here costs it no pause. */
-static int prepare(struct operation *op, struct saving *saving, struct error *err)
-{
-    if (mkdirat(op->guest_fd, saving->temporary, 0700) < 0)
-        return error_errno(err, errno, op->guest_dir, "make %s/%s", op->guest_dir,
-                           saving->temporary);
-    trace_phase(op, "unshare");
-    enum vm_save how = VM_SAVE_FULL;
-    bool merges = false;
-    int r = layering_prepare(op, saving->temporary, &how, err);
-    if (r > 0)
-        saving->how = how;
-    if (r != 0)
-        return r < 0 ? r : 0;
-    r = merge_prepare(op, saving->temporary, &merges, err);
-    if (merges)
-        saving->how = VM_SAVE_MERGED;
-    return r;
-}
-
 static int save(struct operation *op, struct saving *saving, struct error *err)
 {
-    const struct hypervisor *hypervisor = operation_hypervisor(op);
-    const struct vm_spec spec = operation_spec(op);
-    trace_phase(op, "save");
-    int r = hypervisor->snapshot(hypervisor, &spec, saving->temporary, saving->how, err);
-    if (r == 0)
-        r = step("standby-saved", err);
-    if (r == 0 && adds_layer(saving))
-        r = layering_finish(op, saving->temporary, saving->how, &saving->top, err);
+    int r = saving_write(op, saving, err);
     trace_phase(op, "publish");
     if (r == 0)
         r = sync_disks(op, err);
@@ -117,9 +69,8 @@ static int record_standby(struct operation *op, const struct saving *saving, str
     op->record.state = INSTANCE_STANDBY;
     op->record.stopped_at_ns = time_realtime_ns();
     op->record.paged = false;
-    memory_stack_set(&op->record, adds_layer(saving) ? before.memory_layers + 1 : 0, saving->top);
     trace_phase(op, "record");
-    int r = cache_key_renew(&op->record, err);
+    int r = saving_record(saving, &op->record, err);
     if (r == 0)
         r = store_update(op->host->store, &op->record, err);
     if (r < 0)
@@ -172,8 +123,7 @@ static int undo(struct operation *op, const struct saving *saving,
     if (r < 0)
         return r;
     struct error cause = {0};
-    if ((saving->how == VM_SAVE_MERGED && merge_undo(op, saving->temporary, &cause) < 0) ||
-        tree_remove(op->guest_fd, saving->temporary, &cause) < 0)
+    if (saving_undo(op, saving, &cause) < 0)
         log_warning("instance %s: %s", op->record.id, cause.message);
     bool row_changed = op->record.state != before->state;
     op->record = *before;
@@ -230,32 +180,23 @@ static int finish(struct operation *op, struct error *err)
     return 0;
 }
 
-static void count(const struct operation *op, const struct saving *saving)
-{
-    static const char *const kinds[] = {[VM_SAVE_FULL] = "full",
-                                        [VM_SAVE_MERGED] = "merge",
-                                        [VM_SAVE_DIFF] = "layer",
-                                        [VM_SAVE_LAYER] = "layer"};
-    metric_add(op->host->telemetry->memory_saves, 1, &kinds[saving->how]);
-}
-
 int standby_locked(struct operation *op, struct error *err)
 {
     const struct instance_record before = op->record;
-    _cleanup_(saving) struct saving saving = {.temporary = temporary_name(GUEST_SNAPSHOT)};
-    if (!saving.temporary)
-        return error_errno(err, ENOMEM, op->guest_dir, "standby of %s", op->record.name);
-    int r = directory_sweep(op, err);
+    _cleanup_(saving) struct saving saving = {.temporary = NULL};
+    int r = saving_name(op, &saving, err);
+    if (r == 0)
+        r = directory_sweep(op, err);
     if (r == 0)
         r = remove_base_state(op, err);
     if (r < 0)
         return r;
-    r = prepare(op, &saving, err);
+    r = saving_prepare(op, &saving, err);
     if (r == 0)
         r = pause_and_save(op, &saving, err);
     if (r < 0)
         return fail(op, &saving, &before, r, err);
-    count(op, &saving);
+    saving_count(op, &saving);
     r = finish(op, err);
     if (r == 0)
         operation_show(op, INSTANCE_STANDBY);

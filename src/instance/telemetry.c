@@ -68,11 +68,10 @@ static const struct {
     {FIELD(unshare_seconds),
      TIMES("tine_memory_unshare_duration_seconds", "Time taken by that.", "method")},
     {FIELD(memory_saves),
-     COUNTER(
-         "tine_memory_saves_total",
-         "Memory images that standbys made: of all memory, merged into the retained base, or as "
-         "a layer over it.",
-         "kind")},
+     COUNTER("tine_memory_saves_total",
+             "Memory images that standbys, and snapshots of instances that run on, made: of all "
+             "memory, merged into the retained base, or as a layer over it.",
+             "kind")},
     {FIELD(compactions),
      COUNTER("tine_compactions_total",
              "Compactions of memory images that ended, by result: joined, flattened, unneeded "

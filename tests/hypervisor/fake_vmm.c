@@ -158,6 +158,10 @@ static int misbehave(struct connection *connection, const char *path, struct fak
         turn_pass(connection);
     while (text)
         pause();
+    while ((text = fake_order("wait", path))) {
+        free(text);
+        usleep(1000);
+    }
     text = fake_order("garbage", path);
     if (text) {
         free(text);
@@ -309,6 +313,9 @@ int fake_serve(struct fake *fake, const char *path)
         fprintf(stderr, "fake-vmm: bind %s: %s\n", path, strerror(errno));
         return 1;
     }
+    if (fake->parent && getppid() != fake->parent)
+        return 1;
+    fake->parent = 0;
     for (unsigned number = 0;; number++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         struct connection *connection = fd < 0 ? NULL : calloc(1, sizeof(*connection));

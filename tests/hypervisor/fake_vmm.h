@@ -17,6 +17,7 @@
  *   die PATH TEXT         writes TEXT to its log and exits with status 3 instead of answering
  *   die-slowly PATH MS    closes the connection and ends MS milliseconds later, deaf until then
  *   hang PATH             never answers
+ *   wait PATH             answers when the order is there no more
  *   garbage PATH          answers with what is not HTTP
  *   short-memory          writes a memory file that lacks its last page
  *   half-diff             writes half of a diff in place and answers with 400
@@ -31,6 +32,7 @@
  *   template-dies MOMENT  its templates end "born", before they listen; "asked" for a child;
  *                         "bearing", with a child made, before they say so; "second", asked for
  *                         another child when the first one is ready
+ *   children ORDER        gives the children of its templates this order
  * Every request is appended to log/requests: "METHOD PATH BODY". */
 #ifndef TINE_TESTS_FAKE_VMM_H
 #define TINE_TESTS_FAKE_VMM_H
@@ -40,6 +42,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define FAKE_NOTE_OFFSET    4096u /* where the guest's memory keeps what `remember` was told */
 #define FAKE_NOTE_LIMIT     1024u
@@ -66,17 +69,19 @@ struct fake {
     size_t memory_size;
     char boot_id[40];
     char hostname[65];
-    unsigned turn;       /* the number of the connection whose first request is next */
-    int vsock_fd;        /* listens on the vsock's unix socket; -1: none */
-    int mount_fd;        /* came with the request that is handled; -1: none */
-    const char *version; /* of Firecracker; NULL: it is tine-vmm */
-    unsigned minor;      /* of that version */
-    int tracking;        /* the log of dirty pages was asked for */
-    int served;          /* memory comes from a pager */
-    const char *dies;    /* of a template: the moment; NULL: never */
-    unsigned children;   /* of a template, that were asked for */
-    volatile int *ready; /* shared with them: the first one is */
-    uint8_t *logged;     /* memory when the log was last cleared; NULL: all of it was zero */
+    unsigned turn;        /* the number of the connection whose first request is next */
+    int vsock_fd;         /* listens on the vsock's unix socket; -1: none */
+    int mount_fd;         /* came with the request that is handled; -1: none */
+    const char *version;  /* of Firecracker; NULL: it is tine-vmm */
+    unsigned minor;       /* of that version */
+    int tracking;         /* the log of dirty pages was asked for */
+    int served;           /* memory comes from a pager */
+    const char *dies;     /* of a template: the moment; NULL: never */
+    unsigned children;    /* of a template, that were asked for */
+    volatile int *ready;  /* shared with them: the first one is */
+    const char *heritage; /* of a template: the order for them; NULL: none */
+    pid_t parent;         /* of a child until it listens: it ends with its template; 0: none */
+    uint8_t *logged;      /* memory when the log was last cleared; NULL: all of it was zero */
 };
 
 /* The answer to one request. */

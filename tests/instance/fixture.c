@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "instance/host.h"
 #include "listing.h"
 
 #define BOOT_ID  "/proc/sys/kernel/random/boot_id"
@@ -330,10 +331,16 @@ void assert_state(struct fixture *fixture, const char *reference, enum instance_
     assert_int_equal(record.vmm_pid > 0, has_vmm);
 }
 
+static bool has_come(struct fixture *fixture, const char *reference, enum instance_state state)
+{
+    const struct instance_record record = fixture_get(fixture, reference);
+    return record.state == state && lock_users(fixture->host->locks, record.id) == 0;
+}
+
 void fixture_await(struct fixture *fixture, const char *reference, enum instance_state state)
 {
     uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
-    while (fixture_get(fixture, reference).state != state && time_monotonic_ns() < deadline)
+    while (!has_come(fixture, reference, state) && time_monotonic_ns() < deadline)
         time_sleep_ms(10);
     assert_state(fixture, reference, state);
 }

@@ -82,7 +82,8 @@ struct snapshot_record fixture_snapshot(struct fixture *fixture, const char *sou
                                         enum instance_state kind, const char *name);
 struct instance_record fixture_get(struct fixture *fixture, const char *reference);
 void assert_state(struct fixture *fixture, const char *reference, enum instance_state state);
-/* Waits for what the watcher does by itself. */
+/* Waits for what the watcher does by itself: until it has let go, for it writes the row first and
+ * tells of it then. */
 void fixture_await(struct fixture *fixture, const char *reference, enum instance_state state);
 
 /* Runs a command in a guest and returns what it printed, without the newline. Owner: caller. */

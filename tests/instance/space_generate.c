@@ -32,6 +32,9 @@
     "disk-top-after-rename disk-frozen disk-map-write disk-sync "
 #define LIVE \
     "live-paused live-sealed live-prepared live-made live-child live-resumed live-recorded "
+#define CAPTURE                                                                  \
+    "live-paused live-sealed live-prepared live-made live-child capture-linked " \
+    "capture-prepared capture-written snapshot-memory "
 #define PAGING "expand-begun expand-done paging-wanted paging-begun paging-kept "
 #define FORK   SEAL SHARE PUBLISH LIVE "fork-reserved fork-linked fork-published "
 
@@ -50,8 +53,8 @@ static const struct {
     [STEP_DELETE] = {"delete", 4, "delete-killed delete-renamed "},
     [STEP_FORK] = {"fork", 16, FORK RESTORE BOOT STANDBY},
     [STEP_SNAPSHOT_CREATE] = {"snapshot-create", 7,
-                              "snapshot-linked snapshot-recorded snapshot-published " SEAL SHARE
-                                  STANDBY RESTORE},
+                              "snapshot-linked snapshot-recorded snapshot-published " CAPTURE SEAL
+                                  SHARE STANDBY RESTORE},
     [STEP_SNAPSHOT_FORK] = {"snapshot-fork", 8, FORK RESTORE BOOT},
     [STEP_SNAPSHOT_DELETE] = {"snapshot-delete", 3, "delete-renamed "},
     [STEP_SNAPSHOT_RESTORE] =

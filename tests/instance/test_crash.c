@@ -42,6 +42,9 @@ struct scenario {
 #define LIVE                                                                     \
     "live-paused live-sealed live-prepared live-made fork-reserved fork-linked " \
     "fork-published " PUBLISH "live-child live-resumed live-recorded "
+#define CAPTURE                                                                  \
+    "live-paused live-sealed live-prepared live-made capture-linked live-child " \
+    "capture-prepared standby-saved capture-written snapshot-memory "
 #define SNAPSHOT "snapshot-linked snapshot-recorded snapshot-published "
 #define REPLACE                                                                     \
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
@@ -87,7 +90,11 @@ static const struct scenario scenarios[] = {
     {"snapshot-create", INSTANCE_STANDBY, false, "B", SNAPSHOT PUBLISH},
     {"snapshot-create", INSTANCE_STOPPED, false, "T", SNAPSHOT PUBLISH},
     {"snapshot-create", INSTANCE_RUNNING, false, "RB",
-     "standby-paused standby-published standby-killed " SNAPSHOT RESTORE},
+     "standby-paused standby-published standby-killed " SNAPSHOT RESTORE, .naps = true},
+    {"snapshot-create", INSTANCE_RUNNING, false, "R", CAPTURE SNAPSHOT PUBLISH},
+    {"snapshot-create", INSTANCE_RUNNING, false, "R",
+     "live-made capture-linked live-child capture-prepared standby-saved snapshot-memory ",
+     .restored = true},
     {"snapshot-delete", INSTANCE_STANDBY, false, "B", "delete-renamed delete-forgotten "},
     {"snapshot-fork", INSTANCE_STANDBY, true, "B",
      "fork-reserved fork-linked fork-published " PUBLISH RESTORE},

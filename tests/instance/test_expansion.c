@@ -72,7 +72,8 @@ static void test_forks_at_once(void **state)
     restore_web(fixture);
 }
 
-/* A snapshot shares its image with its source, so it is compressed when that is gone. */
+/* A snapshot that took a nap shares its image with its source, so it is compressed when that is
+ * gone. */
 static void test_snapshot(void **state)
 {
     struct fixture *fixture = *state;
@@ -82,7 +83,7 @@ static void test_snapshot(void **state)
     const struct snapshot_target cold = {.has_state = true, .state = INSTANCE_STOPPED};
     struct snapshot_record made;
     struct error err = {0};
-    fixture_create(fixture, "web");
+    guest_orders(fixture, fixture_create(fixture, "web").id, "no-templates");
     guest_remember(fixture, "web", NOTE);
     assert_ok(snapshot_create(fixture->host, "web", &request, &made, &err), &err);
     assert_string_equal(made.compression, "zstd:1");

@@ -154,10 +154,12 @@ static void test_create_of_standby(void **state)
     assert_true(read.source.disks[1].read_only);
 }
 
+/* In a nap: where there are templates it is test_capture.c. */
 static void test_create_of_running(void **state)
 {
     struct fixture *fixture = *state;
     struct instance_record source = running_source(fixture);
+    guest_orders(fixture, source.id, "no-templates");
     struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, NULL);
     assert_string_equal(made.name, "");
     assert_state(fixture, "source", INSTANCE_RUNNING);

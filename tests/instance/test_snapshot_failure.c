@@ -58,6 +58,9 @@ static int do_delete(struct fixture *fixture, const char *id, struct error *err)
 
 #define PUBLISH "stack-publish-before-rename stack-publish-after-rename "
 #define CREATE  "snapshot-linked snapshot-recorded snapshot-published "
+#define LIVE                                                                     \
+    "live-paused live-sealed live-prepared live-made capture-linked live-child " \
+    "capture-prepared standby-saved capture-written snapshot-memory "
 #define REPLACE                                                                     \
     "snapshot-restore-linked snapshot-restore-recorded stack-exchange-before-sync " \
     "snapshot-restore-exchanged "
@@ -71,10 +74,12 @@ static const struct {
     operation *run;
     enum instance_state from, kind;
     const char *failpoints;
+    bool naps; /* the VMM knows no templates */
 } walks[] = {
     {do_create_standby, INSTANCE_STANDBY, INSTANCE_STANDBY, CREATE PUBLISH},
     {do_create_standby, INSTANCE_RUNNING, INSTANCE_STANDBY,
-     "standby-paused standby-recorded " CREATE},
+     "standby-paused standby-recorded " CREATE, .naps = true},
+    {do_create_standby, INSTANCE_RUNNING, INSTANCE_STANDBY, LIVE CREATE PUBLISH},
     {do_create_stopped, INSTANCE_STOPPED, INSTANCE_STOPPED, CREATE PUBLISH},
     {do_fork, INSTANCE_STANDBY, INSTANCE_STANDBY,
      "fork-reserved fork-linked fork-published " PUBLISH WAKE},
@@ -170,6 +175,8 @@ static void test_every_failpoint(void **state)
         char points[512], *saved = NULL;
         snprintf(points, sizeof(points), "%s", walks[i].failpoints);
         struct snapshot_record snapshot = prepare(fixture, walks[i].from, walks[i].kind);
+        if (walks[i].naps)
+            guest_orders(fixture, fixture_get(fixture, "web").id, "no-templates");
         for (char *name = strtok_r(points, " ", &saved); name; name = strtok_r(NULL, " ", &saved)) {
             /* The source is woken again, from a new base. */
             if (walks[i].from == INSTANCE_RUNNING) {
@@ -190,7 +197,7 @@ static void test_source_that_can_not_be_woken(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {0};
-    fixture_create(fixture, "web");
+    guest_orders(fixture, fixture_create(fixture, "web").id, "no-templates");
     guest_remember(fixture, "web", LATER);
     setenv("TINE_FAILPOINT", "restore-loaded=EIO", 1);
     int r = do_create_standby(fixture, NULL, &err);

@@ -121,7 +121,8 @@ static void test_snapshot_of_a_running_one(void **state)
     struct fixture *fixture = *state;
     struct error err = {0};
     const struct snapshot_target running = {.has_state = true, .state = INSTANCE_RUNNING};
-    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    struct instance_record one = fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    guest_orders(fixture, one.id, "no-templates");
     fill(fixture, "one", OTHER_TOKEN);
     struct snapshot_record snapshot = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "s");
     assert_int_equal(snapshot.source.memory_layers, 1);
@@ -131,6 +132,43 @@ static void test_snapshot_of_a_running_one(void **state)
     assert_ok(snapshot_fork(fixture->host, snapshot.id, "two", &running, NULL, &err), &err);
     assert_holds(fixture, "two", OTHER_TOKEN);
     assert_holds(fixture, "one", OTHER_TOKEN);
+}
+
+/* Without a nap the layer is the snapshot's alone, over what it shares with the source, whose own
+ * image and key are what they were. */
+static void test_snapshot_of_one_that_runs_on(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    const struct snapshot_target running = {.has_state = true, .state = INSTANCE_RUNNING};
+    struct instance_record one = fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    const nlink_t links = guest_stat(fixture, one.id, "base/memory").st_nlink;
+    fill(fixture, "one", OTHER_TOKEN);
+    struct snapshot_record first = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "first");
+    assert_int_equal(first.source.memory_layers, 1);
+    assert_int_equal(layers_of(fixture, "one"), 0);
+    assert_string_equal(fixture_get(fixture, "one").cache_key, one.cache_key);
+    assert_string_not_equal(first.source.cache_key, one.cache_key);
+    assert_int_equal(snapshot_stat(fixture, first.id, "snapshot/memory.1").st_nlink, 1);
+    assert_int_equal(snapshot_stat(fixture, first.id, "snapshot/memory").st_ino,
+                     guest_stat(fixture, one.id, "base/memory").st_ino);
+    assert_int_equal(guest_stat(fixture, one.id, "base/memory").st_nlink, links + 1);
+    fill(fixture, "one", OTHER_TOKEN + 1);
+    struct snapshot_record second = fixture_snapshot(fixture, "one", INSTANCE_STANDBY, "second");
+    put_to_standby(fixture, "one");
+    assert_int_equal(layers_of(fixture, "one"), 1);
+    fixture_reopen(fixture);
+    assert_ok(snapshot_fork(fixture->host, first.id, "of-first", &running, NULL, &err), &err);
+    assert_holds(fixture, "of-first", OTHER_TOKEN);
+    assert_ok(instance_delete(fixture->host, "one", &err), &err);
+    assert_ok(snapshot_fork(fixture->host, second.id, "of-second", &running, NULL, &err), &err);
+    assert_holds(fixture, "of-second", OTHER_TOKEN + 1);
+    /* Of a stack: a second layer over the first, which is shared. */
+    struct snapshot_record third = fixture_snapshot(fixture, "of-first", INSTANCE_STANDBY, "third");
+    assert_int_equal(third.source.memory_layers, 2);
+    assert_int_equal(snapshot_stat(fixture, third.id, "snapshot/memory.1").st_nlink, 3);
+    assert_ok(snapshot_fork(fixture->host, third.id, "of-third", &running, NULL, &err), &err);
+    assert_holds(fixture, "of-third", OTHER_TOKEN);
 }
 
 /* Who asks for compression gets it: all memory is written then, also over a stack. */
@@ -322,6 +360,7 @@ static const struct CMUnitTest tests[] = {
     STACK_TEST(test_siblings_are_apart),
     STACK_TEST(test_snapshots),
     STACK_TEST(test_snapshot_of_a_running_one),
+    STACK_TEST(test_snapshot_of_one_that_runs_on),
     STACK_TEST(test_to_be_compressed),
     STACK_TEST(test_modes),
     STACK_TEST(test_damaged_layers),

@@ -147,7 +147,7 @@ static void test_events_of_a_live_fork(void **state)
     }
 }
 
-/* What is done to instances for the sake of snapshots. */
+/* What is done to instances for the sake of snapshots, where it takes a nap. */
 static void test_snapshots(void **state)
 {
     struct fixture *fixture = *state;
@@ -155,7 +155,7 @@ static void test_snapshots(void **state)
     struct snapshot_record snapshot;
     const struct snapshot_create_request request = {.kind = INSTANCE_STANDBY, .name = "warm"};
     const struct snapshot_target asleep = {.has_state = true, .state = INSTANCE_STANDBY};
-    fixture_create(fixture, "web");
+    guest_orders(fixture, fixture_create(fixture, "web").id, "no-templates");
     struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
     assert_ok(snapshot_create(fixture->host, "web", &request, &snapshot, &err), &err);
     struct event standby = expect_event(&reader, "web", "standby", "Standby", "ok");
