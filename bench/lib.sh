@@ -8,28 +8,35 @@ build=${TINE_BUILD:-$tree/build}
 tine=$build/src/cli/tine
 steps=$build/bench/steps/bench-steps
 base=/var/tmp
-[ ! -d /scratch/ext4 ] || base=/scratch/ext4
+[ ! -d "/scratch/${filesystem:=ext4}" ] || base=/scratch/$filesystem
 work=$(mktemp -d "$base/tine-bench.XXXXXX")
 data=$work/data
 export TINE_SOCKET=$work/tined.sock
-"$build/src/api/tined" --data-dir "$data" --socket "$TINE_SOCKET" --vmm "$build/src/vmm/tine-vmm" \
-    --kit "$build/kit" --agent-timeout 600s ${tined_options[@]+"${tined_options[@]}"} 2>"$work/tined.log" &
-tined_pid=$!
+tined_start() { # OPTION...
+    "$build/src/api/tined" --data-dir "$data" --socket "$TINE_SOCKET" --vmm "$build/src/vmm/tine-vmm" \
+        --kit "$build/kit" --agent-timeout 600s "$@" 2>>"$work/tined.log" &
+    tined_pid=$!
+    until "$tine" ps >/dev/null 2>&1; do
+        kill -0 "$tined_pid"
+        sleep 0.1
+    done
+}
+tined_end() { # VMs go on
+    kill "$tined_pid"
+    wait "$tined_pid" || true
+}
 
 # shellcheck disable=SC2317 # called by the trap
 finish() {
     local all
     mapfile -t all < <("$tine" --json ps -a | jq -r '.[].id')
     [ ${#all[@]} = 0 ] || "$tine" rm -f "${all[@]}" >/dev/null
-    kill "$tined_pid"
-    wait "$tined_pid" || true
+    tined_end
     rm -rf "$work"
 }
 trap finish EXIT
-until "$tine" ps >/dev/null 2>&1; do
-    kill -0 "$tined_pid"
-    sleep 0.1
-done
+# shellcheck disable=SC2154 # the benchmark's
+tined_start ${tined_options[@]+"${tined_options[@]}"}
 
 boot_sleeper() { # a 256 MiB guest with 64 MiB of pattern, in standby
     "$tine" run --name source --vcpus 2 --memory 256MB >/dev/null

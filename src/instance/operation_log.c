@@ -63,6 +63,16 @@ static int append(const struct operation *op, const char *line, size_t length)
     return n < 0 ? -errno : (size_t)n < length ? -ENOSPC : 0;
 }
 
+/* What fails here fails the line too, which tells. */
+void operation_log_prepare(const struct operation *op)
+{
+    pthread_mutex_t *lock = &op->host->telemetry->log_lock;
+    _cleanup_(close) int dir = log_directory(op->host, op->record.id);
+    pthread_mutex_lock(lock);
+    _cleanup_(close) int fd = dir < 0 ? dir : open_for(dir, LINE_SIZE, true);
+    pthread_mutex_unlock(lock);
+}
+
 /* "2026-01-31T12:00:00.123Z text"; nothing in the text may end the line or steer a terminal. */
 static size_t line_make(char line[LINE_SIZE], const char *format, va_list args)
 {

@@ -18,6 +18,9 @@
  * descriptor or a negative errno. */
 int log_directory(const struct host *host, const char *id);
 
+/* An operation that lets go of the instance before its line comes: makes room for that while it
+ * still holds it. */
+void operation_log_prepare(const struct operation *op);
 /* Adds a line, with the time before it. It only tells: if that fails, tined's log says so. One that
  * does not hold the instance only adds to a log that is there. */
 void operation_log_add(const struct operation *op, const char *format, ...)

@@ -23,6 +23,7 @@
 #include "instance/disks.h"
 #include "instance/fork_files.h"
 #include "instance/memory_image.h"
+#include "instance/operation_log.h"
 #include "instance/source.h"
 #include "instance/trace.h"
 
@@ -186,6 +187,7 @@ static int create(struct operation *source, const struct source_wish *wish,
     snprintf(trace.note, sizeof(trace.note), "as %.64s",
              request->name ? request->name : op->record.id);
     int r = source_link(source, wish, source, make, &making, err);
+    operation_log_prepare(source);
     operation_end(source);
     if (r == 0 && making.capture) {
         trace_phase(source, "memory");

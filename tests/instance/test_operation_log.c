@@ -126,10 +126,16 @@ static void test_size(void **state)
         _cleanup_(free) char *older = read_log(fixture, "web", INSTANCE_LOG_OPERATIONS_OLDER);
         assert_memory_equal(older, "full\n", 5);
     }
-    /* Who does not hold the instance makes no file in it. */
-    struct snapshot_record made = fixture_snapshot(fixture, "web", INSTANCE_STANDBY, NULL);
+    /* A snapshot has let go of it when its line comes, and has made room. */
     fill(fixture, record.id, OPERATION_LOG_LIMIT);
     ino_t full = guest_stat(fixture, record.id, GUEST_OPERATIONS_LOG).st_ino;
+    struct snapshot_record made = fixture_snapshot(fixture, "web", INSTANCE_STANDBY, NULL);
+    assert_int_equal(guest_stat(fixture, record.id, OLDER).st_ino, full);
+    static const char *const lines[][2] = {{" snapshot as ", "memory "}};
+    assert_lines(fixture, "web", lines, 1);
+    /* Who does not hold the instance makes no file in it. */
+    fill(fixture, record.id, OPERATION_LOG_LIMIT);
+    full = guest_stat(fixture, record.id, GUEST_OPERATIONS_LOG).st_ino;
     assert_ok(snapshot_delete(fixture->host, made.id, &err), &err);
     assert_int_equal(guest_stat(fixture, record.id, GUEST_OPERATIONS_LOG).st_ino, full);
 }
