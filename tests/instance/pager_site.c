@@ -60,6 +60,14 @@ size_t pager_sessions(const struct site *site, const char *version)
     return json_array_size(json_object_get(reply.body, "sessions"));
 }
 
+void await_no_session(const struct site *site, const char *version)
+{
+    for (unsigned i = 0; pager_sessions(site, version) > 0; i++) {
+        assert_true(i < PATIENCE_MS / 10);
+        time_sleep_ms(10);
+    }
+}
+
 int pager_state(const struct site *site, const char *version, const char *id)
 {
     char path[128];

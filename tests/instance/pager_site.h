@@ -63,6 +63,8 @@ pid_t pager_pid(const struct site *site, const char *version);
 void pager_kill(const struct site *site, const char *version);
 /* How many sessions it has. */
 size_t pager_sessions(const struct site *site, const char *version);
+/* A VM may have left its pager a little before the pager knows. */
+void await_no_session(const struct site *site, const char *version);
 /* Its shared state of a session; owner: caller. */
 int pager_state(const struct site *site, const char *version, const char *id);
 /* Waits until that pager has ended by itself. */

@@ -254,7 +254,7 @@ static void test_alone_and_graduated(void **state)
     assert_int_equal(layers_of(site, "one"), 1);
     assert_wakes(site, "one", SITE_TOKEN, NOTE);
     await_pager(site, "one", "");
-    assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+    await_no_session(site, SITE_VERSION);
     assert_recalls(site->fixture, "one", NOTE);
     guest_remember(site->fixture, "one", "again");
     site_standby(site, "one"); /* its base is a stack */

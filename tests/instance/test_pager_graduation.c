@@ -31,7 +31,7 @@ static void test_graduate_is_a_vm_like_others(void **state)
     struct instance_record one = site_fork(site, "source", "one");
     await_pager(site, "one", "");
     assert_string_equal(await_event(&reader, "graduated").instance_name, "one");
-    assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+    await_no_session(site, SITE_VERSION);
     assert_true(site_metric(site, "tine_pager_graduations_total{result=\"ok\"}") == 1);
     pager_kill(site, SITE_VERSION);
     assert_holds(site, "one", SITE_TOKEN);
@@ -101,7 +101,7 @@ static void test_graduation_under_load(void **state)
     atomic_store(&load.stopping, true);
     pthread_join(thread, NULL);
     assert_string_equal(load.err.message, "");
-    assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+    await_no_session(site, SITE_VERSION);
 }
 
 static void test_graduation_fails(void **state)

@@ -263,7 +263,7 @@ static void test_graduation(void **state)
     struct site *site = *state;
     struct instance_record one = site_fork(site, "source", "one");
     await_pager(site, "one", "");
-    assert_int_equal(pager_sessions(site, SITE_VERSION), 0);
+    await_no_session(site, SITE_VERSION);
     pager_kill(site, SITE_VERSION);
     assert_holds(site, "one", SITE_TOKEN);
     site_fill(site, "one", OTHER_TOKEN);
