@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept warm, beside the steps: it follows them by itself, and is waited for. */
+#include "processes.h"
 #include "space.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -14,8 +12,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/file.h"
-#include "instance/proc.h"
 #include "instance/warm.h"
 
 #define SETTLE_MS 30000
@@ -49,32 +45,17 @@ struct found {
     unsigned directories, processes;
 };
 
-static void count_processes(const struct stat *st, const struct proc_vmm *vmms, size_t count,
-                            struct found *found)
+static void count_one(void *context, pid_t pid)
 {
-    for (size_t i = 0; i < count; i++)
-        found->processes += vmms[i].device == st->st_dev && vmms[i].inode == st->st_ino;
+    struct found *found = context;
+    found->processes++;
 }
 
 /* Processes are only looked for where there should be some: it takes a while. */
 static struct found find(const struct world *world, int wanted)
 {
-    _cleanup_(free) struct proc_vmm *vmms = NULL;
-    const struct path guests = guest_path(world->fixture, "", "");
     struct found found = {.directories = 0};
-    struct error err = {0};
-    size_t count = 0;
-    if (wanted > 0)
-        assert_ok(proc_vmms(&vmms, &count, &err), &err);
-    _cleanup_(closedir) DIR *dir = opendir(guests.text);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir));) {
-        struct stat st;
-        if (!is_temporary_name(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
-            continue;
-        found.directories++;
-        count_processes(&st, vmms, count, &found);
-    }
+    found.directories = temporary_each(world->fixture, wanted > 0 ? count_one : NULL, &found);
     return found;
 }
 
@@ -144,10 +125,13 @@ void warm_check(struct world *world)
     }
 }
 
-static void kill_one(struct world *world, pid_t pid)
+static void kill_some(void *context, pid_t pid)
 {
+    struct world *world = context;
+    if (!random_percent(world, 70) || world->killed_count == SPACE_KILLED)
+        return;
     int fd = pidfd_open(pid, 0);
-    if (fd < 0 || world->killed_count == SPACE_KILLED)
+    if (fd < 0)
         return;
     assert_int_equal(pidfd_send_signal(fd, SIGKILL, NULL, 0), 0);
     world->killed[world->killed_count++] = fd;
@@ -155,25 +139,8 @@ static void kill_one(struct world *world, pid_t pid)
 
 void warm_kill(struct world *world)
 {
-    _cleanup_(free) struct proc_vmm *vmms = NULL;
-    const struct path guests = guest_path(world->fixture, "", "");
-    struct error err = {0};
-    size_t count = 0;
-    if (world->temporaries == 0)
-        return;
-    assert_ok(proc_vmms(&vmms, &count, &err), &err);
-    _cleanup_(closedir) DIR *dir = opendir(guests.text);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir));) {
-        struct stat st;
-        if (!is_temporary_name(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            if (vmms[i].device == st.st_dev && vmms[i].inode == st.st_ino &&
-                random_percent(world, 70))
-                kill_one(world, vmms[i].pid);
-        }
-    }
+    if (world->temporaries > 0)
+        temporary_each(world->fixture, kill_some, world);
 }
 
 int warm_wish(struct host *host, const char *id, bool snapshot, unsigned ready, struct error *err)

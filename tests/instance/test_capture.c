@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,6 +20,7 @@
 #include "instance/host.h"
 #include "instance/proc.h"
 #include "listing.h"
+#include "processes.h"
 
 #define MEMORY_FILE GUEST_SNAPSHOT "/" SNAPSHOT_MEMORY
 #define PACKED_FILE MEMORY_FILE ".zst"
@@ -374,17 +374,6 @@ static void assert_nothing_happened(struct fixture *fixture)
     assert_tidy(fixture);
 }
 
-/* Every VM has ended, those too that nobody knew. */
-static void assert_no_process(struct fixture *fixture)
-{
-    fixture_delete_instances(fixture);
-    for (unsigned i = 0; waitpid(-1, NULL, WNOHANG) >= 0; i++) {
-        assert_true(i < PATIENCE_MS);
-        time_sleep_ms(1);
-    }
-    assert_int_equal(errno, ECHILD);
-}
-
 /* A full disk, a VMM that refuses, ends or talks nonsense, a template that ends: the source runs
  * on, and there is no snapshot. */
 static void test_failures(void **state)
@@ -418,7 +407,7 @@ static void test_failures(void **state)
     }
     struct snapshot_record made = fixture_snapshot(fixture, "source", INSTANCE_STANDBY, "new");
     assert_captured(fixture, made.id);
-    assert_no_process(fixture);
+    assert_no_vm_left(fixture);
 }
 
 static void kill_vmm_in(const struct path *directory)
@@ -449,7 +438,7 @@ static void test_writer_killed(void **state)
     assert_true(actor_join(&actor) < 0);
     assert_non_null(strstr(actor.err.message, "save the memory of source, which runs"));
     assert_nothing_happened(fixture);
-    assert_no_process(fixture);
+    assert_no_vm_left(fixture);
 }
 
 /* The first one's failure is not the others': each tries for itself. */

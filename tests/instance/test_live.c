@@ -2,6 +2,7 @@
 /* Forks of a Running instance that never sleeps: by a template of its VM. */
 #include "crowd.h"
 #include "disk_text.h"
+#include "processes.h"
 #include "space.h"
 
 #include <errno.h>
@@ -9,11 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "listing.h"
 #include "stack/disk_stack.h"
@@ -63,16 +62,6 @@ static void discard(struct fixture *fixture, const char *reference)
     assert_ok(instance_delete(fixture->host, reference, &err), &err);
 }
 
-static bool was_asked(const struct fixture *fixture, const char *id, const char *what)
-{
-    _cleanup_(free) char *requests = NULL;
-    struct error err = {0};
-    size_t length;
-    const struct path path = guest_path(fixture, id, "log/requests");
-    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
-    return strstr(requests, what) != NULL;
-}
-
 /* Nothing of a template is left. */
 static void assert_tidy(const struct fixture *fixture)
 {
@@ -86,7 +75,7 @@ static void test_booted(void **state)
     struct fixture *fixture = *state;
     struct instance_record source = running_source(fixture);
     struct instance_record fork = fork_live(fixture, "source", "fork");
-    assert_false(was_asked(fixture, source.id, "/snapshot/create"));
+    assert_false(guest_was_asked(fixture, source.id, "/snapshot/create"));
     assert_absent(fixture, source.id, GUEST_BASE);
     assert_absent(fixture, fork.id, GUEST_BASE);
     assert_absent(fixture, fork.id, GUEST_SNAPSHOT);
@@ -152,7 +141,7 @@ static void test_plain_disk(void **state)
     disk_write_text(fixture, source.id, "a plain file");
     assert_ok(instance_start(fixture->host, "source", NULL, &err), &err);
     struct instance_record fork = fork_live(fixture, "source", "fork");
-    assert_false(was_asked(fixture, source.id, "SealDisks"));
+    assert_false(guest_was_asked(fixture, source.id, "SealDisks"));
     assert_absent(fixture, source.id, "disks/0.img.top");
     assert_int_equal(guest_stat(fixture, source.id, "disks/0.img").st_nlink, 1);
     disk_write_text(fixture, source.id, "of source");
@@ -233,7 +222,7 @@ static void test_not_sealed(void **state)
     assert_fails(instance_fork(fixture->host, "source", &request, NULL, &err), &err, ERROR_INVALID,
                  "has 2 names");
     assert_int_equal(unlink(other.text), 0);
-    assert_true(was_asked(fixture, source.id, "SealDisks"));
+    assert_true(guest_was_asked(fixture, source.id, "SealDisks"));
     assert_state(fixture, "source", INSTANCE_RUNNING);
     assert_absent(fixture, source.id, "disks/0.img.1");
     assert_tidy(fixture);
@@ -350,17 +339,6 @@ static void test_source_dies(void **state)
     assert_tidy(fixture);
 }
 
-/* VMs that nobody knew have ended, or do so. */
-static void await_orphans(struct fixture *fixture)
-{
-    fixture_delete_instances(fixture);
-    for (unsigned i = 0; waitpid(-1, NULL, WNOHANG) >= 0; i++) {
-        assert_true(i < PATIENCE_MS);
-        time_sleep_ms(1);
-    }
-    assert_int_equal(errno, ECHILD);
-}
-
 /* A template that ends costs the fork that was to be made of it, and nothing else; no VM is left
  * that nobody knows. */
 static void test_template_ends(void **state)
@@ -383,7 +361,7 @@ static void test_template_ends(void **state)
     }
     fork_live(fixture, "source", "fork");
     pattern(fixture, "fork", "check", 1);
-    await_orphans(fixture);
+    assert_no_vm_left(fixture);
 }
 
 /* The forks that it made before that live on. */

@@ -2,22 +2,20 @@
 /* What is kept warm: forks that are ready before anybody asks for them. */
 #include "fixture.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "crowd.h"
-#include "instance/proc.h"
 #include "instance/warm.h"
 #include "listing.h"
 #include "pager/touch_record.h"
+#include "processes.h"
 
 #define AWAIT_MS   30000
 #define READY      3
@@ -89,37 +87,23 @@ static void await_tidy(const struct fixture *fixture)
     assert_tidy(fixture);
 }
 
-/* How many processes there are whose guest directory has a temporary name: templates and ready
- * forks. Each gets the signal. */
-static unsigned processes(const struct fixture *fixture, int signal)
+struct signalled {
+    int signal;
+    unsigned count;
+};
+
+static void send_signal(void *context, pid_t pid)
 {
-    _cleanup_(free) struct proc_vmm *vmms = NULL;
-    struct error err = {0};
-    size_t count = 0;
-    unsigned found = 0;
-    const struct path guests = guest_path(fixture, "", "");
-    assert_ok(proc_vmms(&vmms, &count, &err), &err);
-    _cleanup_(closedir) DIR *dir = opendir(guests.text);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir));) {
-        struct stat st;
-        if (!is_temporary_name(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
-            continue;
-        for (size_t i = 0; i < count; i++)
-            found += vmms[i].device == st.st_dev && vmms[i].inode == st.st_ino &&
-                     kill(vmms[i].pid, signal) == 0;
-    }
-    return found;
+    struct signalled *signalled = context;
+    signalled->count += kill(pid, signalled->signal) == 0;
 }
 
-static bool was_asked(const struct fixture *fixture, const char *id, const char *what)
+/* How many templates and ready forks there are. Each gets the signal. */
+static unsigned processes(const struct fixture *fixture, int signal)
 {
-    _cleanup_(free) char *requests = NULL;
-    struct error err = {0};
-    size_t length;
-    const struct path path = guest_path(fixture, id, "log/requests");
-    assert_ok(file_read_all(AT_FDCWD, path.text, 1 << 20, &requests, &length, &err), &err);
-    return strstr(requests, what) != NULL;
+    struct signalled signalled = {.signal = signal};
+    temporary_each(fixture, send_signal, &signalled);
+    return signalled.count;
 }
 
 /* A ready fork is an instance like any other: with its own identity and files, independent. */
@@ -134,7 +118,7 @@ static void test_taken(void **state)
     assert_string_equal(fork.parent_id, source.id);
     assert_string_equal(fork.memory_method, "link");
     assert_int_equal(fork.memory_bytes_copied + fork.disk_bytes_copied, 0);
-    assert_false(was_asked(fixture, fork.id, "/snapshot/load"));
+    assert_false(guest_was_asked(fixture, fork.id, "/snapshot/load"));
     assert_int_equal(guest_stat(fixture, fork.id, BASE_FILE).st_ino,
                      guest_stat(fixture, source.id, IMAGE_FILE).st_ino);
     assert_absent(fixture, fork.id, GUEST_SNAPSHOT);
@@ -252,7 +236,7 @@ static void test_snapshot(void **state)
         assert_ok(snapshot_get(fixture->host, snapshot.id, &snapshot, &err), &err);
     } while (snapshot.warm.ready < READY);
     assert_ok(snapshot_fork(fixture->host, snapshot.id, "fork", &running, &fork, &err), &err);
-    assert_false(was_asked(fixture, fork.id, "/snapshot/load"));
+    assert_false(guest_was_asked(fixture, fork.id, "/snapshot/load"));
     assert_recalls(fixture, "fork", "note");
     assert_fails(snapshot_fork(fixture->host, snapshot.id, "fork", &running, NULL, &err), &err,
                  ERROR_NAME, "is taken");
