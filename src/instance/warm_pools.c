@@ -15,6 +15,7 @@
 
 #define PER_SECOND   50
 #define RETRY_MAX_MS 300000
+#define LEARN_MS     2000
 
 /* ---- the list ---- */
 
@@ -54,6 +55,12 @@ static struct pool *pool_add(struct warm *warm, const struct warm_source *source
     return pool;
 }
 
+static void pool_free(struct pool *pool)
+{
+    pool_forget(pool);
+    free(pool);
+}
+
 /* ---- the thread ---- */
 
 void warm_wake(const struct warm *warm)
@@ -80,7 +87,7 @@ static uint64_t tend_all(struct warm *warm)
         if (pool->status.wanted > 0)
             continue; /* meanwhile it is wanted again */
         *link = pool->next;
-        free(pool);
+        pool_free(pool);
         pthread_cond_broadcast(&warm->ended);
     }
     return wake_ns;
@@ -194,6 +201,8 @@ struct warm *warm_start(struct host *host, const struct warm_options *options, s
         warm->options.per_second = PER_SECOND;
     if (warm->options.retry_max_ms == 0)
         warm->options.retry_max_ms = RETRY_MAX_MS;
+    if (warm->options.learn_ms == 0)
+        warm->options.learn_ms = LEARN_MS;
     pthread_mutex_init(&warm->mutex, NULL);
     pthread_cond_init(&warm->ended, NULL);
     if (begin(warm, err) == 0)
@@ -225,7 +234,7 @@ void warm_stop(struct warm *warm)
     while (warm->pools) {
         struct pool *pool = warm->pools;
         warm->pools = pool->next;
-        free(pool);
+        pool_free(pool);
     }
     if (warm->event_fd >= 0)
         close(warm->event_fd);

@@ -143,8 +143,10 @@ static void look(struct warm *warm, struct pool *pool)
         fail(warm, pool, err.message);
     if (found == IMAGE_NONE && source_is_gone(warm, &pool->source))
         pool->status.wanted = 0;
-    if (found != IMAGE_SAME)
+    if (found != IMAGE_SAME) {
+        pool_forget(pool);
         pool_clear(warm, pool);
+    }
 }
 
 /* ---- making ---- */
@@ -193,8 +195,10 @@ static bool is_too_much(const struct warm *warm)
 /* What is left of the image before has nothing to do with this one. */
 static void change_image(struct warm *warm, struct pool *pool, struct image_mark *mark)
 {
-    if (pool->mark.device != mark->device || pool->mark.inode != mark->inode)
+    if (pool->mark.device != mark->device || pool->mark.inode != mark->inode) {
+        pool_forget(pool);
         pool_clear(warm, pool);
+    }
     image_mark_drop(&pool->mark);
     pool->mark = *mark;
     *mark = (struct image_mark)IMAGE_MARK_NONE;
@@ -234,12 +238,32 @@ static void append(struct pool *pool, struct parked *parked)
     pool->status.ready++;
 }
 
+/* The first that is from before it was known what a fork needs. */
+static struct parked **find_outdated(struct pool *pool)
+{
+    struct parked **link = &pool->parked;
+    while (*link && (*link)->mapped)
+        link = &(*link)->next;
+    return link;
+}
+
+static struct parked *take_off_outdated(struct pool *pool)
+{
+    struct parked **link = find_outdated(pool), *parked = *link;
+    if (!parked)
+        return NULL;
+    *link = parked->next;
+    parked->next = NULL;
+    pool->status.ready--;
+    return parked;
+}
+
 static void make_parked(struct warm *warm, struct pool *pool)
 {
     struct hot *hot = pool->hot;
     struct error err = {0};
     pthread_mutex_unlock(&warm->mutex);
-    struct parked *parked = hot_park(hot, &err);
+    struct parked *parked = hot_park(hot, pool->learned ? &pool->needed : NULL, &err);
     if (parked)
         parked->private_bytes = private_bytes(&parked->process);
     pthread_mutex_lock(&warm->mutex);
@@ -253,6 +277,8 @@ static void make_parked(struct warm *warm, struct pool *pool)
     append(pool, parked);
     if (is_too_much(warm))
         end_these(warm, NULL, take_off(pool, pool->status.ready - 1, false));
+    else if (pool->status.ready > pool->status.wanted)
+        end_these(warm, NULL, take_off_outdated(pool));
 }
 
 static uint64_t grow(struct warm *warm, struct pool *pool)
@@ -287,13 +313,26 @@ static uint64_t no_room(struct pool *pool, uint64_t now)
     return rest(pool, WARM_LIMITED, now + ROOM_NS);
 }
 
+/* All that are wanted are there. Those that are outdated are replaced one by one, each by one that
+ * is made before. */
+static uint64_t renew(struct warm *warm, struct pool *pool, uint64_t now)
+{
+    const uint64_t unused_ns = until_unused(warm, pool);
+    if (!pool->learned || !*find_outdated(pool) || pool->again_ns > now || warm->quiet ||
+        !has_room(warm, pool))
+        return rest(pool, WARM_READY, unused_ns);
+    if (warm->next_ns > now)
+        return rest(pool, WARM_READY, warm->next_ns < unused_ns ? warm->next_ns : unused_ns);
+    return grow(warm, pool);
+}
+
 static uint64_t fill(struct warm *warm, struct pool *pool, uint64_t now)
 {
     const uint64_t unused_ns = until_unused(warm, pool);
     uint64_t again_ns = 0;
     const char *state = WARM_WARMING;
     if (pool->hot && pool->status.ready == pool->status.wanted)
-        return rest(pool, WARM_READY, unused_ns);
+        return renew(warm, pool, now);
     if (pool->again_ns > now) {
         again_ns = pool->again_ns;
         state = WARM_FAILING;
@@ -325,5 +364,6 @@ uint64_t pool_tend(struct warm *warm, struct pool *pool)
         rest(pool, WARM_WARMING, now);
         end_these(warm, NULL, take_off(pool, pool->status.wanted, false));
     }
-    return fill(warm, pool, now);
+    const uint64_t learn_ns = pool_learn(warm, pool, now), fill_ns = fill(warm, pool, now);
+    return learn_ns < fill_ns ? learn_ns : fill_ns;
 }
