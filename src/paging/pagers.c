@@ -137,9 +137,8 @@ static int find_or_start(struct paging *paging, struct pager *pager, uint64_t st
     int found = pager_process_find(pager->socket, pager->version, &process, err);
     if (found < 0)
         return found;
-    uint64_t now = time_monotonic_ns();
-    if (found == 0 && start_ns > now)
-        time_sleep_ms((unsigned)((start_ns - now) / MS) + 1);
+    if (found == 0)
+        time_sleep_ms((unsigned)time_left_ms(start_ns));
     int r = found ? 0 : start(paging, pager, &process, err);
     if (r == 0)
         begun(paging, pager, &process, !found);
