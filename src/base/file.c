@@ -200,28 +200,34 @@ int dir_stream(int dirfd, const char *label, DIR **dir, struct error *err)
     return 0;
 }
 
+int dir_next(DIR *dir, const char *label, const char **name, struct error *err)
+{
+    const struct dirent *entry;
+    do {
+        errno = 0;
+        entry = readdir(dir);
+        if (!entry)
+            return errno == 0 ? 0 : error_errno(err, errno, label, "read directory %s", label);
+    } while (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+    *name = entry->d_name;
+    return 1;
+}
+
 static int tree_remove_on(int dirfd, const char *name, dev_t device, struct error *err);
 
 static int tree_remove_children(int fd, const char *name, dev_t device, struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *child;
     int r = dir_stream(fd, name, &dir, err);
-    if (!dir)
+    if (r < 0)
         return r;
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(dir);
-        if (!entry)
-            break;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        r = tree_remove_on(fd, entry->d_name, device, err);
+    while ((r = dir_next(dir, name, &child, err)) > 0) {
+        r = tree_remove_on(fd, child, device, err);
         if (r < 0)
             return error_wrap(err, "in %s", name);
     }
-    if (errno != 0)
-        return error_errno(err, errno, name, "read directory %s", name);
-    return 0;
+    return r;
 }
 
 static int tree_remove_on(int dirfd, const char *name, dev_t device, struct error *err)
