@@ -113,16 +113,6 @@ static size_t list_processes(const struct warm *warm, struct pollfd **fds)
     return count;
 }
 
-static int timeout_ms(uint64_t wake_ns)
-{
-    const uint64_t now = time_monotonic_ns();
-    if (wake_ns == WARM_NEVER)
-        return -1;
-    return wake_ns <= now                          ? 0
-           : (wake_ns - now) / 1000000u > 3600000u ? 3600000
-                                                   : (int)((wake_ns - now) / 1000000u) + 1;
-}
-
 /* With the mutex held, but not while it waits. */
 static void wait_for(struct warm *warm, uint64_t wake_ns)
 {
@@ -131,7 +121,7 @@ static void wait_for(struct warm *warm, uint64_t wake_ns)
     size_t count = list_processes(warm, &fds);
     pthread_mutex_unlock(&warm->mutex);
     if (count > 0)
-        poll(fds, count, timeout_ms(wake_ns));
+        poll(fds, count, wake_ns == WARM_NEVER ? -1 : time_left_ms(wake_ns));
     else
         time_sleep_ms(100); /* there is no memory: for a moment nobody's end is noticed */
     if (read(warm->event_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
