@@ -21,6 +21,7 @@ struct pool {
     bool sleeps;            /* it does, as far as is known */
     bool idle;
     uint64_t used_ns;      /* when a fork was last asked for */
+    uint64_t short_ns;     /* since when one that was taken is missing; 0: none is */
     uint64_t hot_bytes;    /* of the template, now or when there was one */
     uint64_t parked_bytes; /* of the largest so far */
     /* What forks of the image need: of the first that was taken it is looked at. */

@@ -41,6 +41,8 @@ static struct parked *take(const struct warm *warm, struct pool *pool, const str
     pool->idle = false;
     if (parked) {
         pool->status.taken++;
+        if (pool->short_ns == 0)
+            pool->short_ns = pool->used_ns;
         pool_scout(warm, pool, parked->record.id);
     } else {
         pool->status.missed++;

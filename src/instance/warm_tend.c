@@ -14,8 +14,12 @@
 
 #define MS       1000000ull
 #define RETRY_NS (100 * MS)
-#define CALM_NS  (60000 * MS) /* without a failure: the next is the first again */
+#define WELL_NS  (60000 * MS) /* without a failure: the next is the first again */
 #define ROOM_NS  (5000 * MS)  /* until it is looked for room again */
+/* For so long what was taken has the processor for itself, if more are ready: it wakes, and has the
+ * first thing to do. Counted from the first that is missing, so that nobody keeps it from being
+ * made anew by taking more. */
+#define CALM_NS (300 * MS)
 
 static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
 {
@@ -28,7 +32,7 @@ static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
 static void fail(const struct warm *warm, struct pool *pool, const char *what)
 {
     const uint64_t now = time_monotonic_ns(), longest = warm->options.retry_max_ms * MS;
-    const bool calm = pool->failures == 0 || now - pool->failed_ns > CALM_NS;
+    const bool calm = pool->failures == 0 || now - pool->failed_ns > WELL_NS;
     const unsigned doublings = calm ? 0 : pool->failures < 16 ? pool->failures : 16;
     const uint64_t pause = RETRY_NS << doublings;
     pool->failures = calm ? 1 : pool->failures + 1;
@@ -326,20 +330,29 @@ static uint64_t renew(struct warm *warm, struct pool *pool, uint64_t now)
     return grow(warm, pool);
 }
 
+static uint64_t refill_ns(const struct warm *warm, const struct pool *pool)
+{
+    const uint64_t calm_ns =
+        pool->status.ready > 0 && pool->short_ns ? pool->short_ns + CALM_NS : 0;
+    return calm_ns > warm->next_ns ? calm_ns : warm->next_ns;
+}
+
 static uint64_t fill(struct warm *warm, struct pool *pool, uint64_t now)
 {
     const uint64_t unused_ns = until_unused(warm, pool);
     uint64_t again_ns = 0;
     const char *state = WARM_WARMING;
-    if (pool->hot && pool->status.ready == pool->status.wanted)
+    if (pool->hot && pool->status.ready == pool->status.wanted) {
+        pool->short_ns = 0;
         return renew(warm, pool, now);
+    }
     if (pool->again_ns > now) {
         again_ns = pool->again_ns;
         state = WARM_FAILING;
     } else if (warm->quiet) {
         again_ns = WARM_NEVER;
-    } else if (pool->hot && warm->next_ns > now) {
-        again_ns = warm->next_ns;
+    } else if (pool->hot && (again_ns = refill_ns(warm, pool)) > now) {
+        state = WARM_WARMING;
     } else {
         return has_room(warm, pool) ? grow(warm, pool) : no_room(pool, now);
     }
