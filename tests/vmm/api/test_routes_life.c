@@ -98,10 +98,9 @@ static void test_touched(void **state)
     struct fixture *f = *state;
     expect(f, 400, "before starting", "GET", "/memory/touched", NULL);
     fixture_start(f);
-    expect(f, 200, "{\"read\": [], \"written\": []}", "GET", "/memory/touched", NULL);
+    expect(f, 200, "{\"read\":[],\"written\":[]}", "GET", "/memory/touched", NULL);
     expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[0,3]]}");
-    expect(f, 200, "{\"read\": [[0, 1], [4, 1]], \"written\": [[2, 1]]}", "GET", "/memory/touched",
-           NULL);
+    expect(f, 200, "{\"read\":[[0,1],[4,1]],\"written\":[[2,1]]}", "GET", "/memory/touched", NULL);
     expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[0,16386]]}");
     expect(f, 400, "more than 8192 runs", "GET", "/memory/touched", NULL);
     fake_vmm_fail(f->vmm, EIO, "no page map");
