@@ -7,8 +7,9 @@
  *
  * A "%" in a step is the client's number. Each prints a line of JSON at its end: "number"; "at_ms",
  * for each step when it was done, since the first began; "said", the last command's output;
- * "error", null if all went well. They are processes that wait for each other before they begin:
- * unlike `tine`, no program has to be started within what is measured. */
+ * "error", null if all went well. They are processes that wait for each other before they begin, and
+ * each has made a request by then: unlike `tine`, no program has to be started within what is
+ * measured, and no library begins its work. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,8 @@ static void client_start(const char *socket, unsigned number, const int gate[2],
     struct client client = {.cli = {.socket = socket}, .number = number};
     char byte;
     close(gate[1]);
+    json_decref(http_get(&client.cli, NULL, "/health", &client.failure));
+    client.failure = (struct failure){0};
     if (read(gate[0], &byte, 1) < 0)
         die("wait for the others");
     _exit(client_run(&client, steps, count));

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "agent/client_request.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -22,7 +21,7 @@ static int request_simple(const char *vsock_path, const char *name, uint8_t type
         .vsock_path = vsock_path,
         .name = name,
         .type = type,
-        .deadline_ns = stream_deadline(timeout_ms),
+        .deadline_ns = time_after_ms(timeout_ms),
     };
     if (fields)
         request.fields = *fields;
@@ -60,7 +59,7 @@ int agent_hello(const char *vsock_path, unsigned timeout_ms, struct agent_info *
         .vsock_path = vsock_path,
         .name = "say hello to the agent",
         .type = AGENT_HELLO,
-        .deadline_ns = stream_deadline(timeout_ms),
+        .deadline_ns = time_after_ms(timeout_ms),
     };
     int r = agent_request_run(&request, reply, err);
     if (r < 0)

@@ -6,8 +6,8 @@
 
 #include "agent/client.h"
 #include "agent/client_request.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 /* Checked here, so that the guest is not asked what it will refuse. */
 static int path_put(struct agent_fields *fields, const char *path, struct error *err)
@@ -33,7 +33,7 @@ int agent_stat(const char *vsock_path, unsigned timeout_ms, const char *path, bo
         .name = "look at a file",
         .type = AGENT_STAT,
         .fields = {.data = data, .capacity = sizeof(data)},
-        .deadline_ns = stream_deadline(timeout_ms),
+        .deadline_ns = time_after_ms(timeout_ms),
     };
     int r = path_put(&request.fields, path, err);
     if (r < 0)

@@ -7,8 +7,8 @@
 #include "agent/answer.h"
 #include "agent/client.h"
 #include "agent/client_request.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define GRACE_MS 1000u /* what the agent may take at least to report a command it has timed out */
 
@@ -152,7 +152,7 @@ static uint64_t run_deadline(unsigned timeout_ms, const struct agent_exec *exec)
 {
     if (exec->timeout_ms == 0)
         return 0;
-    return stream_deadline(exec->timeout_ms) +
+    return time_after_ms(exec->timeout_ms) +
            (timeout_ms > GRACE_MS ? timeout_ms : GRACE_MS) * 1000000ull;
 }
 

@@ -4,8 +4,8 @@
 
 #include "agent/client.h"
 #include "agent/client_request.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define NAME "start the program"
 
@@ -22,7 +22,7 @@ int agent_program_start(const char *vsock_path, unsigned timeout_ms,
         .name = NAME,
         .type = AGENT_PROGRAM,
         .fields = {.data = data, .capacity = AGENT_FRAME_LIMIT},
-        .deadline_ns = stream_deadline(timeout_ms),
+        .deadline_ns = time_after_ms(timeout_ms),
     };
     int r = agent_exec_encode(program, &request.fields, err);
     if (r == 0)

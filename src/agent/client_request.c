@@ -5,7 +5,6 @@
 
 #include "agent/answer.h"
 #include "agent/connect.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -75,7 +74,7 @@ int agent_request_run(const struct agent_request *request, struct agent_reply *r
 int agent_stream_open(const char *vsock_path, unsigned timeout_ms, uint8_t type,
                       const struct agent_fields *fields, struct error *err)
 {
-    uint64_t deadline = stream_deadline(timeout_ms);
+    uint64_t deadline = time_after_ms(timeout_ms);
     _cleanup_(close) int fd = vsock_connect_until(vsock_path, AGENT_PORT, deadline, err);
     if (fd < 0)
         return fd;

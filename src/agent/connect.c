@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/unix_socket.h"
 
-#define NS_PER_MS        1000000ull
 #define BACKOFF_FIRST_MS 5u
 #define BACKOFF_LAST_MS  100u
 #define TRY_FIRST_MS     1000u /* how long the first try waits for its OK line ... */
@@ -25,9 +24,8 @@ void backoff_sleep(struct backoff *backoff, uint64_t deadline_ns)
 {
     if (backoff->next_ms == 0)
         backoff->next_ms = BACKOFF_FIRST_MS;
-    uint64_t now = time_monotonic_ns();
-    uint64_t left_ms = deadline_ns > now ? (deadline_ns - now) / NS_PER_MS + 1 : 0;
-    time_sleep_ms(backoff->next_ms < left_ms ? backoff->next_ms : (unsigned)left_ms);
+    unsigned left_ms = (unsigned)time_left_ms(deadline_ns);
+    time_sleep_ms(backoff->next_ms < left_ms ? backoff->next_ms : left_ms);
     backoff->next_ms *= 2;
     if (backoff->next_ms > BACKOFF_LAST_MS)
         backoff->next_ms = BACKOFF_LAST_MS;
@@ -122,7 +120,7 @@ int vsock_connect_once(const char *vsock_path, unsigned port, uint64_t deadline_
 /* The end of one try: `step_ms` from now, the whole deadline at the latest. */
 static uint64_t try_deadline(unsigned step_ms, uint64_t deadline_ns)
 {
-    uint64_t end = stream_deadline(step_ms);
+    uint64_t end = time_after_ms(step_ms);
     return end < deadline_ns ? end : deadline_ns;
 }
 
@@ -157,5 +155,5 @@ int vsock_connect_until(const char *vsock_path, unsigned port, uint64_t deadline
 
 int agent_connect(const char *vsock_path, unsigned timeout_ms, struct error *err)
 {
-    return vsock_connect_until(vsock_path, AGENT_PORT, stream_deadline(timeout_ms), err);
+    return vsock_connect_until(vsock_path, AGENT_PORT, time_after_ms(timeout_ms), err);
 }

@@ -9,23 +9,10 @@
 
 #include "base/clock.h"
 
-#define NS_PER_MS 1000000ull
-
-uint64_t stream_deadline(unsigned timeout_ms)
-{
-    return time_monotonic_ns() + timeout_ms * NS_PER_MS;
-}
-
 int stream_wait(int fd, short events, uint64_t deadline_ns)
 {
     for (;;) {
-        int timeout = -1;
-        if (deadline_ns != 0) {
-            uint64_t now = time_monotonic_ns();
-            uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-            uint64_t left_ms = (left + NS_PER_MS - 1) / NS_PER_MS; /* up: poll never spins */
-            timeout = left_ms > INT_MAX ? INT_MAX : (int)left_ms;
-        }
+        int timeout = deadline_ns != 0 ? time_left_ms(deadline_ns) : -1;
         struct pollfd pollfd = {.fd = fd, .events = events};
         int n = poll(&pollfd, 1, timeout);
         if (n > 0)

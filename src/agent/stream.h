@@ -9,8 +9,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* The moment `timeout_ms` from now. */
-uint64_t stream_deadline(unsigned timeout_ms);
 /* Waits for poll events (or a hang-up): 0, or -ETIMEDOUT. */
 int stream_wait(int fd, short events, uint64_t deadline_ns);
 /* Reads up to `length` bytes until they are all there or the peer closed; `*done` says how many. */

@@ -70,12 +70,13 @@ static void stop_gracefully(struct server *server, const struct listen_claim *cl
     log_info("stopping: operations under way are finished first, VMs go on");
     listen_release(claim);
     server_refuse(server);
-    uint64_t begun = time_monotonic_ns(), streams_end = begun + STREAM_GRACE_S * 1000000000ull;
+    uint64_t deadline = time_after_ms(timeout_ms);
+    uint64_t streams_end = time_after_ms(STREAM_GRACE_S * 1000);
     while (host_quiesce(server->host) || atomic_load(&server->active) > 0 ||
            (atomic_load(&server->streams) > 0 && time_monotonic_ns() < streams_end)) {
         if (signal_wait(signal_fd, STOP_POLL_MS))
             cut_off("second signal");
-        if (time_monotonic_ns() - begun > timeout_ms * 1000000ull)
+        if (time_monotonic_ns() >= deadline)
             cut_off("the time to stop is over");
     }
     server_stop(server);

@@ -55,7 +55,7 @@ void websocket_pump_serve(struct websocket_pump *pump, short revents)
 
 bool websocket_pump_await(struct websocket_pump *pump, const bool *requested)
 {
-    uint64_t deadline = time_monotonic_ns() + FIRST_MESSAGE_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(FIRST_MESSAGE_MS);
     /* What came with the handshake is not seen by poll. */
     websocket_pump_serve(pump, POLLIN);
     while (!*requested && !pump->client_gone && time_monotonic_ns() < deadline) {
@@ -70,7 +70,7 @@ bool websocket_pump_await(struct websocket_pump *pump, const bool *requested)
 
 void websocket_pump_linger(struct websocket_pump *pump)
 {
-    uint64_t deadline = time_monotonic_ns() + LINGER_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(LINGER_MS);
     while (!pump->client_gone && time_monotonic_ns() < deadline) {
         struct pollfd fds[PUMP_COUNT];
         if (websocket_pump_wait(pump, fds, -1, 0, LINGER_MS))
@@ -83,7 +83,7 @@ void websocket_pump_linger(struct websocket_pump *pump)
 /* Writes all that is queued; false if the client is gone or does not take it in time. */
 static bool flush_all(const struct websocket_pump *pump)
 {
-    uint64_t deadline = time_monotonic_ns() + FAREWELL_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(FAREWELL_MS);
     while (websocket_flush(pump->socket, NULL) == 0 && time_monotonic_ns() < deadline) {
         if ((websocket_events(pump->socket) & POLLOUT) == 0)
             return true;
@@ -98,7 +98,7 @@ static bool flush_all(const struct websocket_pump *pump)
 static void drain(int fd)
 {
     char dropped[4096];
-    uint64_t deadline = time_monotonic_ns() + DRAIN_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(DRAIN_MS);
     struct pollfd pollfd = {.fd = fd, .events = POLLIN};
     while (time_monotonic_ns() < deadline && poll(&pollfd, 1, DRAIN_MS) > 0) {
         if (recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT) <= 0)

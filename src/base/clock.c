@@ -2,8 +2,11 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
+
+#define NS_PER_MS 1000000u
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -17,6 +20,18 @@ uint64_t time_monotonic_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t time_after_ms(unsigned milliseconds)
+{
+    return time_monotonic_ns() + (uint64_t)milliseconds * NS_PER_MS;
+}
+
+int time_left_ms(uint64_t deadline_ns)
+{
+    uint64_t now = time_monotonic_ns();
+    uint64_t left_ms = now < deadline_ns ? (deadline_ns - now - 1) / NS_PER_MS + 1 : 0;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+}
+
 uint64_t time_realtime_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);
@@ -28,13 +43,13 @@ void time_format_rfc3339(uint64_t realtime_ns, char text[32])
     struct tm utc;
     gmtime_r(&seconds, &utc);
     size_t used = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + used, 32 - used, ".%03uZ", (unsigned)(realtime_ns / 1000000u % 1000u));
+    snprintf(text + used, 32 - used, ".%03uZ", (unsigned)(realtime_ns / NS_PER_MS % 1000u));
 }
 
 void time_sleep_ms(unsigned milliseconds)
 {
     struct timespec left = {.tv_sec = milliseconds / 1000,
-                            .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+                            .tv_nsec = (long)(milliseconds % 1000 * NS_PER_MS)};
     while (nanosleep(&left, &left) < 0 && errno == EINTR) {
     }
 }

@@ -8,6 +8,11 @@
 
 /* Nanoseconds of CLOCK_MONOTONIC; for durations and deadlines. */
 uint64_t time_monotonic_ns(void);
+/* The moment that many milliseconds from now, of CLOCK_MONOTONIC; a deadline. */
+uint64_t time_after_ms(unsigned milliseconds);
+/* Milliseconds until a deadline, as poll(2) takes them: rounded up, so that a loop never spins, 0
+ * once it is reached and not before, INT_MAX at most. */
+int time_left_ms(uint64_t deadline_ns);
 /* Nanoseconds since 1970 of CLOCK_REALTIME. */
 uint64_t time_realtime_ns(void);
 /* RFC 3339 in UTC with milliseconds: "2026-01-31T12:00:00.123Z". `text` holds 32 bytes. */

@@ -200,57 +200,17 @@ int dir_stream(int dirfd, const char *label, DIR **dir, struct error *err)
     return 0;
 }
 
-static int tree_remove_on(int dirfd, const char *name, dev_t device, struct error *err);
-
-static int tree_remove_children(int fd, const char *name, dev_t device, struct error *err)
+int dir_next(DIR *dir, const char *label, const char **name, struct error *err)
 {
-    _cleanup_(closedir) DIR *dir = NULL;
-    int r = dir_stream(fd, name, &dir, err);
-    if (!dir)
-        return r;
-    for (;;) {
+    const struct dirent *entry;
+    do {
         errno = 0;
-        struct dirent *entry = readdir(dir);
+        entry = readdir(dir);
         if (!entry)
-            break;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        r = tree_remove_on(fd, entry->d_name, device, err);
-        if (r < 0)
-            return error_wrap(err, "in %s", name);
-    }
-    if (errno != 0)
-        return error_errno(err, errno, name, "read directory %s", name);
-    return 0;
-}
-
-static int tree_remove_on(int dirfd, const char *name, dev_t device, struct error *err)
-{
-    struct stat st;
-    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : error_errno(err, errno, name, "stat %s", name);
-    if (!S_ISDIR(st.st_mode)) {
-        if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-            return error_errno(err, errno, name, "remove %s", name);
-        return 0;
-    }
-    if (device != 0 && st.st_dev != device)
-        return error_set(err, ERROR_SYSTEM, EXDEV,
-                         "remove %s: another file system is mounted there", name);
-    _cleanup_(close) int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : error_errno(err, errno, name, "open directory %s", name);
-    int r = tree_remove_children(fd, name, st.st_dev, err);
-    if (r < 0)
-        return r;
-    if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return error_errno(err, errno, name, "remove directory %s", name);
-    return 0;
-}
-
-int tree_remove(int dirfd, const char *name, struct error *err)
-{
-    return tree_remove_on(dirfd, name, 0, err);
+            return errno == 0 ? 0 : error_errno(err, errno, label, "read directory %s", label);
+    } while (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+    *name = entry->d_name;
+    return 1;
 }
 
 int file_exists(int dirfd, const char *name, struct error *err)

@@ -38,6 +38,8 @@ int dir_open(int dirfd, const char *path, struct error *err);
 /* A stream over an open directory, with a descriptor of its own: reading it does not move the
  * caller's. `label` is for messages. Owner of `*dir`: caller; NULL after a failure. */
 int dir_stream(int dirfd, const char *label, DIR **dir, struct error *err);
+/* The next name in it but "." and "..": 1; 0 at the end. `*name` is good until the next call. */
+int dir_next(DIR *dir, const char *label, const char **name, struct error *err);
 /* Makes a directory and its missing parents, mode 0700 for each one made. */
 int dir_make_all(const char *path, struct error *err);
 /* Removes a file or a whole directory tree without following symbolic links or crossing into

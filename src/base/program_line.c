@@ -20,10 +20,10 @@ static void line_read(int fd, uint64_t deadline, char *line, size_t size)
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     line[0] = '\0';
     while (length + 1 < size && !strchr(line, '\n')) {
-        uint64_t now = time_monotonic_ns();
-        if (now >= deadline)
+        int left_ms = time_left_ms(deadline);
+        if (left_ms == 0)
             break;
-        int r = poll(&poll_fd, 1, (int)((deadline - now) / 1000000u) + 1);
+        int r = poll(&poll_fd, 1, left_ms);
         ssize_t n = r > 0 ? read(fd, line + length, size - 1 - length) : -1;
         if (n < 0 && (r == 0 || errno == EINTR))
             continue;
@@ -57,7 +57,7 @@ static int spawn(const char *path, const char *argument, int output, pid_t *pid)
 int program_line(const char *path, const char *argument, unsigned timeout_ms, char *line,
                  size_t size, struct error *err)
 {
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+    uint64_t deadline = time_after_ms(timeout_ms);
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_errno(err, errno, NULL, "make a pipe");

@@ -133,7 +133,7 @@ void screen_draw_end(void)
 
 int screen_wait_key(int timeout_ms)
 {
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+    uint64_t deadline = time_after_ms((unsigned)timeout_ms);
     while (!screen.resized) {
         uint64_t now = time_monotonic_ns();
         uint64_t left = now < deadline ? deadline - now : 0;

@@ -12,7 +12,7 @@
 #include "cli/instance_view.h"
 
 #define TIMEOUT_NS 60000000000ll
-#define CALL_MS    240000ll /* tined waits five minutes at most */
+#define CALL_MS    240000 /* tined waits five minutes at most */
 
 struct wait_options {
     const char *state;
@@ -33,12 +33,12 @@ static const char *state_spelling(const char *text)
     return NULL;
 }
 
-static json_t *ask(const struct cli *cli, const char *name, const char *state, uint64_t left_ms,
+static json_t *ask(const struct cli *cli, const char *name, const char *state, int left_ms,
                    struct failure *failure)
 {
     char query[96], label[96];
-    snprintf(query, sizeof(query), "/wait?state=%s&timeout=%llums", state,
-             (unsigned long long)(left_ms < CALL_MS ? left_ms : CALL_MS));
+    snprintf(query, sizeof(query), "/wait?state=%s&timeout=%dms", state,
+             left_ms < CALL_MS ? left_ms : CALL_MS);
     snprintf(label, sizeof(label), "waiting for %s", state);
     _cleanup_(free) char *path = instance_path(name, query);
     return http_get(cli, label, path, failure);
@@ -50,8 +50,7 @@ static json_t *wait_for(const struct cli *cli, const char *name, const char *sta
 {
     uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ns;
     for (;;) {
-        uint64_t now = time_monotonic_ns();
-        uint64_t left_ms = now < deadline ? (deadline - now) / 1000000u : 0;
+        int left_ms = time_left_ms(deadline);
         json_t *reply = ask(cli, name, state, left_ms > 0 ? left_ms : 1, failure);
         bool timed_out = json_is_true(json_object_get(reply, "timed_out"));
         if (!timed_out || left_ms <= CALL_MS)

@@ -39,19 +39,13 @@ static int failed(const struct exchange *exchange, int errnum, struct error *err
                        call->method, call->path);
 }
 
-static int left_ms(const struct exchange *exchange)
-{
-    uint64_t now = time_monotonic_ns();
-    return now >= exchange->deadline_ns ? 0 : (int)((exchange->deadline_ns - now) / 1000000u) + 1;
-}
-
 /* 0: ready, or a negative errno. */
 static int wait_for(const struct exchange *exchange, short events)
 {
     struct pollfd fd = {.fd = exchange->fd, .events = events};
     for (;;) {
-        int left = left_ms(exchange);
-        int n = left > 0 ? poll(&fd, 1, left) : 0;
+        int left_ms = time_left_ms(exchange->deadline_ns);
+        int n = left_ms > 0 ? poll(&fd, 1, left_ms) : 0;
         if (n > 0)
             return 0;
         if (n == 0)
@@ -68,7 +62,7 @@ static int exchange_connect(struct exchange *exchange, struct error *err)
         exchange->fd = unix_connect(exchange->call->socket, SOCK_NONBLOCK, err);
         if (exchange->fd != -EAGAIN)
             return exchange->fd < 0 ? exchange->fd : 0;
-        if (left_ms(exchange) == 0)
+        if (time_left_ms(exchange->deadline_ns) == 0)
             return failed(exchange, ETIMEDOUT, err);
         time_sleep_ms(RETRY_MS);
     }
@@ -173,10 +167,8 @@ static char *call_text(const struct http_call *call)
 
 int http_call(const struct http_call *call, struct http_reply *reply, struct error *err)
 {
-    struct exchange exchange = {.call = call,
-                                .reply = reply,
-                                .fd = -1,
-                                .deadline_ns = time_monotonic_ns() + call->timeout_ms * 1000000ull};
+    struct exchange exchange = {
+        .call = call, .reply = reply, .fd = -1, .deadline_ns = time_after_ms(call->timeout_ms)};
     *reply = (struct http_reply){.status = 0};
     _cleanup_(free) char *text = call_text(call);
     if (!text)

@@ -68,22 +68,6 @@ int api_disks_seal(const struct hypervisor *self, const struct vm_spec *spec, st
     return act(spec, "SealDisks", self->snapshot_ms, err);
 }
 
-int api_populate(const struct hypervisor *self, const struct vm_spec *spec,
-                 const struct vm_pages *runs, size_t count, struct error *err)
-{
-    _cleanup_(call) struct call call = {.socket = NULL};
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(
-            list, json_pack("[I, I]", (json_int_t)runs[i].page, (json_int_t)runs[i].count));
-    json_t *body = json_pack("{s:o}", "runs", list);
-    int r = call_init(&call, spec, self->snapshot_ms, err);
-    if (r == 0)
-        return vmm_api_put(&call.api, "/memory/populate", body, err);
-    json_decref(body);
-    return r;
-}
-
 int api_query(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
               struct error *err)
 {
@@ -116,6 +100,7 @@ struct hypervisor api_driver(const char *name, const struct api_variant *variant
         .disks_flush = variant->templates ? api_disks_flush : NULL,
         .disks_seal = variant->templates ? api_disks_seal : NULL,
         .populate = variant->templates ? api_populate : NULL,
+        .touched = variant->templates ? api_touched : NULL,
         .template_make = variant->templates ? api_template_make : NULL,
         .template_child = variant->templates ? api_template_child : NULL,
         .shutdown = api_shutdown,

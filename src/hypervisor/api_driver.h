@@ -95,7 +95,9 @@ int api_template_child(const struct hypervisor *self, const struct vm_template *
                        const struct vm_process *template_process, const struct vm_spec *spec,
                        struct vm_process *process, struct error *err);
 int api_populate(const struct hypervisor *self, const struct vm_spec *spec,
-                 const struct vm_pages *runs, size_t count, struct error *err);
+                 const struct vm_populate *pages, struct error *err);
+int api_touched(const struct hypervisor *self, const struct vm_spec *spec,
+                struct vm_touched *touched, struct error *err);
 int api_shutdown(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
 int api_query(const struct hypervisor *self, const struct vm_spec *spec, char state[16],
               struct error *err);

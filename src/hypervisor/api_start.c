@@ -73,13 +73,13 @@ static int watch_run(const struct vm_spec *spec)
 
 /* Until something has happened in run/, or `*pause_ms` are over: 1 the VMM has ended. Without an
  * announcement, and between bind and listen, it is looked at ever less often. */
-static int pause_until(const struct attempt *attempt, int watch, bool bound, unsigned left_ms,
+static int pause_until(const struct attempt *attempt, int watch, bool bound, int left_ms,
                        int *pause_ms)
 {
     struct pollfd fds[] = {{.fd = attempt->process.pidfd, .events = POLLIN},
                            {.fd = watch, .events = POLLIN}};
     bool announced = watch >= 0 && !bound;
-    int wait_ms = announced || *pause_ms > (int)left_ms ? (int)left_ms : *pause_ms;
+    int wait_ms = announced || *pause_ms > left_ms ? left_ms : *pause_ms;
     if (poll(fds, 2, wait_ms) > 0 && fds[0].revents)
         return 1;
     char events[1024];
@@ -93,7 +93,7 @@ static int pause_until(const struct attempt *attempt, int watch, bool bound, uns
 /* Notices a VMM that dies meanwhile at once. */
 int attempt_wait(const struct attempt *attempt, struct error *err)
 {
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)attempt->self->ready_ms * 1000000u;
+    uint64_t deadline = time_after_ms(attempt->self->ready_ms);
     _cleanup_(close) int watch = watch_run(attempt->spec);
     int pause_ms = 1;
     for (;;) {
@@ -101,11 +101,10 @@ int attempt_wait(const struct attempt *attempt, struct error *err)
         int r = try_connect(attempt, &bound, err);
         if (r != 0)
             return r < 0 ? r : 0;
-        uint64_t now = time_monotonic_ns();
-        if (now >= deadline)
+        int left_ms = time_left_ms(deadline);
+        if (left_ms == 0)
             return error_set(err, ERROR_TIMEOUT, ETIMEDOUT, "VMM of %s does not listen after %u ms",
                              attempt->spec->id, attempt->self->ready_ms);
-        unsigned left_ms = (unsigned)((deadline - now) / 1000000u) + 1;
         if (pause_until(attempt, watch, bound, left_ms, &pause_ms) > 0)
             return error_set(err, ERROR_SYSTEM, ECONNRESET, "VMM of %s died at its start",
                              attempt->spec->id);

@@ -196,7 +196,7 @@ static bool request_options(CURL *curl, struct request *request, struct curl_sli
 /* A VMM whose queue of connections is full refuses for the moment: tried again, ever less often. */
 static CURLcode perform(struct request *request, CURL *curl)
 {
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)request->api->connect_ms * 1000000u;
+    uint64_t deadline = time_after_ms(request->api->connect_ms);
     unsigned pause_ms = 1;
     for (;;) {
         long errnum = 0;

@@ -116,6 +116,21 @@ struct vm_pages {
 };
 #define VM_POPULATE_MAX 512u /* runs at a time */
 
+/* Pages that are to be there before the guest needs them. */
+struct vm_populate {
+    const struct vm_pages *runs;
+    size_t count; /* at most VM_POPULATE_MAX */
+    bool write;   /* as if the guest had written them: they are the VM's own afterwards */
+    bool kvm;     /* in KVM's page tables, too, where it can; of a paused VM */
+};
+
+/* What a VM has needed so far; owner: caller. */
+struct vm_touched {
+    struct vm_pages *read, *written; /* written: is the VM's own */
+    size_t read_count, written_count;
+};
+void vm_touched_free(struct vm_touched *touched);
+
 struct api_variant;
 struct firecracker;
 
@@ -150,10 +165,13 @@ struct hypervisor {
                     const char *snapshot_dir, enum vm_save how, struct error *err);
     /* Asks the guest to shut down (Ctrl-Alt-Del); does not wait. */
     int (*shutdown)(const struct hypervisor *self, const struct vm_spec *spec, struct error *err);
-    /* Maps pages of a VM that was restored from a file, as if they had been read, at most
-     * VM_POPULATE_MAX runs. NULL for VMMs without templates: nothing else needs it. */
+    /* Maps pages of a VM that was restored from a file, or is a template's, as if they had been
+     * read. NULL, as the next, for VMMs without templates: nothing else needs them. */
     int (*populate)(const struct hypervisor *self, const struct vm_spec *spec,
-                    const struct vm_pages *runs, size_t count, struct error *err);
+                    const struct vm_populate *pages, struct error *err);
+    /* Tells which pages the VM has mapped by now. It may run. */
+    int (*touched)(const struct hypervisor *self, const struct vm_spec *spec,
+                   struct vm_touched *touched, struct error *err);
     /* Live fork, of VMMs that know it; these five are NULL for others. 0 if the VM's knows it, else
      * ERROR_UNSUPPORTED. */
     int (*template_check)(const struct hypervisor *self, const struct vm_spec *spec,

@@ -78,12 +78,11 @@ static void process_reap(int pidfd, char text[64])
 /* 1 ended, 0 timed out. A pidfd is readable once all threads have ended (pidfd_open(2)). */
 static int pidfd_wait(int pidfd, unsigned timeout_ms, struct error *err)
 {
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+    uint64_t deadline = time_after_ms(timeout_ms);
     for (;;) {
-        uint64_t now = time_monotonic_ns();
-        uint64_t left_ms = now < deadline ? (deadline - now + 999999u) / 1000000u : 0;
+        int left_ms = time_left_ms(deadline);
         struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
-        int r = poll(&poll_fd, 1, (int)(left_ms < 1000000 ? left_ms : 1000000));
+        int r = poll(&poll_fd, 1, left_ms);
         if (r > 0)
             return 1;
         if (r < 0 && errno != EINTR)

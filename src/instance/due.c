@@ -163,14 +163,6 @@ static void arm(const struct due *due, uint64_t deadline_ns)
         log_error("set the timer of the next %s: %s", due->kind->name, strerror(errno));
 }
 
-static int timeout_ms(uint64_t retry_ns)
-{
-    uint64_t now = time_monotonic_ns();
-    if (retry_ns == FOREVER)
-        return -1;
-    return retry_ns <= now ? 0 : (int)((retry_ns - now) / MS) + 1;
-}
-
 /* Reading takes the wake back; the timer of a clock that was set says ECANCELED, which is one too.
  */
 static void wait_for(const struct due *due, const struct wake *wake)
@@ -179,7 +171,7 @@ static void wait_for(const struct due *due, const struct wake *wake)
                            {.fd = due->event_fd, .events = POLLIN}};
     uint64_t ignored;
     arm(due, wake->deadline_ns);
-    poll(fds, ARRAY_SIZE(fds), timeout_ms(wake->retry_ns));
+    poll(fds, ARRAY_SIZE(fds), wake->retry_ns == FOREVER ? -1 : time_left_ms(wake->retry_ns));
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         if (read(fds[i].fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN && errno != ECANCELED)
             log_warning("wait for the next %s: %s", due->kind->name, strerror(errno));

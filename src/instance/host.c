@@ -91,7 +91,7 @@ static int open_directories(struct host *host, const char *data_dir, struct erro
  * killed waits for that, and then recovery sees the VMM. */
 static int lock_wait(int fd)
 {
-    uint64_t deadline = time_monotonic_ns() + LOCK_WAIT_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(LOCK_WAIT_MS);
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK && time_monotonic_ns() < deadline)
             time_sleep_ms(LOCK_RETRY_MS);

@@ -291,7 +291,8 @@ void hot_end(struct hot *hot)
 
 /* ---- a VM that waits ---- */
 
-static int park(struct hot *hot, struct operation *op, struct parked *parked, struct error *err)
+static int park(struct hot *hot, struct operation *op, const struct vm_touched *needed,
+                struct parked *parked, struct error *err)
 {
     int r = vm_begin(hot, op, &parked->draft, err);
     if (r == 0)
@@ -300,6 +301,9 @@ static int park(struct hot *hot, struct operation *op, struct parked *parked, st
         r = draft_sync(&parked->draft, err);
     if (r == 0)
         r = live_child(op, &hot->live, err);
+    if (r == 0 && needed)
+        working_set_map(op, needed);
+    parked->mapped = needed != NULL;
     parked->record = op->record;
     parked->process.pid = op->record.vmm_pid;
     parked->process.start_ticks = op->record.vmm_start_ticks;
@@ -308,7 +312,7 @@ static int park(struct hot *hot, struct operation *op, struct parked *parked, st
     return r < 0 ? r : step("warm-parked", err);
 }
 
-struct parked *hot_park(struct hot *hot, struct error *err)
+struct parked *hot_park(struct hot *hot, const struct vm_touched *needed, struct error *err)
 {
     _cleanup_(operation) struct operation op = OPERATION_NONE;
     struct parked *parked = calloc(1, sizeof(*parked));
@@ -317,7 +321,7 @@ struct parked *hot_park(struct hot *hot, struct error *err)
         return NULL;
     }
     parked->draft.fd = parked->process.pidfd = -1;
-    if (park(hot, &op, parked, err) == 0)
+    if (park(hot, &op, needed, parked, err) == 0)
         return parked;
     parked_end(parked);
     return NULL;

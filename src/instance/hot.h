@@ -41,10 +41,12 @@ struct parked {
     struct draft draft;
     struct vm_process process;
     uint64_t private_bytes;        /* when it was last looked at */
+    bool mapped;                   /* what it will need, as far as that was known */
     struct instance_record record; /* the id that it has been given, and what its files say */
 };
 
-struct parked *hot_park(struct hot *hot, struct error *err);
+/* `needed`: what it has mapped then; NULL: not known. */
+struct parked *hot_park(struct hot *hot, const struct vm_touched *needed, struct error *err);
 /* Ends what is still its own: its VM, its directory. NULL is nothing. */
 void parked_end(struct parked *parked);
 

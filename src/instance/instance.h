@@ -63,6 +63,9 @@ struct warm_options {
     unsigned per_second;   /* so many forks are made ready; 0: the default */
     unsigned idle_ms;      /* without a fork of a source: then it ends for that; 0: never */
     unsigned retry_max_ms; /* from a failure to the next attempt; 0: the default */
+    /* A fork that was ready is looked at so long after it was taken: what it has needed is mapped
+     * in those that wait from then on; 0: the default. */
+    unsigned learn_ms;
 };
 
 struct host_options {

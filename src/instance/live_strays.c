@@ -76,20 +76,16 @@ static int end_all(const struct strays *strays, struct error *err)
 {
     const struct operation *op = strays->op;
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(op->guest_fd, op->guest_dir, &dir, err);
     int any = 0;
-    while (r >= 0) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? any
-                              : error_errno(err, errno, op->guest_dir, "read %s", op->guest_dir);
-        if (!is_of_template(entry->d_name))
+    while (r >= 0 && (r = dir_next(dir, op->guest_dir, &name, err)) > 0) {
+        if (!is_of_template(name))
             continue;
         any = 1;
-        r = end_of_template(strays, entry->d_name, err);
+        r = end_of_template(strays, name, err);
     }
-    return r;
+    return r < 0 ? r : any;
 }
 
 int live_end_strays(const struct operation *op, const struct proc_vmm *vmms, size_t count,

@@ -7,17 +7,16 @@
 
 struct patience patience_start(unsigned timeout_ms)
 {
-    return (struct patience){.deadline_ns = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u,
-                             .try_ms = FIRST_TRY_MS};
+    return (struct patience){.deadline_ns = time_after_ms(timeout_ms), .try_ms = FIRST_TRY_MS};
 }
 
 unsigned patience_next(struct patience *patience)
 {
-    uint64_t now = time_monotonic_ns();
-    uint64_t left_ms =
-        now < patience->deadline_ns ? (patience->deadline_ns - now) / 1000000u + 1 : 1;
+    unsigned left_ms = (unsigned)time_left_ms(patience->deadline_ns);
     unsigned try_ms = patience->try_ms;
     patience->last = left_ms <= try_ms;
     patience->try_ms *= 2;
-    return patience->last ? (unsigned)left_ms : try_ms;
+    if (!patience->last)
+        return try_ms;
+    return left_ms > 0 ? left_ms : 1;
 }

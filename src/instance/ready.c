@@ -103,24 +103,22 @@ static int timed_out(const struct operation *op, unsigned timeout_ms, struct err
 /* 1: something happened; 0: time is over. */
 static int wait_event(struct pollfd fds[3], uint64_t deadline_ns, struct error *err)
 {
-    for (;;) {
-        uint64_t now = time_monotonic_ns();
-        if (now >= deadline_ns)
-            return 0;
-        uint64_t left_ms = (deadline_ns - now) / 1000000u + 1;
-        int r = poll(fds, 3, (int)(left_ms < 3600000 ? left_ms : 3600000));
+    int left_ms;
+    while ((left_ms = time_left_ms(deadline_ns)) > 0) {
+        int r = poll(fds, 3, left_ms);
         if (r > 0)
             return 1;
         if (r < 0 && errno != EINTR)
             return error_errno(err, errno, NULL, "wait for the guest's agent");
     }
+    return 0;
 }
 
 int ready_wait(const struct operation *op, struct ready *ready, const struct vm_process *process,
                unsigned timeout_ms, struct error *err)
 {
     struct report report = {.fd = -1};
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)timeout_ms * 1000000u;
+    uint64_t deadline = time_after_ms(timeout_ms);
     bool done = false;
     int r = 0;
     while (!done && r == 0) {

@@ -80,19 +80,15 @@ static int find_vmm(struct operation *op, const struct found *found, struct erro
 static int was_being_deleted(struct host *host, const char *id, struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(host->guests_fd, host->guests_dir, &dir, err);
     if (r < 0)
         return r;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0
-                       ? 0
-                       : error_errno(err, errno, host->guests_dir, "read %s", host->guests_dir);
-        if (strncmp(entry->d_name, id, strlen(id)) == 0 && is_temporary_name(entry->d_name))
+    while ((r = dir_next(dir, host->guests_dir, &name, err)) > 0) {
+        if (strncmp(name, id, strlen(id)) == 0 && is_temporary_name(name))
             return 1;
     }
+    return r;
 }
 
 /* A row without its directory. */

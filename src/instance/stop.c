@@ -45,14 +45,13 @@ static void ask(struct operation *op, unsigned grace_ms)
 static void ask_and_wait(struct operation *op, unsigned grace_ms)
 {
     struct vm_process process;
-    uint64_t deadline = time_monotonic_ns() + (uint64_t)grace_ms * 1000000u;
+    uint64_t deadline = time_after_ms(grace_ms);
     bool alive = operation_process(op, &process);
     if (alive)
         ask(op, grace_ms);
-    uint64_t now = time_monotonic_ns();
-    unsigned left_ms = now < deadline ? (unsigned)((deadline - now) / 1000000u) + 1 : 0;
+    /* Killed next, however it ends. */
     if (alive)
-        vm_process_wait(&process, left_ms, NULL); /* killed next, however it ends */
+        vm_process_wait(&process, (unsigned)time_left_ms(deadline), NULL);
     process_release(&process);
 }
 

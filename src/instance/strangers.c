@@ -2,7 +2,6 @@
 #include "instance/strangers.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -24,15 +23,13 @@ int strangers_warn(int dirfd, const char *path, const char *thing, const struct 
                    struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(dirfd, path, &dir, err);
     if (r < 0)
         return r;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
-        if (entry->d_name[0] != '.' && !is_known(known, entry->d_name))
-            log_warning("%s/%s belongs to no %s; it is left alone", path, entry->d_name, thing);
+    while ((r = dir_next(dir, path, &name, err)) > 0) {
+        if (name[0] != '.' && !is_known(known, name))
+            log_warning("%s/%s belongs to no %s; it is left alone", path, name, thing);
     }
+    return r;
 }

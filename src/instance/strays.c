@@ -62,18 +62,11 @@ static int end_in_named(struct look *look, int dirfd, const char *path, const ch
 static int end_in_all(struct look *look, int dirfd, const char *path, struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(dirfd, path, &dir, err);
-    if (r < 0)
-        return r;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
-        r = end_in_named(look, dirfd, path, entry->d_name, err);
-        if (r < 0)
-            return r;
-    }
+    while (r == 0 && (r = dir_next(dir, path, &name, err)) > 0)
+        r = end_in_named(look, dirfd, path, name, err);
+    return r;
 }
 
 static int look_once(struct look *look, int dirfd, const char *path, struct error *err)

@@ -20,9 +20,15 @@ struct pool {
     bool look;              /* the source may have changed */
     bool sleeps;            /* it does, as far as is known */
     bool idle;
-    uint64_t used_ns;             /* when a fork was last asked for */
-    uint64_t hot_bytes;           /* of the template, now or when there was one */
-    uint64_t parked_bytes;        /* of the largest so far */
+    uint64_t used_ns;      /* when a fork was last asked for */
+    uint64_t short_ns;     /* since when one that was taken is missing; 0: none is */
+    uint64_t hot_bytes;    /* of the template, now or when there was one */
+    uint64_t parked_bytes; /* of the largest so far */
+    /* What forks of the image need: of the first that was taken it is looked at. */
+    char scout[INSTANCE_ID_LENGTH + 1]; /* empty: nobody */
+    uint64_t scout_ns;                  /* when */
+    struct vm_touched needed;
+    bool learned;
     unsigned failures;            /* in short succession, */
     uint64_t failed_ns, again_ns; /* the last of them, and when to go on */
     struct warm_status status;
@@ -47,6 +53,8 @@ void warm_wake(const struct warm *warm);
 struct pool *pool_find(struct warm *warm, const char *id);
 /* There is something to do for it: what is told of its state is not so any more. */
 void pool_changes(struct pool *pool);
+/* That fork, taken now, may tell what others will need. */
+void pool_scout(const struct warm *warm, struct pool *pool, const char *id);
 /* Memory that would be free without it. */
 uint64_t pool_bytes(const struct pool *pool);
 
@@ -55,5 +63,9 @@ uint64_t pool_bytes(const struct pool *pool);
 uint64_t pool_tend(struct warm *warm, struct pool *pool);
 /* Ends what it has. */
 void pool_clear(struct warm *warm, struct pool *pool);
+/* Looks at the scout when its time has come. Returns when that is; WARM_NEVER: there is none. */
+uint64_t pool_learn(struct warm *warm, struct pool *pool, uint64_t now);
+/* It is about another image. */
+void pool_forget(struct pool *pool);
 
 #endif

@@ -15,6 +15,7 @@
 
 #define PER_SECOND   50
 #define RETRY_MAX_MS 300000
+#define LEARN_MS     2000
 
 /* ---- the list ---- */
 
@@ -54,6 +55,12 @@ static struct pool *pool_add(struct warm *warm, const struct warm_source *source
     return pool;
 }
 
+static void pool_free(struct pool *pool)
+{
+    pool_forget(pool);
+    free(pool);
+}
+
 /* ---- the thread ---- */
 
 void warm_wake(const struct warm *warm)
@@ -80,7 +87,7 @@ static uint64_t tend_all(struct warm *warm)
         if (pool->status.wanted > 0)
             continue; /* meanwhile it is wanted again */
         *link = pool->next;
-        free(pool);
+        pool_free(pool);
         pthread_cond_broadcast(&warm->ended);
     }
     return wake_ns;
@@ -106,16 +113,6 @@ static size_t list_processes(const struct warm *warm, struct pollfd **fds)
     return count;
 }
 
-static int timeout_ms(uint64_t wake_ns)
-{
-    const uint64_t now = time_monotonic_ns();
-    if (wake_ns == WARM_NEVER)
-        return -1;
-    return wake_ns <= now                          ? 0
-           : (wake_ns - now) / 1000000u > 3600000u ? 3600000
-                                                   : (int)((wake_ns - now) / 1000000u) + 1;
-}
-
 /* With the mutex held, but not while it waits. */
 static void wait_for(struct warm *warm, uint64_t wake_ns)
 {
@@ -124,7 +121,7 @@ static void wait_for(struct warm *warm, uint64_t wake_ns)
     size_t count = list_processes(warm, &fds);
     pthread_mutex_unlock(&warm->mutex);
     if (count > 0)
-        poll(fds, count, timeout_ms(wake_ns));
+        poll(fds, count, wake_ns == WARM_NEVER ? -1 : time_left_ms(wake_ns));
     else
         time_sleep_ms(100); /* there is no memory: for a moment nobody's end is noticed */
     if (read(warm->event_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
@@ -194,6 +191,8 @@ struct warm *warm_start(struct host *host, const struct warm_options *options, s
         warm->options.per_second = PER_SECOND;
     if (warm->options.retry_max_ms == 0)
         warm->options.retry_max_ms = RETRY_MAX_MS;
+    if (warm->options.learn_ms == 0)
+        warm->options.learn_ms = LEARN_MS;
     pthread_mutex_init(&warm->mutex, NULL);
     pthread_cond_init(&warm->ended, NULL);
     if (begin(warm, err) == 0)
@@ -225,7 +224,7 @@ void warm_stop(struct warm *warm)
     while (warm->pools) {
         struct pool *pool = warm->pools;
         warm->pools = pool->next;
-        free(pool);
+        pool_free(pool);
     }
     if (warm->event_fd >= 0)
         close(warm->event_fd);

@@ -39,10 +39,14 @@ static struct parked *take(const struct warm *warm, struct pool *pool, const str
         pool_changes(pool);
     pool->used_ns = time_monotonic_ns();
     pool->idle = false;
-    if (parked)
+    if (parked) {
         pool->status.taken++;
-    else
+        if (pool->short_ns == 0)
+            pool->short_ns = pool->used_ns;
+        pool_scout(warm, pool, parked->record.id);
+    } else {
         pool->status.missed++;
+    }
     metric_add(parked ? telemetry->warm_taken : telemetry->warm_missed, 1, NULL);
     return parked;
 }
@@ -69,6 +73,8 @@ void warm_look(struct warm *warm, const char *id, struct warm_status *status)
     if (pool && pool->status.wanted > 0) {
         *status = pool->status;
         status->pinned_bytes = pool_bytes(pool);
+        for (const struct parked *parked = pool->parked; parked; parked = parked->next)
+            status->prepared += parked->mapped;
     }
     pthread_mutex_unlock(&warm->mutex);
 }

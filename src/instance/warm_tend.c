@@ -14,8 +14,12 @@
 
 #define MS       1000000ull
 #define RETRY_NS (100 * MS)
-#define CALM_NS  (60000 * MS) /* without a failure: the next is the first again */
+#define WELL_NS  (60000 * MS) /* without a failure: the next is the first again */
 #define ROOM_NS  (5000 * MS)  /* until it is looked for room again */
+/* For so long what was taken has the processor for itself, if more are ready: it wakes, and has the
+ * first thing to do. Counted from the first that is missing, so that nobody keeps it from being
+ * made anew by taking more. */
+#define CALM_NS (300 * MS)
 
 static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
 {
@@ -28,7 +32,7 @@ static uint64_t rest(struct pool *pool, const char *state, uint64_t until_ns)
 static void fail(const struct warm *warm, struct pool *pool, const char *what)
 {
     const uint64_t now = time_monotonic_ns(), longest = warm->options.retry_max_ms * MS;
-    const bool calm = pool->failures == 0 || now - pool->failed_ns > CALM_NS;
+    const bool calm = pool->failures == 0 || now - pool->failed_ns > WELL_NS;
     const unsigned doublings = calm ? 0 : pool->failures < 16 ? pool->failures : 16;
     const uint64_t pause = RETRY_NS << doublings;
     pool->failures = calm ? 1 : pool->failures + 1;
@@ -143,8 +147,10 @@ static void look(struct warm *warm, struct pool *pool)
         fail(warm, pool, err.message);
     if (found == IMAGE_NONE && source_is_gone(warm, &pool->source))
         pool->status.wanted = 0;
-    if (found != IMAGE_SAME)
+    if (found != IMAGE_SAME) {
+        pool_forget(pool);
         pool_clear(warm, pool);
+    }
 }
 
 /* ---- making ---- */
@@ -193,8 +199,10 @@ static bool is_too_much(const struct warm *warm)
 /* What is left of the image before has nothing to do with this one. */
 static void change_image(struct warm *warm, struct pool *pool, struct image_mark *mark)
 {
-    if (pool->mark.device != mark->device || pool->mark.inode != mark->inode)
+    if (pool->mark.device != mark->device || pool->mark.inode != mark->inode) {
+        pool_forget(pool);
         pool_clear(warm, pool);
+    }
     image_mark_drop(&pool->mark);
     pool->mark = *mark;
     *mark = (struct image_mark)IMAGE_MARK_NONE;
@@ -234,12 +242,32 @@ static void append(struct pool *pool, struct parked *parked)
     pool->status.ready++;
 }
 
+/* The first that is from before it was known what a fork needs. */
+static struct parked **find_outdated(struct pool *pool)
+{
+    struct parked **link = &pool->parked;
+    while (*link && (*link)->mapped)
+        link = &(*link)->next;
+    return link;
+}
+
+static struct parked *take_off_outdated(struct pool *pool)
+{
+    struct parked **link = find_outdated(pool), *parked = *link;
+    if (!parked)
+        return NULL;
+    *link = parked->next;
+    parked->next = NULL;
+    pool->status.ready--;
+    return parked;
+}
+
 static void make_parked(struct warm *warm, struct pool *pool)
 {
     struct hot *hot = pool->hot;
     struct error err = {0};
     pthread_mutex_unlock(&warm->mutex);
-    struct parked *parked = hot_park(hot, &err);
+    struct parked *parked = hot_park(hot, pool->learned ? &pool->needed : NULL, &err);
     if (parked)
         parked->private_bytes = private_bytes(&parked->process);
     pthread_mutex_lock(&warm->mutex);
@@ -253,6 +281,8 @@ static void make_parked(struct warm *warm, struct pool *pool)
     append(pool, parked);
     if (is_too_much(warm))
         end_these(warm, NULL, take_off(pool, pool->status.ready - 1, false));
+    else if (pool->status.ready > pool->status.wanted)
+        end_these(warm, NULL, take_off_outdated(pool));
 }
 
 static uint64_t grow(struct warm *warm, struct pool *pool)
@@ -287,20 +317,42 @@ static uint64_t no_room(struct pool *pool, uint64_t now)
     return rest(pool, WARM_LIMITED, now + ROOM_NS);
 }
 
+/* All that are wanted are there. Those that are outdated are replaced one by one, each by one that
+ * is made before. */
+static uint64_t renew(struct warm *warm, struct pool *pool, uint64_t now)
+{
+    const uint64_t unused_ns = until_unused(warm, pool);
+    if (!pool->learned || !*find_outdated(pool) || pool->again_ns > now || warm->quiet ||
+        !has_room(warm, pool))
+        return rest(pool, WARM_READY, unused_ns);
+    if (warm->next_ns > now)
+        return rest(pool, WARM_READY, warm->next_ns < unused_ns ? warm->next_ns : unused_ns);
+    return grow(warm, pool);
+}
+
+static uint64_t refill_ns(const struct warm *warm, const struct pool *pool)
+{
+    const uint64_t calm_ns =
+        pool->status.ready > 0 && pool->short_ns ? pool->short_ns + CALM_NS : 0;
+    return calm_ns > warm->next_ns ? calm_ns : warm->next_ns;
+}
+
 static uint64_t fill(struct warm *warm, struct pool *pool, uint64_t now)
 {
     const uint64_t unused_ns = until_unused(warm, pool);
     uint64_t again_ns = 0;
     const char *state = WARM_WARMING;
-    if (pool->hot && pool->status.ready == pool->status.wanted)
-        return rest(pool, WARM_READY, unused_ns);
+    if (pool->hot && pool->status.ready == pool->status.wanted) {
+        pool->short_ns = 0;
+        return renew(warm, pool, now);
+    }
     if (pool->again_ns > now) {
         again_ns = pool->again_ns;
         state = WARM_FAILING;
     } else if (warm->quiet) {
         again_ns = WARM_NEVER;
-    } else if (pool->hot && warm->next_ns > now) {
-        again_ns = warm->next_ns;
+    } else if (pool->hot && (again_ns = refill_ns(warm, pool)) > now) {
+        state = WARM_WARMING;
     } else {
         return has_room(warm, pool) ? grow(warm, pool) : no_room(pool, now);
     }
@@ -325,5 +377,6 @@ uint64_t pool_tend(struct warm *warm, struct pool *pool)
         rest(pool, WARM_WARMING, now);
         end_these(warm, NULL, take_off(pool, pool->status.wanted, false));
     }
-    return fill(warm, pool, now);
+    const uint64_t learn_ns = pool_learn(warm, pool, now), fill_ns = fill(warm, pool, now);
+    return learn_ns < fill_ns ? learn_ns : fill_ns;
 }

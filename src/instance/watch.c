@@ -58,11 +58,6 @@ struct watch {
     int epoll_fd, event_fd;
 };
 
-static uint64_t from_now(unsigned ms)
-{
-    return time_monotonic_ns() + ms * 1000000ull;
-}
-
 static void agent_forget(struct watch *watch, struct entry *entry)
 {
     if (entry->agent.fd >= 0)
@@ -238,7 +233,7 @@ static void agent_connect_again(struct watch *watch, struct entry *entry)
         return;
     log_debug("instance %s: %s", entry->id, err.message);
     agent_watch_close(&entry->agent);
-    entry->due_ns = from_now(PROBE_MS);
+    entry->due_ns = time_after_ms(PROBE_MS);
 }
 
 /* Connects to the agents it is time for. True if there is something to come back for. */
@@ -269,7 +264,7 @@ static void agent_hear(struct watch *watch, struct entry *entry)
     } else if (r < 0) {
         log_debug("instance %s: %s", entry->id, err.message);
         agent_forget(watch, entry);
-        entry->due_ns = from_now(PROBE_MS);
+        entry->due_ns = time_after_ms(PROBE_MS);
     }
 }
 
@@ -305,7 +300,7 @@ static void power_off_begins(struct watch *watch, struct entry *entry)
         log_info("instance %s: %s", entry->id, err.message);
     entry->program = PROGRAM_RECORDED;
     agent_forget(watch, entry);
-    entry->due_ns = from_now(POWER_OFF_MS);
+    entry->due_ns = time_after_ms(POWER_OFF_MS);
 }
 
 /* Forgets what was dealt with, unless the entry was replaced meanwhile. */

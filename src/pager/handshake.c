@@ -145,8 +145,7 @@ static void listener_ready(struct loop_source *source, uint32_t events)
         return;
     }
     (void)TAKE_FD(fd);
-    handshake->deadline_ns =
-        time_monotonic_ns() + (uint64_t)handshake->config.timeout_ms * 1000000u;
+    handshake->deadline_ns = time_after_ms(handshake->config.timeout_ms);
 }
 
 void handshake_tick(struct handshake *handshake, uint64_t now_ns)

@@ -39,7 +39,7 @@ void session_record_begin(struct pager *pager, struct session *session)
     }
     session->recording = session->record_ms > 0;
     if (session->recording)
-        session->record_until_ns = time_monotonic_ns() + (uint64_t)session->record_ms * 1000000u;
+        session->record_until_ns = time_after_ms(session->record_ms);
 }
 
 static void take_touched(struct session *session, void *data)

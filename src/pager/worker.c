@@ -116,10 +116,7 @@ static int next_due(const struct worker *worker)
         if (background_due(session) < due)
             due = background_due(session);
     }
-    if (due == UINT64_MAX)
-        return -1;
-    uint64_t now = time_monotonic_ns();
-    return due <= now ? 0 : (int)((due - now + 999999) / 1000000);
+    return due == UINT64_MAX ? -1 : time_left_ms(due);
 }
 
 /* Faults that waited for what has arrived since the last turn. */

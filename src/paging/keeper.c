@@ -68,12 +68,6 @@ static void look(struct paging *paging)
     pthread_mutex_unlock(&paging->mutex);
 }
 
-static int timeout_ms(uint64_t until_ns)
-{
-    uint64_t now = time_monotonic_ns();
-    return until_ns <= now ? 0 : (int)((until_ns - now) / MS) + 1;
-}
-
 void *keeper_run(void *context)
 {
     struct paging *paging = context;
@@ -82,7 +76,7 @@ void *keeper_run(void *context)
     bool idle = true;
     while (wait_fill(paging, &set, &idle)) {
         uint64_t until = orphans_ns < sample_ns ? orphans_ns : sample_ns;
-        poll(set.fds, (nfds_t)set.count, idle ? -1 : timeout_ms(until));
+        poll(set.fds, (nfds_t)set.count, idle ? -1 : time_left_ms(until));
         look(paging);
         orphans_ns = orphans_take_over(paging);
         if (time_monotonic_ns() >= sample_ns) {

@@ -137,9 +137,8 @@ static int find_or_start(struct paging *paging, struct pager *pager, uint64_t st
     int found = pager_process_find(pager->socket, pager->version, &process, err);
     if (found < 0)
         return found;
-    uint64_t now = time_monotonic_ns();
-    if (found == 0 && start_ns > now)
-        time_sleep_ms((unsigned)((start_ns - now) / MS) + 1);
+    if (found == 0)
+        time_sleep_ms((unsigned)time_left_ms(start_ns));
     int r = found ? 0 : start(paging, pager, &process, err);
     if (r == 0)
         begun(paging, pager, &process, !found);
@@ -231,6 +230,12 @@ static int look_at(struct paging *paging, const char *version, struct error *err
     return 0;
 }
 
+static bool is_other_version(const struct paging *paging, const char *name)
+{
+    return name[0] != '.' && strlen(name) < PAGING_VERSION_SIZE &&
+           strcmp(name, paging->version) != 0;
+}
+
 int pagers_find(struct paging *paging, struct error *err)
 {
     _cleanup_(free) char *path = NULL;
@@ -241,15 +246,9 @@ int pagers_find(struct paging *paging, struct error *err)
     _cleanup_(closedir) DIR *dir = opendir(path);
     if (!dir && errno != ENOENT)
         return error_errno(err, errno, path, "open %s", path);
+    const char *name;
     int r = look_at(paging, paging->version, err);
-    while (dir && r == 0) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? 0 : error_errno(err, errno, path, "read %s", path);
-        if (entry->d_name[0] != '.' && strlen(entry->d_name) < PAGING_VERSION_SIZE &&
-            strcmp(entry->d_name, paging->version) != 0)
-            r = look_at(paging, entry->d_name, err);
-    }
+    while (dir && r == 0 && (r = dir_next(dir, path, &name, err)) > 0)
+        r = is_other_version(paging, name) ? look_at(paging, name, err) : 0;
     return r;
 }

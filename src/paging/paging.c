@@ -256,7 +256,7 @@ static int await_result(const struct paging_session *session, const char *id, un
 
 int paging_await(struct paging *paging, const char *id, unsigned timeout_ms, struct error *err)
 {
-    const uint64_t deadline_ns = time_monotonic_ns() + timeout_ms * MS;
+    const uint64_t deadline_ns = time_after_ms(timeout_ms);
     struct paging_session *session;
     int late = 0;
     pthread_mutex_lock(&paging->mutex);

@@ -155,7 +155,7 @@ static int spawn(const struct pager_program *program, int log_fd, pid_t *pid, st
 static int wait_ready(const char *socket, const char *version, int child,
                       struct pager_process *process, struct error *err)
 {
-    uint64_t deadline = time_monotonic_ns() + READY_MS * 1000000ull;
+    uint64_t deadline = time_after_ms(READY_MS);
     struct pollfd end = {.fd = child, .events = POLLIN};
     int pause_ms = 1;
     for (;;) {

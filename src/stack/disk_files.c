@@ -71,21 +71,16 @@ bool disk_is_other(const char *name, const void *context)
 static int check_no_layers(const struct stack_file *base, struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(base->dirfd, image_label(base), &dir, err);
     if (r < 0)
         return r;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry && errno != 0)
-            return error_errno(err, errno, image_label(base), "read the directory of %s",
-                               image_label(base));
-        if (!entry)
-            return 0;
-        if (number_of(entry->d_name, base->name) > 0)
+    while ((r = dir_next(dir, image_label(base), &name, err)) > 0) {
+        if (number_of(name, base->name) > 0)
             return error_set(err, ERROR_CORRUPT, ENOENT, "%s.top is missing, and %s is there",
-                             image_label(base), entry->d_name);
+                             image_label(base), name);
     }
+    return r;
 }
 
 static int layer_peek(const struct stack_file *base, unsigned number, uint64_t image_size,

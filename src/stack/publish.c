@@ -41,19 +41,16 @@ static int sync_entry(int dirfd, const char *name, unsigned depth, struct error 
 
 static int sync_children(DIR *dir, const char *name, unsigned depth, struct error *err)
 {
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(dir);
-        if (!entry)
-            return errno == 0 ? 0 : error_errno(err, errno, name, "read directory %s", name);
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        int r = sync_entry(dirfd(dir), entry->d_name, depth, err);
+    const char *child;
+    int r;
+    while ((r = dir_next(dir, name, &child, err)) > 0) {
+        r = sync_entry(dirfd(dir), child, depth, err);
         if (r < 0) {
             error_wrap(err, "in %s", name);
             return r;
         }
     }
+    return r;
 }
 
 static int sync_tree(int parent, const char *name, unsigned depth, struct error *err)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stack/sweep.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -12,27 +11,22 @@ int sweep_directory(int dirfd, const char *label, sweep_filter *doomed, const vo
                     struct error *err)
 {
     _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
     int r = dir_stream(dirfd, label, &dir, err);
     if (r < 0)
         return r;
     int removed = 0;
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(dir);
-        if (!entry)
-            break;
-        if (!doomed(entry->d_name, context))
+    while ((r = dir_next(dir, label, &name, err)) > 0) {
+        if (!doomed(name, context))
             continue;
-        r = tree_remove(dirfd, entry->d_name, err);
+        r = tree_remove(dirfd, name, err);
         if (r < 0) {
             error_wrap(err, "sweep %s", label);
             return r;
         }
         removed++;
     }
-    if (errno != 0)
-        return error_errno(err, errno, label, "read directory %s", label);
-    return removed;
+    return r < 0 ? r : removed;
 }
 
 static bool is_half_made(const char *name, const void *context)

@@ -64,6 +64,7 @@ struct pager_status {
 struct warm_status {
     unsigned wanted;       /* forks; 0: it is not kept warm */
     unsigned ready;        /* forks that wait, just before their first instruction */
+    unsigned prepared;     /* of these: what the first fork needed they have mapped */
     char state[16];        /* "ready", "warming", "asleep", ... (instance/warm.h) */
     char reason[256];      /* why it is not ready; empty: it is, or will be soon */
     uint64_t pinned_bytes; /* memory that would be free without */

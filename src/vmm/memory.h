@@ -76,11 +76,28 @@ int guest_memory_map(struct guest_memory *memory, uint64_t size, int fd, const c
 int guest_memory_map_stack(struct guest_memory *memory, uint64_t size,
                            const struct layer_stack *stack, struct error *err);
 
-/* Maps pages, by their place in a memory file, that are to be read soon: they are fetched if need
- * be, and stay what they are. ERROR_INVALID if they are not all guest memory, ERROR_UNSUPPORTED of
- * a page server's. */
-int guest_memory_populate(const struct guest_memory *memory, uint64_t page, uint64_t count,
+/* Pages by their place in a memory file. */
+struct guest_pages {
+    uint64_t page, count;
+};
+
+/* The part of them that lies in the region, in bytes from its start; false: there is none. */
+bool guest_region_part(const struct guest_region *region, const struct guest_pages *pages,
+                       uint64_t *offset, uint64_t *length);
+
+/* Maps pages that are to be read soon: they are fetched if need be, and stay what they are. With
+ * `write` each becomes this process's own, as if it had been written. ERROR_INVALID if they are not
+ * all guest memory, ERROR_UNSUPPORTED of a page server's. */
+int guest_memory_populate(const struct guest_memory *memory, const struct guest_pages *pages,
+                          bool write, struct error *err);
+
+/* Told of each run of pages that this process has mapped, in ascending order: those that are its
+ * own, which the guest or a device wrote, and those that are still the file's, with the neighbours
+ * that the kernel maps along. Negative: enough. */
+typedef int guest_touched(void *context, const struct guest_pages *pages, bool own,
                           struct error *err);
+int guest_memory_touched(const struct guest_memory *memory, guest_touched *tell, void *context,
+                         struct error *err);
 
 /* Anonymous memory whose pages the page server that listens at `socket_path` gives when they are
  * touched, in this process, in KVM or in a system call (page_server.h): whoever touches a page

@@ -40,9 +40,9 @@ static int scan(struct page_map *map)
                         .end = map->end,
                         .runs = (uint64_t)(uintptr_t)map->answer.runs,
                         .run_count = PAGE_MAP_RUNS,
-                        .inverted = IS_FILE,
+                        .inverted = map->shared ? 0 : IS_FILE,
                         .mask = IS_FILE,
-                        .any_of = IS_PRESENT | IS_SWAPPED,
+                        .any_of = map->shared ? IS_PRESENT : IS_PRESENT | IS_SWAPPED,
                         .returned = IS_PRESENT | IS_SWAPPED};
     int count = ioctl(map->fd, SCAN, &scan);
     if (count < 0)
@@ -74,10 +74,19 @@ void page_map_begin(struct page_map *map, const uint8_t *start, const uint8_t *e
     map->next = map->first = (uint64_t)(uintptr_t)start;
     map->end = (uint64_t)(uintptr_t)end;
     map->count = map->at = 0;
+    map->shared = false;
 }
 
-static bool is_own(uint64_t entry)
+void page_map_begin_shared(struct page_map *map, const uint8_t *start, const uint8_t *end)
 {
+    page_map_begin(map, start, end);
+    map->shared = true;
+}
+
+static bool is_wanted(const struct page_map *map, uint64_t entry)
+{
+    if (map->shared)
+        return (entry & ENTRY_PRESENT) && (entry & ENTRY_FILE);
     return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !(entry & ENTRY_FILE);
 }
 
@@ -111,10 +120,10 @@ static int take_run(struct page_map *map, struct page_map_run *run)
             *run = map->answer.runs[map->at++];
         return run->end > 0;
     }
-    while (map->at < map->count && !is_own(map->answer.entries[map->at]))
+    while (map->at < map->count && !is_wanted(map, map->answer.entries[map->at]))
         map->at++;
     run->start = map->first + map->at * GUEST_PAGE_SIZE;
-    while (map->at < map->count && is_own(map->answer.entries[map->at]))
+    while (map->at < map->count && is_wanted(map, map->answer.entries[map->at]))
         map->at++;
     run->end = map->first + map->at * GUEST_PAGE_SIZE;
     return run->end > run->start;

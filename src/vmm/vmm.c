@@ -149,11 +149,38 @@ int vmm_disks_seal(struct vmm *vmm, struct error *err)
     return disks_seal(vmm->machine, err);
 }
 
-int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err)
+/* What can't be is left to the guest. */
+static int map_for_guest(struct machine *machine, const struct guest_pages *pages,
+                         struct error *err)
+{
+    uint64_t offset, length;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < machine->memory.region_count; i++) {
+        const struct guest_region *region = &machine->memory.regions[i];
+        if (guest_region_part(region, pages, &offset, &length))
+            r = vcpus_map(machine->vcpus, region->gpa + offset, length, err);
+    }
+    return r < 0 ? r : 0;
+}
+
+int vmm_memory_populate(struct vmm *vmm, const struct guest_pages *pages,
+                        const struct vmm_populate *how, struct error *err)
 {
     if (!vmm->machine)
         return not_started(err);
-    return guest_memory_populate(&vmm->machine->memory, page, count, err);
+    if (how->kvm && vmm->state != VMM_PAUSED)
+        return error_set(err, ERROR_STATE, EBUSY,
+                         "pages are mapped in KVM of a paused microVM, this one is %s",
+                         vmm_state_name(vmm->state));
+    int r = guest_memory_populate(&vmm->machine->memory, pages, how->write, err);
+    return r < 0 || !how->kvm ? r : map_for_guest(vmm->machine, pages, err);
+}
+
+int vmm_memory_touched(struct vmm *vmm, guest_touched *tell, void *context, struct error *err)
+{
+    if (!vmm->machine)
+        return not_started(err);
+    return guest_memory_touched(&vmm->machine->memory, tell, context, err);
 }
 
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)

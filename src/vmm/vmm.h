@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "vmm/config.h"
+#include "vmm/memory.h"
 
 enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED };
 
@@ -73,8 +74,15 @@ int vmm_disks_flush(struct vmm *vmm, struct error *err);
 /* The same of a paused VM, and it becomes a layer of each drive that forks can link; the VM goes on
  * over new tops. Drives that were sealed before one fails stay so. */
 int vmm_disks_seal(struct vmm *vmm, struct error *err);
-/* Of a VM that was started; see guest_memory_populate(). */
-int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err);
+/* Of a VM that was started; see guest_memory_populate(). With `kvm`, the VM is paused, and its
+ * guest finds the pages mapped, where KVM can (vcpus_map()). */
+struct vmm_populate {
+    bool write, kvm;
+};
+int vmm_memory_populate(struct vmm *vmm, const struct guest_pages *pages,
+                        const struct vmm_populate *how, struct error *err);
+/* See guest_memory_touched(). The VM may run: it tells what was touched at some moment. */
+int vmm_memory_touched(struct vmm *vmm, guest_touched *tell, void *context, struct error *err);
 /* Builds the VM from a snapshot; legal only while nothing boot-specific is configured. Ends Paused,
  * or Running with resume_vm. On failure the caller ends the process (status 1), as Firecracker
  * does. */

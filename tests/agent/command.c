@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/stream.h"
 #include "base/clock.h"
 #include "base/proc_stat.h"
 
@@ -52,7 +51,7 @@ static int outcome_step(int fd, struct outcome *outcome)
 {
     static uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame frame;
-    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL),
+    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, time_after_ms(TIMEOUT_MS), NULL),
                      1);
     size_t offset = 0;
     uint16_t tag;
@@ -90,7 +89,7 @@ void outcome_await(int fd, struct outcome *outcome, const char *text)
 
 void assert_process_goes(pid_t pid)
 {
-    uint64_t deadline = stream_deadline(TIMEOUT_MS);
+    uint64_t deadline = time_after_ms(TIMEOUT_MS);
     struct proc_stat stat;
     /* Orphans of a killed group are zombies until whoever adopted them looks. */
     while (proc_stat(pid, &stat, NULL) == 0 && stat.state != 'Z') {

@@ -40,7 +40,7 @@ static size_t children_count(const struct fixture *fixture)
 
 static void await_children(const struct fixture *fixture, size_t count)
 {
-    uint64_t deadline = stream_deadline(TIMEOUT_MS);
+    uint64_t deadline = time_after_ms(TIMEOUT_MS);
     while (children_count(fixture) != count) {
         assert_true(time_monotonic_ns() < deadline);
         time_sleep_ms(1);
@@ -51,7 +51,7 @@ static uint8_t answer_type(int fd)
 {
     static uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame frame;
-    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL),
+    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, time_after_ms(TIMEOUT_MS), NULL),
                      1);
     return frame.type;
 }
@@ -166,7 +166,7 @@ static void held_ones_are_not_inherited(void **state)
     outcome_await(session, &outcome, "ready");
     shutdown(held, SHUT_WR);
     uint8_t byte;
-    assert_int_equal(stream_wait(held, POLLIN, stream_deadline(TIMEOUT_MS)), 0);
+    assert_int_equal(stream_wait(held, POLLIN, time_after_ms(TIMEOUT_MS)), 0);
     assert_int_equal(read(held, &byte, 1), 0); /* the only one who held it let it go */
     close(held);
     close(session);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "agent/client.h"
-#include "agent/stream.h"
+#include "base/clock.h"
 #include "files.h"
 
 static void assert_alone(const char *directory, const char *name)
@@ -44,7 +44,7 @@ static int put_finish(int fd, struct agent_failure *failure)
     static uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame frame;
     struct agent_failure own;
-    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL),
+    assert_int_equal(agent_frame_read_until(fd, buffer, &frame, time_after_ms(TIMEOUT_MS), NULL),
                      1);
     close(fd);
     if (frame.type == AGENT_OK)

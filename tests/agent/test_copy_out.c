@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "agent/client.h"
-#include "agent/stream.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "files.h"
 
@@ -106,7 +106,7 @@ static int get_read(int fd, struct listing *listing)
     int event;
     do {
         assert_int_equal(
-            agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL), 1);
+            agent_frame_read_until(fd, buffer, &frame, time_after_ms(TIMEOUT_MS), NULL), 1);
         event = agent_tree_take(&listing->tree, &frame);
         assert_true(event > 0);
         if (event == AGENT_TREE_ENTRY)

@@ -309,7 +309,7 @@ static int answer_to(struct fixture *fixture, const void *bytes, size_t length)
     assert_int_equal(stream_write(fd, parts, 0), 0);
     if (length < AGENT_FRAME_HEADER)
         shutdown(fd, SHUT_WR);
-    int r = agent_frame_read_until(fd, buffer, &frame, stream_deadline(TIMEOUT_MS), NULL);
+    int r = agent_frame_read_until(fd, buffer, &frame, time_after_ms(TIMEOUT_MS), NULL);
     close(fd);
     return r == 1 ? frame.type : 0;
 }

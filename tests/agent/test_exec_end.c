@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/stream.h"
+#include "base/clock.h"
 
 static void signal_to_the_group(void **state)
 {
@@ -91,7 +91,7 @@ static void closing_kills_a_stuck_group(void **state)
     started_pids(fd, pids);
     struct error err = {0};
     for (int r = 0; r == 0;)
-        r = agent_frame_write_until(fd, AGENT_STDIN, payload, sizeof(payload), stream_deadline(300),
+        r = agent_frame_write_until(fd, AGENT_STDIN, payload, sizeof(payload), time_after_ms(300),
                                     &err);
     assert_int_equal(err.errnum, ETIMEDOUT);
     close(fd);

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/stream.h"
+#include "base/clock.h"
 
 struct pair {
     int ends[2];
@@ -152,13 +152,12 @@ static void deadlines_hold(void **state)
     struct error err = {0};
     const uint8_t header[] = {4, 0, 0, 0, 1, 0, 0, 0};
     inject(pair, header, sizeof(header)); /* and never the payload */
-    assert_int_equal(
-        agent_frame_read_until(pair->ends[0], buffer, &frame, stream_deadline(20), &err),
-        -ETIMEDOUT);
+    assert_int_equal(agent_frame_read_until(pair->ends[0], buffer, &frame, time_after_ms(20), &err),
+                     -ETIMEDOUT);
     assert_int_equal(err.code, ERROR_TIMEOUT);
     int r = 0;
     while (r == 0) /* nobody reads: the socket is full some time */
-        r = agent_frame_write_until(pair->ends[1], 1, buffer, sizeof(buffer), stream_deadline(20),
+        r = agent_frame_write_until(pair->ends[1], 1, buffer, sizeof(buffer), time_after_ms(20),
                                     &err);
     assert_int_equal(r, -ETIMEDOUT);
 }

@@ -38,7 +38,8 @@ static void make_snapshot(struct daemon *daemon, const char *kind, const char *r
 
 static void assert_warm(const json_t *json, int wanted)
 {
-    static const char *const numbers[] = {"pinned_bytes", "taken", "missed", "refills", "lost"};
+    static const char *const numbers[] = {"prepared", "pinned_bytes", "taken",
+                                          "missed",   "refills",      "lost"};
     assert_int_equal(json_integer_value(json_object_get(json, "wanted")), wanted);
     assert_int_equal(json_integer_value(json_object_get(json, "ready")), wanted);
     assert_true(json_is_null(json_object_get(json, "reason")));

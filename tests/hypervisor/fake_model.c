@@ -144,6 +144,14 @@ static void put_snapshot(struct fake *fake, const char *path, json_t *body,
     }
 }
 
+static void tell_touched(struct fake_answer *answer)
+{
+    char *other = fake_order("touched", NULL);
+    answer->body =
+        json_loads(other ? other : "{\"read\": [[0, 3], [9, 1]], \"written\": [[3, 2]]}", 0, NULL);
+    free(other);
+}
+
 static void get(struct fake *fake, const char *path, struct fake_answer *answer)
 {
     static const char *const names[] = {"Not started", "Running", "Paused", "Template"};
@@ -151,6 +159,8 @@ static void get(struct fake *fake, const char *path, struct fake_answer *answer)
     if (strcmp(path, "/") == 0)
         answer->body = json_pack("{s:s, s:s, s:s, s:s}", "id", fake->id, "state",
                                  names[fake->state], "vmm_version", "0", "app_name", "Fake");
+    else if (strcmp(path, "/memory/touched") == 0 && fake->state != FAKE_NOT_STARTED)
+        tell_touched(answer);
     else if (strcmp(path, "/vm/config") == 0)
         answer->body = json_deep_copy(fake->config);
     else if (strcmp(path, "/version") == 0 && fake->version) {

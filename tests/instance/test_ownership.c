@@ -140,6 +140,7 @@ static void choose(struct world *world, uint64_t seed)
     world->layers = way / 2 % 2;
     world->packed = !world->layers && way / 4 % 2;
     fixture->warm.retry_max_ms = SPACE_RETRY_MS;
+    fixture->warm.learn_ms = 1;
     fixture->standby_memory = world->layers && way / 4 % 2 == 0    ? STANDBY_LAYER
                               : world->layers || way / 16 % 2 == 1 ? STANDBY_AUTO
                                                                    : STANDBY_MERGE;

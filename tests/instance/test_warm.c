@@ -2,6 +2,7 @@
 /* What is kept warm: forks that are ready before anybody asks for them. */
 #include "fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -467,20 +468,28 @@ static void test_reopened(void **state)
     assert_recalls(fixture, "fork", "note");
 }
 
-/* What was asked for, of the driver. */
+/* What was asked for, of the driver; and what it tells of a fork. */
 static struct {
     struct vm_pages runs[600];
     size_t count, calls;
+    bool for_guest; /* what comes, is for one that waits */
+    unsigned written, read;
+    uint64_t own_pages;
+    _Atomic int touched_error;
+    _Atomic unsigned touched;
 } asked;
 
 static int count_populate(const struct hypervisor *self, const struct vm_spec *spec,
-                          const struct vm_pages *runs, size_t count, struct error *err)
+                          const struct vm_populate *pages, struct error *err)
 {
-    for (size_t i = 0; i < count && asked.count < ARRAY_SIZE(asked.runs); i++)
-        asked.runs[asked.count++] = runs[i];
+    for (size_t i = 0; i < pages->count && asked.count < ARRAY_SIZE(asked.runs); i++)
+        asked.runs[asked.count++] = pages->runs[i];
     asked.calls++;
+    assert_int_equal(pages->kvm, asked.for_guest);
+    asked.written += pages->write;
+    asked.read += !pages->write;
     const struct hypervisor builtin = hypervisor_builtin(self->binary);
-    return builtin.populate(self, spec, runs, count, err);
+    return builtin.populate(self, spec, pages, err);
 }
 
 static void record_write(const struct fixture *fixture, const struct instance_record *source,
@@ -530,14 +539,136 @@ static void test_working_set(void **state)
     touch_record_free(&record);
 }
 
+static int tell_touched(const struct hypervisor *self, const struct vm_spec *spec,
+                        struct vm_touched *touched, struct error *err)
+{
+    asked.touched++;
+    if (asked.touched_error)
+        return error_errno(err, asked.touched_error, spec->id, "look at %s", spec->id);
+    *touched = (struct vm_touched){calloc(2, sizeof(struct vm_pages)),
+                                   calloc(1, sizeof(struct vm_pages)), 2, 1};
+    assert_true(touched->read && touched->written);
+    touched->read[0] = (struct vm_pages){11, 2};
+    touched->read[1] = (struct vm_pages){17, 1};
+    touched->written[0] = (struct vm_pages){40, asked.own_pages};
+    return 0;
+}
+
+/* A host that learns at once. */
+static void open_learning(struct fixture *fixture, uint64_t own_pages)
+{
+    struct error err = {0};
+    struct hypervisor driver = hypervisor_builtin(fixture->vmm);
+    fixture_close(fixture);
+    memset(&asked, 0, sizeof(asked));
+    asked.for_guest = true;
+    asked.own_pages = own_pages;
+    driver.populate = count_populate;
+    driver.touched = tell_touched;
+    const struct host_options options = {.data_dir = fixture->data,
+                                         .kit_dir = fixture->kit,
+                                         .hypervisor = &driver,
+                                         .warm.learn_ms = 1,
+                                         .standby_memory = STANDBY_MERGE};
+    fixture->host = host_open(&options, &err);
+    assert_ok(fixture->host ? 0 : -1, &err);
+}
+
+static void await_prepared(struct fixture *fixture, unsigned prepared)
+{
+    const uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
+    struct warm_status status = {.wanted = 0};
+    do {
+        if (time_monotonic_ns() >= deadline)
+            fail_msg("%u of %u prepared, not %u; touched %u, %u calls", status.prepared,
+                     status.ready, prepared, asked.touched, (unsigned)asked.calls);
+        time_sleep_ms(5);
+        status = await(fixture, "source", WARM_READY, READY);
+    } while (status.prepared != prepared);
+}
+
+/* What the first fork needed, those that wait have mapped, also those that waited before; until the
+ * source sleeps with another image. */
+static void test_prepared(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = {0};
+    sleeping_source(fixture);
+    open_learning(fixture, 3);
+    warm(fixture, "source", READY);
+    assert_int_equal(asked.calls, 0);
+    assert_int_equal(status_of(fixture, "source").prepared, 0);
+    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    await_prepared(fixture, READY);
+    assert_in_range(asked.written, READY, READY + 1);
+    assert_int_equal(asked.read, asked.written);
+    assert_int_equal(asked.runs[0].page, 40);
+    assert_int_equal(asked.runs[0].count, 3);
+    assert_int_equal(asked.runs[1].page, 11);
+    assert_int_equal(asked.runs[2].page, 17);
+    fixture_fork(fixture, "source", "two", INSTANCE_RUNNING);
+    await_prepared(fixture, READY);
+    const struct warm_status status = status_of(fixture, "source");
+    assert_int_equal(status.taken, 2);
+    assert_int_equal(status.missed, 0);
+    assert_int_equal(status.lost, 0);
+    assert_recalls(fixture, "two", "note");
+    assert_ok(instance_restore(fixture->host, "source", NULL, &err), &err);
+    assert_ok(instance_standby(fixture->host, "source", NULL, &err), &err);
+    await_prepared(fixture, 0);
+    fixture_fork(fixture, "source", "three", INSTANCE_RUNNING);
+    await_prepared(fixture, READY);
+    warm(fixture, "source", 0);
+    assert_tidy(fixture);
+}
+
+/* A fork that wrote much is no example for what another will write. */
+static void test_prepared_for_less(void **state)
+{
+    struct fixture *fixture = *state;
+    sleeping_source(fixture);
+    open_learning(fixture, 2049);
+    warm(fixture, "source", READY);
+    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    await_prepared(fixture, READY);
+    assert_int_equal(asked.written, 0);
+    assert_in_range(asked.read, READY, READY + 1);
+}
+
+/* One that does not tell is no reason to stop: the next one may. */
+static void test_learns_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    sleeping_source(fixture);
+    open_learning(fixture, 3);
+    asked.touched_error = EIO;
+    warm(fixture, "source", READY);
+    fixture_fork(fixture, "source", "one", INSTANCE_RUNNING);
+    while (asked.touched == 0)
+        time_sleep_ms(1);
+    await_prepared(fixture, 0);
+    asked.touched_error = 0;
+    unsigned n = 0;
+    while (status_of(fixture, "source").prepared < READY) {
+        char name[32];
+        snprintf(name, sizeof(name), "next-%u", n++);
+        assert_true(n < 100);
+        fixture_fork(fixture, "source", name, INSTANCE_RUNNING);
+        await(fixture, "source", WARM_READY, READY);
+    }
+    assert_int_equal(status_of(fixture, "source").lost, 0);
+}
+
 static const struct CMUnitTest tests[] = {
-    FIXTURE_TEST(test_taken),       FIXTURE_TEST(test_off),
-    FIXTURE_TEST(test_cold),        FIXTURE_TEST(test_many),
-    FIXTURE_TEST(test_other_image), FIXTURE_TEST(test_snapshot),
-    FIXTURE_TEST(test_refused),     FIXTURE_TEST(test_killed),
-    FIXTURE_TEST(test_failing),     FIXTURE_TEST(test_fails_when_taken),
-    FIXTURE_TEST(test_reopened),    FIXTURE_TEST(test_limited),
-    FIXTURE_TEST(test_idle),        FIXTURE_TEST(test_woken),
-    FIXTURE_TEST(test_metrics),     FIXTURE_TEST(test_working_set),
+    FIXTURE_TEST(test_taken),          FIXTURE_TEST(test_off),
+    FIXTURE_TEST(test_cold),           FIXTURE_TEST(test_many),
+    FIXTURE_TEST(test_other_image),    FIXTURE_TEST(test_snapshot),
+    FIXTURE_TEST(test_refused),        FIXTURE_TEST(test_killed),
+    FIXTURE_TEST(test_failing),        FIXTURE_TEST(test_fails_when_taken),
+    FIXTURE_TEST(test_reopened),       FIXTURE_TEST(test_limited),
+    FIXTURE_TEST(test_idle),           FIXTURE_TEST(test_woken),
+    FIXTURE_TEST(test_metrics),        FIXTURE_TEST(test_working_set),
+    FIXTURE_TEST(test_prepared),       FIXTURE_TEST(test_prepared_for_less),
+    FIXTURE_TEST(test_learns_nothing),
 };
 FIXTURE_MAIN(tests)

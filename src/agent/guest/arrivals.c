@@ -2,12 +2,10 @@
 #include "agent/guest/arrivals.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <sys/socket.h>
 
 #include "agent/guest/control.h"
 #include "agent/protocol.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -20,7 +18,7 @@ bool arrivals_add(struct arrivals *arrivals, int fd)
     if (arrivals->count == ARRIVALS_LIMIT)
         return false;
     arrivals->list[arrivals->count++] =
-        (struct arrival){.fd = fd, .deadline_ns = stream_deadline(REQUEST_MS)};
+        (struct arrival){.fd = fd, .deadline_ns = time_after_ms(REQUEST_MS)};
     return true;
 }
 
@@ -32,11 +30,7 @@ int arrivals_poll(const struct arrivals *arrivals, struct pollfd *fds)
         if (arrivals->list[i].deadline_ns < first)
             first = arrivals->list[i].deadline_ns;
     }
-    if (first == UINT64_MAX)
-        return -1;
-    uint64_t now = time_monotonic_ns();
-    uint64_t left_ms = first > now ? (first - now) / 1000000u + 1 : 0;
-    return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+    return first == UINT64_MAX ? -1 : time_left_ms(first);
 }
 
 enum outcome { STAYS, OVER, NEEDS_PROCESS };
@@ -67,7 +61,7 @@ static enum outcome request_serve(struct arrival *arrival, bool machine)
     else
         control_send_restored(arrival->fd, &request, machine);
     arrival->answered = true;
-    arrival->deadline_ns = stream_deadline(ANSWERED_MS);
+    arrival->deadline_ns = time_after_ms(ANSWERED_MS);
     return STAYS;
 }
 

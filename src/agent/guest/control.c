@@ -18,8 +18,8 @@
 #include "agent/guest/console.h"
 #include "agent/guest/machine.h"
 #include "agent/guest/session.h"
-#include "agent/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define ANSWER_LIMIT  1024u
 #define ANSWER_MS     30000u
@@ -30,8 +30,7 @@
 static void answer(int fd, uint8_t type, const struct agent_fields *fields)
 {
     /* Nobody is left to tell if the host is gone. */
-    agent_frame_write_until(fd, type, fields->data, fields->length, stream_deadline(ANSWER_MS),
-                            NULL);
+    agent_frame_write_until(fd, type, fields->data, fields->length, time_after_ms(ANSWER_MS), NULL);
 }
 
 void control_answer(int fd, const struct agent_fields *fields)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 const char *copy_tree_name(const struct copy_tree *tree)
 {
@@ -54,29 +55,14 @@ static int by_bytes(const void *a, const void *b)
 /* Takes over `fd`'s position, not `fd`. */
 static int names_read(struct names *names, int fd)
 {
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (copy < 0)
-        return -errno;
-    _cleanup_(closedir) DIR *dir = fdopendir(copy);
-    if (!dir) {
-        int r = -errno;
-        close(copy);
-        return r;
-    }
-    struct dirent *entry;
-    errno = 0;
-    while ((entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (names_add(names, entry->d_name) < 0)
-            return -ENOMEM;
-        errno = 0;
-    }
-    if (errno != 0)
-        return -errno;
-    if (names->count > 0)
+    _cleanup_(closedir) DIR *dir = NULL;
+    const char *name;
+    int r = dir_stream(fd, "", &dir, NULL);
+    while (r == 0 && (r = dir_next(dir, "", &name, NULL)) > 0)
+        r = names_add(names, name);
+    if (r == 0 && names->count > 0)
         qsort((void *)names->items, names->count, sizeof(*names->items), by_bytes);
-    return 0;
+    return r;
 }
 
 /* File systems whose files are made up by the kernel: endless, or not what their size says. */

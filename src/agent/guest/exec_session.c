@@ -3,7 +3,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -229,11 +228,7 @@ static int poll_timeout(const struct exec_session *session)
 {
     if (session->deadline_ns == 0 || session->timed_out || !session->running)
         return -1;
-    uint64_t now = time_monotonic_ns();
-    if (now >= session->deadline_ns)
-        return 0;
-    uint64_t left_ms = (session->deadline_ns - now) / 1000000u + 1;
-    return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+    return time_left_ms(session->deadline_ns);
 }
 
 static void check_timeout(struct exec_session *session)
@@ -330,7 +325,7 @@ static int exec_session_start(struct exec_session *session, const struct agent_f
         session->tty = request.tty;
         session->running = true;
         if (request.timeout_ms != 0)
-            session->deadline_ns = stream_deadline(request.timeout_ms);
+            session->deadline_ns = time_after_ms(request.timeout_ms);
         session->sources[0] = (struct source){session->child.out, AGENT_STDOUT, SIZE_MAX};
         session->sources[1] = (struct source){session->child.err, AGENT_STDERR, SIZE_MAX};
     }

@@ -131,7 +131,7 @@ static void keeper_serve(struct keeper *keeper, int fd)
     struct oracle_request request;
     struct oracle_answer answer = {0};
     size_t done = 0;
-    if (stream_read(fd, &request, sizeof(request), stream_deadline(REQUEST_MS), &done) < 0 ||
+    if (stream_read(fd, &request, sizeof(request), time_after_ms(REQUEST_MS), &done) < 0 ||
         done != sizeof(request))
         return;
     if (request.operation < ORACLE_OPERATIONS)
@@ -139,7 +139,7 @@ static void keeper_serve(struct keeper *keeper, int fd)
     else
         answer_set(&answer, ORACLE_FAILED, "the request is not understood");
     struct iovec parts[2] = {{.iov_base = &answer, .iov_len = sizeof(answer)}};
-    stream_write(fd, parts, stream_deadline(REQUEST_MS)); /* whoever asked may have gone */
+    stream_write(fd, parts, time_after_ms(REQUEST_MS)); /* whoever asked may have gone */
 }
 
 int oracle_keep(const char *path)

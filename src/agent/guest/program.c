@@ -16,7 +16,7 @@
 #include "agent/guest/exec_child.h"
 #include "agent/guest/exec_request.h"
 #include "agent/guest/session.h"
-#include "agent/stream.h"
+#include "base/clock.h"
 
 #define NOT_STARTED   127
 #define MESSAGE_LIMIT 400u
@@ -178,7 +178,7 @@ void program_serve_watch(struct program *program, int fd, const struct agent_fra
     struct agent_fields fields = {.data = data, .capacity = sizeof(data)};
     struct agent_frame taken;
     outcome_put(program, &fields);
-    if (agent_frame_write_until(fd, AGENT_EXIT, data, fields.length, stream_deadline(ANSWER_MS),
+    if (agent_frame_write_until(fd, AGENT_EXIT, data, fields.length, time_after_ms(ANSWER_MS),
                                 NULL) == 0 &&
         agent_frame_read(fd, buffer, &taken, NULL) > 0 && taken.type == AGENT_TAKEN)
         control_power_off(machine);

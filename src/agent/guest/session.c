@@ -15,13 +15,14 @@
 #include "agent/protocol.h"
 #include "agent/stream.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define REQUEST_MS 30000u /* for the request to arrive */
 #define LINGER_MS  30000u
 
 void session_linger(int fd)
 {
-    uint64_t deadline = stream_deadline(LINGER_MS);
+    uint64_t deadline = time_after_ms(LINGER_MS);
     char dropped[512];
     size_t done = sizeof(dropped);
     while (done == sizeof(dropped) &&
@@ -86,7 +87,7 @@ void session_run(int fd, bool machine, struct program *program)
 {
     uint8_t buffer[AGENT_FRAME_LIMIT];
     struct agent_frame request;
-    int r = agent_frame_read_until(fd, buffer, &request, stream_deadline(REQUEST_MS), NULL);
+    int r = agent_frame_read_until(fd, buffer, &request, time_after_ms(REQUEST_MS), NULL);
     if (r == -EPROTO)
         control_fail(fd, EPROTO, "not a frame of the agent protocol");
     if (r <= 0)

@@ -82,5 +82,6 @@ int put_snapshot_create(struct api_call *call, struct error *err);
 int put_snapshot_load(struct api_call *call, struct error *err);
 int put_template(struct api_call *call, struct error *err);
 int put_memory_populate(struct api_call *call, struct error *err);
+int get_memory_touched(struct api_call *call, struct error *err);
 
 #endif

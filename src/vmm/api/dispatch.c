@@ -35,6 +35,7 @@ static const struct route routes[] = {
     {"PUT", "/snapshot/load", PHASE_PREBOOT, put_snapshot_load},
     {"PUT", "/template", PHASE_POSTBOOT, put_template},
     {"PUT", "/memory/populate", PHASE_POSTBOOT, put_memory_populate},
+    {"GET", "/memory/touched", PHASE_POSTBOOT, get_memory_touched},
 };
 
 /* The id at the end of `path` if it fits the route ("" for a route without one), else NULL. */

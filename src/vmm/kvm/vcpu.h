@@ -50,6 +50,11 @@ void vcpus_resume(struct vcpus *vcpus);
  * (a vCPU hangs in a page fault that nobody serves); then all go on running. */
 int vcpus_pause(struct vcpus *vcpus, struct error *err);
 
+/* Puts guest memory that this process has mapped into KVM's own page tables, so that the guest's
+ * first access does not leave it. Parked vCPUs. 0: it is there; 1: this KVM can't, which has to be
+ * 6.10 or later and use the processor's second page tables (KVM_PRE_FAULT_MEMORY). */
+int vcpus_map(struct vcpus *vcpus, uint64_t gpa, uint64_t length, struct error *err);
+
 /* All vCPUs' sections, parked or not yet started. */
 int vcpus_save(struct vcpus *vcpus, struct state_writer *writer, struct error *err);
 int vcpus_load(struct vcpus *vcpus, const struct state_reader *reader, struct error *err);

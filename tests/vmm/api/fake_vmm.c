@@ -138,11 +138,23 @@ int vmm_disks_seal(struct vmm *vmm, struct error *err)
     return change(vmm, &vmm->calls.disks_seal, vmm->state, err);
 }
 
-int vmm_memory_populate(struct vmm *vmm, uint64_t page, uint64_t count, struct error *err)
+int vmm_memory_populate(struct vmm *vmm, const struct guest_pages *pages,
+                        const struct vmm_populate *how, struct error *err)
 {
-    vmm->calls.populate_page = page;
-    vmm->calls.populate_count = count;
+    vmm->calls.populate_page = pages->page;
+    vmm->calls.populate_count = pages->count;
+    vmm->calls.populate_how = *how;
     return change(vmm, &vmm->calls.populate, vmm->state, err);
+}
+
+/* As many runs as pages were populated last: every second page from 0 on, by turns read and
+ * written. */
+int vmm_memory_touched(struct vmm *vmm, guest_touched *tell, void *context, struct error *err)
+{
+    int r = outcome(vmm, err);
+    for (uint64_t i = 0; r == 0 && i < vmm->calls.populate_count; i++)
+        r = tell(context, &(struct guest_pages){2 * i, 1}, i % 2 == 1, err);
+    return r;
 }
 
 int vmm_send_ctrl_alt_del(struct vmm *vmm, struct error *err)

@@ -11,6 +11,7 @@ struct fake_calls {
     unsigned start, pause, resume, create, load, ctrl_alt_del, template;
     unsigned disks_flush, disks_seal, populate;
     uint64_t populate_page, populate_count; /* the last */
+    struct vmm_populate populate_how;
     char snapshot_path[256], mem_file_path[256], uffd_socket[256], vsock_uds_path[256];
     unsigned layers;
     bool diff, layer, has_vsock_uds_path, track_dirty_pages, resume_vm, clock_realtime;

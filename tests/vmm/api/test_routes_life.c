@@ -68,6 +68,8 @@ static void test_populate(void **state)
         {"{\"runs\":[[1,\"2\"]]}", "two numbers"},
         {"{\"runs\":[[-1,2]]}", "two numbers"},
         {"{\"runs\":[[1,1.5]]}", "two numbers"},
+        {"{\"runs\":[],\"write\":1}", "'write'"},
+        {"{\"runs\":[],\"kvm\":\"yes\"}", "'kvm'"},
     };
     struct fixture *f = *state;
     const struct fake_calls *calls = fake_vmm_calls(f->vmm);
@@ -82,8 +84,27 @@ static void test_populate(void **state)
     assert_int_equal(calls->populate, 2);
     assert_int_equal(calls->populate_page, 7);
     assert_int_equal(calls->populate_count, 512);
+    assert_false(calls->populate_how.write || calls->populate_how.kvm);
+    expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[7,4]],\"write\":true}");
+    assert_true(calls->populate_how.write && !calls->populate_how.kvm);
+    expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[7,4]],\"kvm\":true}");
+    assert_true(!calls->populate_how.write && calls->populate_how.kvm);
     fake_vmm_fail(f->vmm, EINVAL, "not all in guest memory");
     expect(f, 400, "not all in guest memory", "PUT", "/memory/populate", two);
+}
+
+static void test_touched(void **state)
+{
+    struct fixture *f = *state;
+    expect(f, 400, "before starting", "GET", "/memory/touched", NULL);
+    fixture_start(f);
+    expect(f, 200, "{\"read\":[],\"written\":[]}", "GET", "/memory/touched", NULL);
+    expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[0,3]]}");
+    expect(f, 200, "{\"read\":[[0,1],[4,1]],\"written\":[[2,1]]}", "GET", "/memory/touched", NULL);
+    expect(f, 204, NULL, "PUT", "/memory/populate", "{\"runs\":[[0,16386]]}");
+    expect(f, 400, "more than 8192 runs", "GET", "/memory/touched", NULL);
+    fake_vmm_fail(f->vmm, EIO, "no page map");
+    expect(f, 400, "no page map", "GET", "/memory/touched", NULL);
 }
 
 static void test_vm(void **state)
@@ -363,6 +384,7 @@ int main(void)
         ROUTE_TEST(test_actions),
         ROUTE_TEST(test_disks),
         ROUTE_TEST(test_populate),
+        ROUTE_TEST(test_touched),
         ROUTE_TEST(test_vm),
         ROUTE_TEST(test_template),
         ROUTE_TEST(test_snapshot_create),

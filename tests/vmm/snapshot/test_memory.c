@@ -198,6 +198,13 @@ static bool is_mapped(const struct guest_memory *memory, uint64_t page)
     return page_entry(memory->regions[0].host + page * PAGE) >> 63;
 }
 
+static int populate(const struct guest_memory *memory, uint64_t page, uint64_t count,
+                    struct error *err)
+{
+    const struct guest_pages pages = {page, count};
+    return guest_memory_populate(memory, &pages, false, err);
+}
+
 /* What is populated is there, and still the file's. */
 static void test_populate(void **context)
 {
@@ -207,21 +214,94 @@ static void test_populate(void **context)
     struct error err = {0};
     assert_int_equal(guest_memory_map(&memory, 4 * MIB, fd, "file", &err), 0);
     assert_false(is_mapped(&memory, 300));
-    assert_int_equal(guest_memory_populate(&memory, 300, 17, &err), 0);
+    assert_int_equal(populate(&memory, 300, 17, &err), 0);
     for (uint64_t page = 300; page < 317; page++) {
         assert_true(is_mapped(&memory, page));
         assert_true(page_entry(memory.regions[0].host + page * PAGE) >> 61 & 1);
     }
     assert_false(is_mapped(&memory, 900));
-    assert_int_equal(guest_memory_populate(&memory, 0, 0, &err), 0);
-    assert_int_equal(guest_memory_populate(&memory, 1024, 0, &err), 0);
-    assert_int_equal(guest_memory_populate(&memory, 1023, 1, &err), 0);
+    assert_int_equal(populate(&memory, 0, 0, &err), 0);
+    assert_int_equal(populate(&memory, 1024, 0, &err), 0);
+    assert_int_equal(populate(&memory, 1023, 1, &err), 0);
     static const uint64_t wrong[][2] = {{1024, 1},       {1023, 2},       {1025, 0},
                                         {1, UINT64_MAX}, {UINT64_MAX, 1}, {UINT64_MAX, UINT64_MAX}};
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        assert_int_equal(guest_memory_populate(&memory, wrong[i][0], wrong[i][1], &err), -EINVAL);
+        assert_int_equal(populate(&memory, wrong[i][0], wrong[i][1], &err), -EINVAL);
         assert_non_null(strstr(err.message, "not all in guest memory"));
     }
+    guest_memory_release(&memory);
+}
+
+/* Populated as if it had been written, a page is our own, with what the file has. */
+static void test_populate_own(void **context)
+{
+    (void)context;
+    _cleanup_(close) int fd = patterned_file(4 * MIB);
+    const struct guest_pages pages = {300, 17};
+    struct guest_memory memory;
+    struct error err = {0};
+    uint8_t byte = 0;
+    assert_int_equal(guest_memory_map(&memory, 4 * MIB, fd, "file", &err), 0);
+    assert_int_equal(guest_memory_populate(&memory, &pages, true, &err), 0);
+    for (uint64_t page = 300; page < 317; page++) {
+        assert_true(is_mapped(&memory, page));
+        assert_false(page_entry(memory.regions[0].host + page * PAGE) >> 61 & 1);
+        assert_int_equal(guest_read(&memory, page * PAGE, &byte, 1), 0);
+        assert_int_equal(byte, (uint8_t)(page + 1));
+    }
+    guest_memory_release(&memory);
+}
+
+struct told {
+    struct guest_pages own[8];
+    size_t own_count, runs;
+    bool read[1024];
+};
+
+static int tell(void *context, const struct guest_pages *pages, bool own, struct error *err)
+{
+    struct told *told = context;
+    told->runs++;
+    if (own && told->own_count < ARRAY_SIZE(told->own))
+        told->own[told->own_count++] = *pages;
+    for (uint64_t i = 0; !own && i < pages->count; i++)
+        told->read[pages->page + i] = true;
+    return told->runs == SIZE_MAX ? error_set(err, ERROR_SYSTEM, EIO, "enough") : 0;
+}
+
+/* What was read, with some neighbours, and what was written; whichever way the kernel is asked. */
+static void test_touched(void **context)
+{
+    (void)context;
+    _cleanup_(close) int fd = patterned_file(4 * MIB);
+    struct guest_memory memory;
+    struct error err = {0};
+    uint8_t byte = 7;
+    assert_int_equal(guest_memory_map(&memory, 4 * MIB, fd, "file", &err), 0);
+    for (unsigned way = 0; way < 2; way++) {
+        struct told told = {.runs = 0};
+        assert_int_equal(setenv("TINE_FAILPOINT", way == 0 ? "" : "vmm-pagemap-scan=ENOTTY", 1), 0);
+        assert_int_equal(guest_memory_touched(&memory, tell, &told, &err), 0);
+        if (way == 0) {
+            assert_int_equal(told.runs, 0);
+            assert_int_equal(guest_read(&memory, 100 * PAGE, &byte, 1), 0);
+            for (uint64_t page = 600; page < 603; page++)
+                assert_int_equal(guest_write(&memory, page * PAGE, &byte, 1), 0);
+            assert_int_equal(guest_write(&memory, 1023 * PAGE, &byte, 1), 0);
+            assert_int_equal(guest_memory_touched(&memory, tell, &told, &err), 0);
+        }
+        assert_int_equal(told.own_count, 2);
+        assert_int_equal(told.own[0].page, 600);
+        assert_int_equal(told.own[0].count, 3);
+        assert_int_equal(told.own[1].page, 1023);
+        assert_int_equal(told.own[1].count, 1);
+        assert_true(told.read[100]);
+        for (uint64_t page = 0; page < 1024; page++)
+            assert_int_equal(told.read[page], page < 600 && is_mapped(&memory, page));
+    }
+    unsetenv("TINE_FAILPOINT");
+    struct told enough = {.runs = SIZE_MAX - 1};
+    assert_int_equal(guest_memory_touched(&memory, tell, &enough, &err), -EIO);
     guest_memory_release(&memory);
 }
 
@@ -455,6 +535,8 @@ int main(void)
         cmocka_unit_test(test_copy_is_all_or_nothing),
         cmocka_unit_test(test_map_is_private),
         cmocka_unit_test(test_populate),
+        cmocka_unit_test(test_populate_own),
+        cmocka_unit_test(test_touched),
         cmocka_unit_test(test_map_needs_only_reading),
         cmocka_unit_test(test_map_wrong_size),
         cmocka_unit_test(test_map_not_a_file),
