@@ -7,8 +7,8 @@
  *
  * A "%" in a step is the client's number. Each prints a line of JSON at its end: "number"; "at_ms",
  * for each step when it was done, since the first began; "said", the last command's output;
- * "error", null if all went well. They are processes that wait for each other before they begin, and
- * each has made a request by then: unlike `tine`, no program has to be started within what is
+ * "error", null if all went well. They are processes that wait for each other before they begin,
+ * and each has made a request by then: unlike `tine`, no program has to be started within what is
  * measured, and no library begins its work. */
 #include <errno.h>
 #include <stdio.h>
