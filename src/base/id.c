@@ -18,7 +18,8 @@ struct dice {
 static int roll(struct dice *dice, unsigned char *byte, struct error *err)
 {
     if (dice->left == 0) {
-        if (getrandom(dice->bytes, sizeof(dice->bytes), 0) != sizeof(dice->bytes))
+        /* So few come all at once (getrandom(2)). */
+        if (getrandom(dice->bytes, sizeof(dice->bytes), 0) < 0)
             return error_errno(err, errno, NULL, "random numbers");
         dice->left = sizeof(dice->bytes);
     }
@@ -31,7 +32,7 @@ static int roll(struct dice *dice, unsigned char *byte, struct error *err)
 static int pick(struct dice *dice, unsigned count, char *character, struct error *err)
 {
     const unsigned limit = 256 - 256 % count;
-    unsigned char byte;
+    unsigned char byte = 0;
     do {
         int r = roll(dice, &byte, err);
         if (r < 0)

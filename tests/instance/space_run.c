@@ -199,7 +199,7 @@ static void run_here(struct world *world, const struct step *step, struct ends *
     if (step->failpoint[0])
         setenv("TINE_FAILPOINT", step->failpoint, 1);
     run_all(world, step, jobs);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     for (unsigned i = 0; i < step_results(step); i++) {
         ends->list[i] = jobs[i].result < 0 ? ENDED_FAILED : ENDED_WELL;
         ends->errors[i] = jobs[i].err;

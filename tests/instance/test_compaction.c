@@ -178,7 +178,7 @@ static void test_compaction_fails(void **state)
         compacting(fixture, true);
         await_end(fixture);
         compacting(fixture, false);
-        unsetenv("TINE_FAILPOINT");
+        setenv("TINE_FAILPOINT", "", 1);
         struct instance_record now = fixture_get(fixture, "one");
         if (now.memory_layers != COMPACTION_DEPTH || strcmp(now.memory_top, one.memory_top) != 0)
             fail_msg("%s: %u layers", compaction_steps[i], now.memory_layers);
@@ -235,7 +235,7 @@ static void test_too_many_pieces(void **state)
     setenv("TINE_FAILPOINT", "stack-flatten-data=ENOSPC", 1);
     assert_fails(instance_restore(fixture->host, "one", NULL, &err), &err, ERROR_RESOURCES,
                  "make one file of the memory of one");
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     assert_int_equal(layers_of(fixture, "one"), 1);
     assert_wakes(fixture, "one", TOKEN, NOTE);
     assert_int_equal(layers_of(fixture, "one"), 0);

@@ -323,7 +323,7 @@ static void test_failure_is_visible(void **state)
     assert_int_equal(setenv("TINE_FAILPOINT", "stack-pack-data=ENOSPC", 1), 0);
     standby_with(fixture, &zstd, 0);
     await(fixture, "web", COMPRESSION_FAILED);
-    assert_int_equal(unsetenv("TINE_FAILPOINT"), 0);
+    assert_int_equal(setenv("TINE_FAILPOINT", "", 1), 0);
     struct instance_record failed = fixture_get(fixture, "web");
     assert_non_null(strstr(failed.compression_status.error, "ENOSPC"));
     assert_non_null(strstr(failed.compression_status.error, record.id));

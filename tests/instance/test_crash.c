@@ -196,7 +196,7 @@ static int fork_ready(struct fixture *fixture, const struct instance_fork_reques
                       struct error *err)
 {
     _cleanup_(free) char *failpoint = strdup(getenv("TINE_FAILPOINT"));
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     int r = warm(fixture, err);
     setenv("TINE_FAILPOINT", failpoint, 1);
     return r < 0 ? r : instance_fork(fixture->host, "web", request, NULL, err);

@@ -202,7 +202,7 @@ static void test_no_compaction(void **state)
     assert_state(fixture, "source", INSTANCE_RUNNING);
     assert_recalls(fixture, "source", "note");
     assert_tidy(fixture);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     fork_live(fixture, "source", "fork");
     assert_disk(fixture, fixture_get(fixture, "fork").id, "too much");
     assert_disk(fixture, fixture_get(fixture, "last").id, "the last layer");

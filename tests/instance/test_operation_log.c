@@ -88,7 +88,7 @@ static void test_failures(void **state)
     struct instance_record record = fixture_create(fixture, "web");
     setenv("TINE_FAILPOINT", "standby-saved=ENOSPC", 1);
     assert_true(instance_standby(fixture->host, "web", NULL, &err) < 0);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     const struct path console = guest_path(fixture, record.id, GUEST_CONSOLE_LOG);
     file_make(console.text, "the password is secret\n", 0);
     assert_int_equal(kill(record.vmm_pid, SIGKILL), 0);

@@ -102,7 +102,7 @@ static void test_a_standby_that_fails_leaves_it_paged(void **state)
     site_fork(site, "source", "one");
     setenv("TINE_FAILPOINT", "standby-recorded=EIO", 1);
     assert_int_equal(instance_standby(site->fixture->host, "one", NULL, &err), -EIO);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     await_pager(site, "one", "serving");
     assert_state(site->fixture, "one", INSTANCE_RUNNING);
     assert_holds(site, "one", SITE_TOKEN);

@@ -114,7 +114,7 @@ static void test_graduation_fails(void **state)
         assert_true(i < 6000);
         time_sleep_ms(10);
     }
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     struct instance_record record = fixture_get(site->fixture, "one");
     assert_true(record.paged);
     assert_string_equal(record.pager_status.state, "serving");

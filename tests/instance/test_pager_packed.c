@@ -211,7 +211,7 @@ static void test_a_standby_that_fails_leaves_it_paged(void **state)
     struct instance_record one = site_fork(site, "source", "one");
     setenv("TINE_FAILPOINT", "standby-recorded=EIO", 1);
     assert_int_equal(instance_standby(site->fixture->host, "one", NULL, &err), -EIO);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     await_pager(site, "one", "serving");
     assert_int_equal(guest_stat(site->fixture, one.id, BASE_ZSTD).st_nlink, 2);
     pager_kill(site, SITE_VERSION);

@@ -154,7 +154,7 @@ static void walk_one(struct fixture *fixture, operation *run, const char *id,
     snprintf(setting, sizeof(setting), "%s=EIO", failpoint);
     setenv("TINE_FAILPOINT", setting, 1);
     int r = run(fixture, id, &err);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     if (r == 0)
         print_error("%s was not on the way\n", failpoint);
     assert_int_equal(r, -EIO);
@@ -201,7 +201,7 @@ static void test_source_that_can_not_be_woken(void **state)
     guest_remember(fixture, "web", LATER);
     setenv("TINE_FAILPOINT", "restore-loaded=EIO", 1);
     int r = do_create_standby(fixture, NULL, &err);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     assert_fails(r, &err, ERROR_SYSTEM, "could not be woken again and is now Standby");
     assert_int_equal(count_snapshots(fixture), 0);
     assert_state(fixture, "web", INSTANCE_STANDBY);
@@ -219,7 +219,7 @@ static void test_late_failures_are_successes(void **state)
     assert_recalls(fixture, "web", NOTE);
     setenv("TINE_FAILPOINT", "delete-forgotten=EIO", 1);
     assert_ok(do_delete(fixture, snapshot.id, &err), &err);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     _cleanup_(free) char *left = listing(fixture->data);
     assert_non_null(strstr(left, ".tine-tmp-"));
     fixture_reopen(fixture);

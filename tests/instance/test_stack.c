@@ -284,7 +284,7 @@ static void test_every_failpoint(void **state)
         snprintf(failpoint, sizeof(failpoint), "%s=EIO", steps[i]);
         setenv("TINE_FAILPOINT", failpoint, 1);
         int r = instance_standby(fixture->host, "one", NULL, &err);
-        unsetenv("TINE_FAILPOINT");
+        setenv("TINE_FAILPOINT", "", 1);
         if (r != -EIO)
             fail_msg("%s: %d %s", steps[i], r, err.message);
         assert_state(fixture, "one", INSTANCE_RUNNING);

@@ -202,7 +202,7 @@ static void test_snapshot_delete(void **state)
     error_clear(&err);
     setenv("TINE_FAILPOINT", "delete-renamed=EIO", 1);
     assert_int_equal(snapshot_delete(fixture->host, snapshot.id, &err), -EIO);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     struct event failed = expect_event(&reader, "web", "snapshot-delete", "Running", "system");
     assert_string_equal(failed.message, err.message);
     assert_string_equal(failed.instance_id, web.id);
@@ -234,14 +234,14 @@ static void test_failure(void **state)
     struct events_reader reader = events_read(host_events(fixture->host), EVENTS_FROM_NOW);
     setenv("TINE_FAILPOINT", "standby-saved=ENOSPC", 1);
     assert_true(instance_standby(fixture->host, "web", NULL, &err) < 0);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     struct event event = expect_event(&reader, "web", "standby", "Running", "resources");
     assert_string_equal(event.message, err.message);
     setenv("TINE_FAILPOINT", "create-published=EIO", 1);
     const struct instance_create_request request = fixture_request(fixture, "never");
     error_clear(&err);
     assert_true(instance_create(fixture->host, &request, NULL, &err) < 0);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     expect_event(&reader, "never", "create", "", "system");
     _cleanup_(free) char *text = metrics_of(fixture);
     assert_sample(text, "tine_operations_total{operation=\"standby\",result=\"resources\"}", 1);
@@ -402,7 +402,7 @@ static void test_log(void **state)
     assert_ok(instance_standby(fixture->host, "web", NULL, &err), &err);
     setenv("TINE_FAILPOINT", "restore-loaded=EIO", 1);
     assert_true(instance_restore(fixture->host, "web", NULL, &err) < 0);
-    unsetenv("TINE_FAILPOINT");
+    setenv("TINE_FAILPOINT", "", 1);
     capture_end(&captured);
     static const struct {
         const char *level, *kind, *result;
