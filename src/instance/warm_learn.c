@@ -18,7 +18,7 @@ void pool_scout(const struct warm *warm, struct pool *pool, const char *id)
     if (pool->learned || pool->scout[0])
         return;
     snprintf(pool->scout, sizeof(pool->scout), "%s", id);
-    pool->scout_ns = time_monotonic_ns() + warm->options.learn_ms * MS;
+    pool->scout_ns = time_after_ms(warm->options.learn_ms);
 }
 
 void pool_forget(struct pool *pool)

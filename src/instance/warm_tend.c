@@ -319,9 +319,8 @@ static uint64_t no_room(struct pool *pool, uint64_t now)
 
 /* All that are wanted are there. Those that are outdated are replaced one by one, each by one that
  * is made before. */
-static uint64_t renew(struct warm *warm, struct pool *pool, uint64_t now)
+static uint64_t renew(struct warm *warm, struct pool *pool, uint64_t now, uint64_t unused_ns)
 {
-    const uint64_t unused_ns = until_unused(warm, pool);
     if (!pool->learned || !*find_outdated(pool) || pool->again_ns > now || warm->quiet ||
         !has_room(warm, pool))
         return rest(pool, WARM_READY, unused_ns);
@@ -339,20 +338,20 @@ static uint64_t refill_ns(const struct warm *warm, const struct pool *pool)
 
 static uint64_t fill(struct warm *warm, struct pool *pool, uint64_t now)
 {
-    const uint64_t unused_ns = until_unused(warm, pool);
+    const uint64_t unused_ns = until_unused(warm, pool), next_ns = refill_ns(warm, pool);
     uint64_t again_ns = 0;
     const char *state = WARM_WARMING;
     if (pool->hot && pool->status.ready == pool->status.wanted) {
         pool->short_ns = 0;
-        return renew(warm, pool, now);
+        return renew(warm, pool, now, unused_ns);
     }
     if (pool->again_ns > now) {
         again_ns = pool->again_ns;
         state = WARM_FAILING;
     } else if (warm->quiet) {
         again_ns = WARM_NEVER;
-    } else if (pool->hot && (again_ns = refill_ns(warm, pool)) > now) {
-        state = WARM_WARMING;
+    } else if (pool->hot && next_ns > now) {
+        again_ns = next_ns;
     } else {
         return has_room(warm, pool) ? grow(warm, pool) : no_room(pool, now);
     }

@@ -74,11 +74,11 @@ int vmm_disks_flush(struct vmm *vmm, struct error *err);
 /* The same of a paused VM, and it becomes a layer of each drive that forks can link; the VM goes on
  * over new tops. Drives that were sealed before one fails stay so. */
 int vmm_disks_seal(struct vmm *vmm, struct error *err);
-/* Of a VM that was started; see guest_memory_populate(). With `kvm`, the VM is paused, and its
- * guest finds the pages mapped, where KVM can (vcpus_map()). */
 struct vmm_populate {
-    bool write, kvm;
+    bool write;
+    bool kvm; /* of a paused VM: its guest finds them mapped, where KVM can (vcpus_map()) */
 };
+/* Of a VM that was started; see guest_memory_populate(). */
 int vmm_memory_populate(struct vmm *vmm, const struct guest_pages *pages,
                         const struct vmm_populate *how, struct error *err);
 /* See guest_memory_touched(). The VM may run: it tells what was touched at some moment. */

@@ -47,7 +47,7 @@ static bool is_in(const struct warm_status *status, const char *state, unsigned 
 static struct warm_status await(struct fixture *fixture, const char *reference, const char *state,
                                 unsigned ready)
 {
-    const uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
+    const uint64_t deadline = time_after_ms(AWAIT_MS);
     struct warm_status status = status_of(fixture, reference);
     while (!is_in(&status, state, ready) && time_monotonic_ns() < deadline) {
         time_sleep_ms(5);
@@ -78,7 +78,7 @@ static void assert_tidy(const struct fixture *fixture)
 /* Their end follows that of their source. */
 static void await_tidy(const struct fixture *fixture)
 {
-    const uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
+    const uint64_t deadline = time_after_ms(AWAIT_MS);
     bool tidy = false;
     while (!tidy && time_monotonic_ns() < deadline) {
         _cleanup_(free) char *names = listing(fixture->dir);
@@ -576,7 +576,7 @@ static void open_learning(struct fixture *fixture, uint64_t own_pages)
 
 static void await_prepared(struct fixture *fixture, unsigned prepared)
 {
-    const uint64_t deadline = time_monotonic_ns() + AWAIT_MS * 1000000ull;
+    const uint64_t deadline = time_after_ms(AWAIT_MS);
     struct warm_status status = {.wanted = 0};
     do {
         if (time_monotonic_ns() >= deadline)
